@@ -1,0 +1,31 @@
+# A person needs python3, make and git; everything else is set up in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?=
+
+.PHONY: setup check test test-all demo clean
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup
+	$(BIN)/pytest -m "not slow"
+
+test-all: setup
+	$(BIN)/pytest
+
+demo: setup
+	$(BIN)/dpcenet demo $(if $(DATA),--data "$(DATA)") --out demo
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,3 @@
+"""Few-shot medical image segmentation: label one scan, segment the rest."""
+
+__version__ = "0.1.0"

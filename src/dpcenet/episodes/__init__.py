@@ -1,0 +1,1 @@
+"""Episodes: which support and query make a task, in training and in evaluation."""

@@ -1,0 +1,57 @@
+"""The exception tree. Every message says which file or value, what was found, and what to do.
+
+    DpcenetError
+    ├── InputError          something a person gave is wrong          (exit code 2)
+    │   ├── VolumeError     a scan or mask that cannot be used
+    │   ├── DatasetError    a prepared data set or a source folder
+    │   ├── ConfigError     a preset, an option or a flag
+    │   └── WeightsError    a file of weights
+    └── RunError            a run folder that is incomplete or damaged (exit code 2)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DpcenetError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InputError(DpcenetError):
+    """Something a person gave cannot be used."""
+
+
+class VolumeError(InputError):
+    """A scan or a mask cannot be used.
+
+    Args:
+        path: the file, or a name for an array.
+        found: what was found there.
+        expected: what would have been right.
+        remedy: what the person can do.
+    """
+
+    def __init__(self, path: Path | str, found: str, expected: str, remedy: str) -> None:
+        super().__init__(f"{path}: {found}; expected {expected}. {remedy}")
+        self.path, self.found, self.expected, self.remedy = path, found, expected, remedy
+
+    def __reduce__(self) -> tuple[type[VolumeError], tuple[Path | str, str, str, str]]:
+        # The default pickles only the message, and worker processes send errors back.
+        return type(self), (self.path, self.found, self.expected, self.remedy)
+
+
+class DatasetError(InputError):
+    """A source folder or a prepared data set cannot be used."""
+
+
+class ConfigError(InputError):
+    """A preset, an option or a flag has an unknown key or a wrong value."""
+
+
+class WeightsError(InputError):
+    """A file of weights is missing, damaged, or does not match the network."""
+
+
+class RunError(DpcenetError):
+    """A run folder is incomplete, damaged, or does not fit the data."""

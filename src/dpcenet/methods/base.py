@@ -1,0 +1,66 @@
+"""What every method is: `encode` images to features, `match` support with query features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from dpcenet.types import Episode, Features, Prediction
+
+
+class Method(nn.Module, ABC):
+    """A few-shot segmentation method.
+
+    `extract` is the trunk, which a preset may freeze: an engine may then compute its output once
+    and keep it. `project` is the trained part of the encoder. `match` needs features only. No
+    state of a support is kept on the module.
+    """
+
+    @abstractmethod
+    def extract(self, images: Tensor) -> Features:
+        """Trunk features of images (B, 1, H, W)."""
+
+    def project(self, features: Features) -> Features:
+        """The trained part of the encoder, applied to what `extract` returned."""
+        return features
+
+    def encode(self, images: Tensor) -> Features:
+        """Features of images (B, 1, H, W), ready for `match`."""
+        return self.project(self.extract(images))
+
+    @abstractmethod
+    def match(
+        self,
+        support: Features,
+        support_masks: Tensor,
+        query: Features,
+        *,
+        query_masks: Tensor | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        """Segment the queries.
+
+        Args:
+            support: features of Sh support slices.
+            support_masks: (Sh, H, W) float in {0, 1}.
+            query: features of N query slices.
+            query_masks: (N, H, W), the truth. It may only enter `losses`, never `log_probs`.
+            seed: source of every random choice.
+
+        Returns:
+            log-probabilities at the masks' H×W; extra losses only in training mode.
+        """
+
+    def forward(self, episode: Episode) -> Prediction:
+        """Encode support and query as one batch (batch norm sees both), then match."""
+        shots = len(episode.support_images)
+        features = self.encode(torch.cat([episode.support_images, episode.query_images]))
+        return self.match(
+            features.rows(slice(None, shots)),
+            episode.support_masks,
+            features.rows(slice(shots, None)),
+            query_masks=episode.query_masks,
+            seed=episode.seed,
+        )

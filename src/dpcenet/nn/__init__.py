@@ -1,0 +1,1 @@
+"""Blocks that see tensors only: encoders, pooling, similarity, attention, losses."""

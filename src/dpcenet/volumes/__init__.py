@@ -1,0 +1,1 @@
+"""Scans and masks on disk and in the patient: read, orient, preprocess, restore, write."""
