@@ -1,12 +1,12 @@
 """The exception tree. Every message says which file or value, what was found, and what to do.
 
-    DpcenetError
-    ├── InputError          something a person gave is wrong          (exit code 2)
-    │   ├── VolumeError     a scan or mask that cannot be used
-    │   ├── DatasetError    a prepared data set or a source folder
-    │   ├── ConfigError     a preset, an option or a flag
-    │   └── WeightsError    a file of weights
-    └── RunError            a run folder that is incomplete or damaged (exit code 2)
+DpcenetError
+├── InputError          something a person gave is wrong          (exit code 2)
+│   ├── VolumeError     a scan or mask that cannot be used
+│   ├── DatasetError    a prepared data set or a source folder
+│   ├── ConfigError     a preset, an option or a flag
+│   └── WeightsError    a file of weights
+└── RunError            a run folder that is incomplete or damaged (exit code 2)
 """
 
 from __future__ import annotations

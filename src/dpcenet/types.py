@@ -106,12 +106,12 @@ class Prediction:
         log_probs: (N, 2, H, W) log-probabilities, channel 0 background, channel 1 foreground.
         losses: extra loss terms by name, already weighted; empty when evaluating. The loss of
             the query itself belongs to the training loop.
-        diagnostics: numbers worth logging, such as the effective number of keys of an attention.
+        diagnostics: scalars worth logging, such as the effective number of keys of an attention.
     """
 
     log_probs: Tensor
     losses: Mapping[str, Tensor] = field(default_factory=dict)
-    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ class Method(nn.Module, ABC):
         """Features of images (B, 1, H, W), ready for `match`."""
         return self.project(self.extract(images))
 
+    def calibrate(self, images: Tensor) -> None:  # noqa: B027  most methods measure nothing
+        """Measure what the method needs to know of the training slices (B, 1, H, W), once."""
+
     @abstractmethod
     def match(
         self,

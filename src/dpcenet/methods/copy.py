@@ -1,0 +1,46 @@
+"""`copy`: the support's mask, pasted unchanged. A method is worth nothing below it.
+
+No image is looked at. On the 20 CHAOS scans this scores 43.6 % Dice (paper protocol), above some
+rows that have been printed for trained networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dpcenet.methods.base import Method
+from dpcenet.nn.similarity import two_class_log_probs
+from dpcenet.types import Features, Prediction
+
+
+@dataclass(frozen=True)
+class Options:
+    """Nothing can be switched."""
+
+
+class Copy(Method):
+    """Pastes the support's mask; the mean of the masks where there are several shots."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        # A training loop needs something to train: a bias of the foreground that starts at none.
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def extract(self, images: Tensor) -> Features:
+        return Features({"image": images})
+
+    def match(
+        self,
+        support: Features,
+        support_masks: Tensor,
+        query: Features,
+        *,
+        query_masks: Tensor | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        pasted = support_masks.mean(dim=0) + self.bias
+        return Prediction(two_class_log_probs(pasted.expand(len(query), -1, -1)))

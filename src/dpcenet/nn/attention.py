@@ -1,0 +1,41 @@
+"""Attention over positions, without an N×N matrix in memory, and a measure of how sharp it is."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """softmax over keys of (scale · queries keysᵀ), times values.
+
+    Args:
+        queries: (B, Nq, D).
+        keys: (B, Nk, D).
+        values: (B, Nk, E).
+        scale: factor of the logits.
+
+    Returns:
+        (B, Nq, E).
+    """
+    # Four axes (one head) let torch choose its kernel that never holds the Nq×Nk matrix.
+    heads = (tensor[:, None] for tensor in (queries, keys, values))
+    return F.scaled_dot_product_attention(*heads, scale=scale)[:, 0]
+
+
+@torch.no_grad()
+def effective_keys(queries: Tensor, keys: Tensor, scale: float, rows: int = 64) -> Tensor:
+    """How many keys a row attends to: exp of the entropy of its softmax, mean over rows.
+
+    1 means that attention copies one position, Nk that it averages all of them.
+
+    Args:
+        queries, keys, scale: as in `attend`; only the first of the batch is looked at.
+        rows: how many evenly spaced rows are sampled.
+    """
+    count = len(queries[0])
+    sample = torch.linspace(0, count - 1, min(rows, count), device=queries.device).long()
+    log_weights = torch.log_softmax(scale * queries[0, sample].float() @ keys[0].float().T, dim=-1)
+    entropy = -(log_weights.exp() * log_weights).sum(dim=-1)
+    return entropy.exp().mean()
