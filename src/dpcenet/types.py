@@ -119,13 +119,16 @@ class Score:
     """How well one label of one query volume was segmented.
 
     Attributes:
-        case, label, fold, seed, protocol: which.
+        method: preset of the run, or "copy".
+        case, label, support, fold, seed, protocol: which query, organ, labelled scan and run.
         dice, iou, nsd: 0…1, or NaN where undefined (see docs/protocols.md).
         hd95_mm: 95th percentile of the symmetric surface distance in mm; NaN where undefined.
     """
 
+    method: str
     case: str
     label: str
+    support: str
     fold: int
     seed: int
     protocol: str

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from dpcenet.nn.alignment import describe_slices
+from dpcenet.nn.encoder import Encoder
 from dpcenet.types import Episode, Features, Prediction
 
 
@@ -17,6 +21,13 @@ class Method(nn.Module, ABC):
     and keep it. `project` is the trained part of the encoder. `match` needs features only. No
     state of a support is kept on the module.
     """
+
+    encoder: Encoder | None = None  # methods that look at no image have none
+
+    @property
+    def trunk_frozen(self) -> bool:
+        """Whether what `extract` returns never changes, and needs no gradient."""
+        return self.encoder is None or self.encoder.options.frozen
 
     @abstractmethod
     def extract(self, images: Tensor) -> Features:
@@ -30,8 +41,13 @@ class Method(nn.Module, ABC):
         """Features of images (B, 1, H, W), ready for `match`."""
         return self.project(self.extract(images))
 
-    def calibrate(self, images: Tensor) -> None:  # noqa: B027  most methods measure nothing
+    def calibrate(self, images: Tensor) -> None:
         """Measure what the method needs to know of the training slices (B, 1, H, W), once."""
+
+    def describe(self, features: Features) -> npt.NDArray[np.float64]:
+        """Slice descriptors (B, d), from which the slices of two scans are aligned."""
+        maps = [tensor for tensor in features.maps.values() if tensor.ndim == 4]
+        return describe_slices(maps[-1])
 
     @abstractmethod
     def match(
@@ -56,14 +72,25 @@ class Method(nn.Module, ABC):
             log-probabilities at the masks' H×W; extra losses only in training mode.
         """
 
-    def forward(self, episode: Episode) -> Prediction:
-        """Encode support and query as one batch (batch norm sees both), then match."""
+    def forward(self, episode: Episode, extracted: Features | None = None) -> Prediction:
+        """Encode support and query as one batch (batch norm sees both), then match.
+
+        Args:
+            episode: the task.
+            extracted: what `extract` gives for the support's and the query's images in one
+                batch, where it was computed before.
+        """
         shots = len(episode.support_images)
-        features = self.encode(torch.cat([episode.support_images, episode.query_images]))
-        return self.match(
-            features.rows(slice(None, shots)),
-            episode.support_masks,
-            features.rows(slice(shots, None)),
-            query_masks=episode.query_masks,
-            seed=episode.seed,
-        )
+        if extracted is None:
+            images = torch.cat([episode.support_images, episode.query_images])
+            extracted = self.extract(images)
+        # Only the trunk may run in reduced precision: sums over a mask need more than 8 bits.
+        with torch.autocast(episode.support_images.device.type, enabled=False):
+            features = self.project(extracted.apply(Tensor.float))
+            return self.match(
+                features.rows(slice(None, shots)),
+                episode.support_masks,
+                features.rows(slice(shots, None)),
+                query_masks=episode.query_masks,
+                seed=episode.seed,
+            )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from dpcenet.methods.base import Method
+from dpcenet.nn.alignment import describe_slices
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.types import Features, Prediction
 
@@ -27,11 +29,13 @@ class Copy(Method):
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
-        # A training loop needs something to train: a bias of the foreground that starts at none.
-        self.bias = nn.Parameter(torch.zeros(()))
 
     def extract(self, images: Tensor) -> Features:
         return Features({"image": images})
+
+    def describe(self, features: Features) -> npt.NDArray[np.float64]:
+        """Of the image itself, finer than feature maps need it."""
+        return describe_slices(features["image"], cells=16)
 
     def match(
         self,
@@ -42,5 +46,5 @@ class Copy(Method):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        pasted = support_masks.mean(dim=0) + self.bias
+        pasted = support_masks.mean(dim=0)
         return Prediction(two_class_log_probs(pasted.expand(len(query), -1, -1)))

@@ -1,0 +1,139 @@
+"""A prepared data set on disk: memory-mapped arrays, one folder for each case, and a manifest.
+
+OUT/manifest.json                what was prepared, how, and the hash of every array
+OUT/cases/<case>/case.json       the same for one case; written last, so it marks completion
+OUT/cases/<case>/image.npy       (Z, 256, 256) float32, normalised
+OUT/cases/<case>/label.npy       (Z, 256, 256) uint8; absent for an unlabelled scan
+OUT/cases/<case>/supervoxels.npy (Z, 256, 256) uint16, 0 outside the body
+OUT/cases/<case>/superpixels.npy (Z, 256, 256) uint16, numbered within each slice
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.errors import DatasetError
+from dpcenet.volumes.preprocess import Record
+
+FORMAT = 1
+ARRAYS = ("image", "label", "supervoxels", "superpixels")
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One prepared scan. Arrays are opened when asked for and stay on disk."""
+
+    name: str
+    folder: Path
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What case.json holds: hashes, shapes, sources, the preprocessing record."""
+        facts: dict[str, Any] = json.loads((self.folder / "case.json").read_text())
+        return facts
+
+    @cached_property
+    def record(self) -> Record:
+        """Undoes the preprocessing of this case."""
+        return Record.from_json(self.facts["record"])
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Spacing of the prepared arrays along z, y, x in mm."""
+        z, y, x = self.facts["spacing"]
+        return z, y, x
+
+    @cached_property
+    def image(self) -> npt.NDArray[np.float32]:
+        """(Z, H, W) float32, normalised."""
+        return self._array("image")
+
+    @cached_property
+    def label(self) -> npt.NDArray[np.uint8]:
+        """(Z, H, W) uint8.
+
+        Raises:
+            DatasetError: the case was prepared without labels.
+        """
+        if not self.labelled:
+            raise DatasetError(f"{self.folder}: the case {self.name} has no labels")
+        return self._array("label")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a label map was prepared with the scan."""
+        return "label" in self.facts["arrays"]
+
+    @cached_property
+    def supervoxels(self) -> npt.NDArray[np.uint16]:
+        """(Z, H, W) uint16."""
+        return self._array("supervoxels")
+
+    @cached_property
+    def superpixels(self) -> npt.NDArray[np.uint16]:
+        """(Z, H, W) uint16."""
+        return self._array("superpixels")
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        path = self.folder / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path}: cannot be opened ({error}); run prepare again") from error
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A folder that `dpcenet prepare` wrote.
+
+    Attributes:
+        folder: where it lies.
+        labels: label value → name.
+        modality: "mr" or "ct".
+        cases: in their order.
+        manifest_hash: identifies the content.
+    """
+
+    folder: Path
+    labels: dict[int, str]
+    modality: str
+    cases: tuple[PreparedCase, ...]
+    manifest_hash: str
+
+    def case(self, name: str) -> PreparedCase:
+        """The case of that name."""
+        for case in self.cases:
+            if case.name == name:
+                return case
+        raise DatasetError(
+            f"{self.folder}: no case {name!r}; it has {[c.name for c in self.cases]}"
+        )
+
+
+def open_dataset(folder: Path) -> PreparedDataset:
+    """Open what `dpcenet prepare` wrote.
+
+    Raises:
+        DatasetError: there is no complete prepared data set in the folder.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise DatasetError(
+            f"{path}: not a prepared data set ({error}); make one with `dpcenet prepare`"
+        ) from error
+    if manifest.get("format") != FORMAT:
+        raise DatasetError(
+            f"{path}: format {manifest.get('format')!r}, this version reads {FORMAT}; prepare again"
+        )
+    cases = tuple(PreparedCase(name, folder / "cases" / name) for name in manifest["cases"])
+    labels = {int(value): str(name) for value, name in manifest["labels"].items()}
+    return PreparedDataset(folder, labels, manifest["modality"], cases, manifest["hash"])

@@ -1,0 +1,62 @@
+"""Which slice of one scan matches which slice of another, from the images alone.
+
+A monotone alignment (dynamic programming) of slice descriptors. Slices of both scans run in the
+same direction; the path may start and end anywhere, so the scans need only overlap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch.nn.functional as F
+from torch import Tensor
+
+FloatMatrix = npt.NDArray[np.float64]
+
+
+def describe_slices(maps: Tensor, cells: int = 4) -> FloatMatrix:
+    """Descriptors (Z, C·cells²) of slices from feature maps (Z, C, h, w)."""
+    pooled = F.adaptive_avg_pool2d(maps.float(), cells).flatten(1)
+    descriptors: FloatMatrix = pooled.cpu().numpy().astype(np.float64)
+    return descriptors
+
+
+def slice_costs(query: FloatMatrix, support: FloatMatrix) -> FloatMatrix:
+    """1 − cosine of centred descriptors: (Zq, d), (Zs, d) → (Zq, Zs)."""
+    centre = np.concatenate([query, support]).mean(axis=0)
+    unit = [
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        for rows in (query - centre, support - centre)
+    ]
+    costs: FloatMatrix = 1 - unit[0] @ unit[1].T
+    return costs
+
+
+def align_slices(
+    costs: FloatMatrix, query_mm: float, support_mm: float, stiffness: float = 0.3
+) -> npt.NDArray[np.int64]:
+    """For each query slice the support slice that it matches: the cheapest monotone path.
+
+    Args:
+        costs: (Zq, Zs), how unlike two slices are.
+        query_mm, support_mm: distance between neighbouring slices.
+        stiffness: price of a step in the support that is one query step too long or too short.
+
+    Returns:
+        (Zq,) indices into the support, never decreasing.
+    """
+    count = costs.shape[1]
+    steps = (np.arange(count)[None, :] - np.arange(count)[:, None]) * support_mm  # from j to j'
+    price = stiffness * np.minimum(np.abs(steps - query_mm) / query_mm, 3.0)
+    price[steps < 0] = np.inf
+    total = costs[0].copy()
+    origin = np.zeros(costs.shape, dtype=np.int64)
+    for i in range(1, len(costs)):
+        reach = total[:, None] + price
+        origin[i] = reach.argmin(axis=0)
+        total = reach.min(axis=0) + costs[i]
+    path = np.empty(len(costs), dtype=np.int64)
+    path[-1] = total.argmin()
+    for i in range(len(costs) - 1, 0, -1):
+        path[i - 1] = origin[i, path[i]]
+    return path

@@ -1,0 +1,30 @@
+"""Progress bars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Advance = Callable[[int, str], None]
+
+
+@contextmanager
+def progress_bar(title: str, total: int, start: int = 0, quiet: bool = False) -> Iterator[Advance]:
+    """A bar on standard error with a note and the time left.
+
+    Yields:
+        a function of (how many are done by now, a short note).
+    """
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task(title, total=total, completed=start, note="")
+        yield lambda done, note="": bar.update(task, completed=done, note=note)

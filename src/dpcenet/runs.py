@@ -1,0 +1,170 @@
+"""A run folder: what was trained, from what, and how it went.
+
+RUN/run.json                 config, fold, setting, seed, data, versions, commit
+RUN/log.jsonl                a line for each logged step
+RUN/checkpoint.safetensors   the newest state; RUN/trunk.safetensors where the trunk is frozen
+RUN/scores-<protocol>.csv    one row for each case and label, from `dpcenet evaluate`
+RUN/summary-<protocol>.json  their means
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+import dpcenet
+from dpcenet.checkpoint import load_checkpoint, restore
+from dpcenet.config import Config, config_to_dict, parse_config
+from dpcenet.datasets.splits import Fold, Scheme, make_fold
+from dpcenet.datasets.store import PreparedDataset
+from dpcenet.errors import RunError
+from dpcenet.files import hash_of, read_json, write_json
+from dpcenet.methods.base import Method
+from dpcenet.methods.table import build_method
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """The flags of `dpcenet train` that are not part of a preset.
+
+    Attributes:
+        data: folder of the prepared data set.
+        fold: which fold is kept out, or None to train on every case.
+        folds: in how many folds the cases are divided.
+        scheme: the written form of the folds.
+        setting: 1 or 2.
+        test_labels: labels tested; Setting 2 removes the slices that show them.
+        exclusion: the rule of Setting 2.
+        seed: of weights and episodes.
+    """
+
+    data: Path
+    fold: int | None = None
+    folds: int = 5
+    scheme: Scheme = "disjoint"
+    setting: Literal[1, 2] = 1
+    test_labels: tuple[int, ...] = ()
+    exclusion: Literal["any", "all"] = "any"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder."""
+
+    folder: Path
+    config: Config
+    flags: RunFlags
+    facts: dict[str, Any]
+
+    def make_fold(self, dataset: PreparedDataset) -> Fold:
+        """The fold of this run.
+
+        Raises:
+            RunError: the run was trained on every case, so none is left to test.
+        """
+        if self.flags.fold is None:
+            raise RunError(
+                f"{self.folder}: trained on every case, so none is left to evaluate on; "
+                "train with --fold"
+            )
+        names = [case.name for case in dataset.cases]
+        return make_fold(names, self.flags.fold, self.flags.scheme, self.flags.folds)
+
+    def load_method(self, device: torch.device) -> Method:
+        """The trained method, ready to predict.
+
+        Raises:
+            RunError: no checkpoint was written yet, or it does not fit.
+        """
+        checkpoint = load_checkpoint(self.folder)
+        if checkpoint is None:
+            raise RunError(f"{self.folder}: no checkpoint yet; run `dpcenet train` first")
+        method = build_method(self.config.method, without_weights(self.config.options))
+        restore(checkpoint, method)
+        return method.to(device).eval()
+
+
+def without_weights(options: Any) -> Any:
+    """Options whose encoder starts empty, for weights that a checkpoint brings."""
+    if not hasattr(options, "encoder"):
+        return options
+    encoder = dataclasses.replace(options.encoder, weights=None)
+    return dataclasses.replace(options, encoder=encoder)
+
+
+def create_run(folder: Path, config: Config, flags: RunFlags, manifest_hash: str) -> Run:
+    """Make a run folder, or open the same run again.
+
+    Raises:
+        RunError: the folder holds another run.
+    """
+    plain_flags = {**dataclasses.asdict(flags), "data": str(flags.data.resolve())}
+    plain = {"config": config_to_dict(config), "flags": plain_flags, "data_hash": manifest_hash}
+    identity = hash_of({**plain, "flags": {**plain_flags, "data": ""}})
+    if (folder / "run.json").exists():
+        run = open_run(folder)
+        if run.facts["identity"] != identity:
+            raise RunError(
+                f"{folder}: holds a run of {run.config.preset} with other settings; choose another "
+                "--run folder, or delete this one"
+            )
+        return run
+    facts = {"format": FORMAT, "identity": identity, **plain, "versions": versions()}
+    write_json(folder / "run.json", facts)
+    return Run(folder, config, flags, facts)
+
+
+def open_run(folder: Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        RunError: the folder is not a run, or of a format that this version does not know.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise RunError(f"{folder}: not a run (no run.json); make one with `dpcenet train`")
+    facts = read_json(path)
+    if facts.get("format") != FORMAT:
+        raise RunError(f"{path}: format {facts.get('format')!r}; this version reads {FORMAT}")
+    config = parse_config(facts["config"], facts["config"]["preset"], source=str(path))
+    flags = facts["flags"]
+    return Run(
+        folder,
+        config,
+        RunFlags(
+            **{**flags, "data": Path(flags["data"]), "test_labels": tuple(flags["test_labels"])}
+        ),
+        facts,
+    )
+
+
+def versions() -> dict[str, str]:
+    """What a number depends on besides its config."""
+    return {
+        "dpcenet": dpcenet.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(terse=True),
+        "commit": git_commit(),
+    }
+
+
+def git_commit() -> str:
+    """The commit of the checkout that this package runs from, or "unknown"."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return result.stdout.strip()

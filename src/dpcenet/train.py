@@ -1,0 +1,245 @@
+"""`dpcenet train`: one visible loop over self-supervised episodes.
+
+Step n uses episode n, which is a pure function of (seed, n), and every random choice of the method
+comes from the episode's seed. A run that was killed therefore goes on to the same losses.
+
+Under torchrun each process takes every world-th episode; gradients are averaged (DDP).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from dpcenet.checkpoint import load_checkpoint, restore, save_checkpoint
+from dpcenet.config import Config, TrainOptions
+from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.engine import autocast, choose_device, with_trunk_features
+from dpcenet.episodes.sampler import EpisodeSampler
+from dpcenet.errors import ConfigError, RunError
+from dpcenet.methods.base import Method
+from dpcenet.methods.table import build_method
+from dpcenet.nn.losses import segmentation_loss
+from dpcenet.progress import progress_bar
+from dpcenet.runlog import Log
+from dpcenet.runs import Run, RunFlags, create_run
+from dpcenet.types import Episode, Features, Prediction
+
+CALIBRATION_SLICES = 64
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together."""
+
+    rank: int
+    size: int
+
+    @staticmethod
+    def join(device: torch.device) -> World:
+        """Join the other processes that torchrun started, if it did."""
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if size > 1 and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return World(int(os.environ.get("RANK", "0")), size)
+
+
+def train(
+    config: Config,
+    flags: RunFlags,
+    folder: Path,
+    *,
+    device: str = "auto",
+    workers: int = 0,
+    resume: bool = False,
+    tensorboard: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train a method on a prepared data set, without a label unless the preset asks for labels.
+
+    Args:
+        config: the resolved preset.
+        flags: data, fold, setting, seed.
+        folder: of the run.
+        device: "auto", "cpu", "cuda", …
+        workers: processes that prepare episodes; the episodes are the same for any number.
+        resume: go on from the checkpoint; without it, a folder with a checkpoint is refused.
+        tensorboard: also write RUN/tensorboard.
+        quiet: no progress bar.
+
+    Raises:
+        DatasetError, ConfigError, RunError: the message says what to do.
+    """
+    place = choose_device(device)
+    world = World.join(place)
+    if place.type == "cuda" and world.size > 1:
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    dataset = open_dataset(flags.data)
+    run = create_run(folder, config, flags, dataset.manifest_hash)
+    sampler = make_sampler(run, dataset)
+    torch.manual_seed(flags.seed)
+    method = build_method(config.method, config.options).to(place).train()
+    optimiser = make_optimiser(method, config.train)
+    checkpoint = load_checkpoint(folder)
+    if checkpoint is not None and not resume:
+        raise RunError(f"{folder}: was trained for {checkpoint.step} steps; add --resume to go on")
+    start = 0
+    if checkpoint is not None:
+        restore(checkpoint, method, optimiser)
+        start = checkpoint.step
+    else:
+        method.calibrate(calibration_images(sampler.cases, flags.seed).to(place))
+    log = Log(folder, start, world.rank == 0, tensorboard)
+    _loop(run, method, optimiser, sampler, start, world, place, workers, log, quiet)
+    return run
+
+
+def _loop(
+    run: Run,
+    method: Method,
+    optimiser: torch.optim.Optimizer | None,
+    sampler: EpisodeSampler,
+    start: int,
+    world: World,
+    device: torch.device,
+    workers: int,
+    log: Log,
+    quiet: bool,
+) -> None:
+    """The training loop; a method without anything to train only gets its checkpoint."""
+    options = run.config.train
+    last = options.steps if optimiser is not None else start
+    parallel = _parallel(method, world, device)
+    with progress_bar(f"train {run.config.preset}", last, start, quiet or world.rank > 0) as bar:
+        episodes = coming_episodes(sampler, method, options, start, last, world, device, workers)
+        for step, (episode, features) in episodes:
+            rate = options.learning_rate * options.decay ** (step // options.decay_every)
+            torch.manual_seed(episode.seed)
+            with autocast(options.precision, device):
+                prediction: Prediction = parallel(episode, features)
+            terms = loss_terms(prediction, episode, options)
+            loss = torch.stack(list(terms.values())).sum()
+            assert optimiser is not None
+            take_step(optimiser, loss, rate, options.clip_gradient)
+            done = step + 1
+            if done % options.log_every == 0 or done == last:
+                values = log.write(done, loss, terms, prediction, rate)
+                bar(done, f"loss {values['loss']:.3f}")
+            if world.rank == 0 and done % options.checkpoint_every == 0:
+                save_checkpoint(run.folder, method, optimiser, done)
+    if world.rank == 0:
+        save_checkpoint(run.folder, method, optimiser, options.steps)
+
+
+def make_sampler(run: Run, dataset: PreparedDataset) -> EpisodeSampler:
+    """The episodes of a run: its fold's training cases, its setting's slices.
+
+    Raises:
+        ConfigError: Setting 2 without the labels that are to be tested.
+    """
+    flags = run.flags
+    cases = dataset.cases
+    if flags.fold is not None:
+        names = run.make_fold(dataset).train
+        cases = tuple(case for case in dataset.cases if case.name in names)
+    if flags.setting == 2 and not flags.test_labels:
+        raise ConfigError("--setting 2 needs --test-labels: their slices are kept out of training")
+    excluded = flags.test_labels if flags.setting == 2 else ()
+    trained = tuple(value for value in dataset.labels if value not in flags.test_labels)
+    return EpisodeSampler(
+        cases, run.config.episodes, flags.seed, excluded, flags.exclusion, trained
+    )
+
+
+def make_optimiser(method: Method, options: TrainOptions) -> torch.optim.Optimizer | None:
+    """SGD or AdamW over what is trained; None if nothing is."""
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    if not parameters:
+        return None
+    if options.optimiser == "adamw":
+        return torch.optim.AdamW(
+            parameters, options.learning_rate, weight_decay=options.weight_decay
+        )
+    return torch.optim.SGD(
+        parameters, options.learning_rate, options.momentum, weight_decay=options.weight_decay
+    )
+
+
+def calibration_images(cases: tuple[PreparedCase, ...], seed: int) -> Tensor:
+    """(≤64, 1, H, W): training slices drawn evenly over the cases."""
+    random = np.random.default_rng([seed, CALIBRATION_SLICES])
+    count = max(1, CALIBRATION_SLICES // len(cases))
+    slices = [
+        case.image[z]
+        for case in cases[:CALIBRATION_SLICES]
+        for z in random.choice(len(case.image), min(count, len(case.image)), replace=False)
+    ]
+    return torch.from_numpy(np.stack(slices).astype(np.float32))[:, None]
+
+
+def coming_episodes(
+    sampler: EpisodeSampler,
+    method: Method,
+    options: TrainOptions,
+    start: int,
+    last: int,
+    world: World,
+    device: torch.device,
+    workers: int,
+) -> Iterator[tuple[int, tuple[Episode, Features | None]]]:
+    """(step, (episode, trunk features if the trunk is frozen)) of the steps start…last−1."""
+    ahead = options.ahead if method.trunk_frozen else 1
+    # Batches are cut at multiples of `ahead`, so that a resumed run computes the same batches.
+    begin = start - start % ahead
+    mine = range(begin * world.size + world.rank, last * world.size, world.size)
+    loader = DataLoader(sampler, batch_size=None, sampler=mine, num_workers=workers)
+    episodes = (episode.to(device) for episode in loader)
+    stream: Iterator[tuple[Episode, Features | None]]
+    if method.trunk_frozen:
+        stream = iter(with_trunk_features(episodes, method, options.precision, ahead))
+    else:
+        stream = ((episode, None) for episode in episodes)
+    return itertools.islice(enumerate(stream, begin), start - begin, None)
+
+
+def loss_terms(
+    prediction: Prediction, episode: Episode, options: TrainOptions
+) -> dict[str, Tensor]:
+    """The query's loss and the method's own terms by name (of DPCENet: 1.11 and 1.12)."""
+    assert episode.query_masks is not None
+    query = segmentation_loss(prediction.log_probs, episode.query_masks, options.class_weights)
+    return {"query": query, **prediction.losses}
+
+
+def take_step(
+    optimiser: torch.optim.Optimizer, loss: Tensor, rate: float, clip_gradient: float
+) -> None:
+    """One optimiser step at the given learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_gradient:
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, clip_gradient)
+    optimiser.step()
+
+
+def _parallel(method: Method, world: World, device: torch.device) -> nn.Module:
+    """The method, wrapped for several processes where there are several.
+
+    A term may be skipped in a step (nothing predicted), so some parameters may have no gradient.
+    """
+    if world.size == 1 or not any(p.requires_grad for p in method.parameters()):
+        return method
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(method, device_ids=ids, find_unused_parameters=True)
