@@ -88,8 +88,7 @@ def evaluate(
 
 
 def _encode(method: Method, case: PreparedCase, device: torch.device, run: Run) -> Encoded:
-    precision = run.config.train.precision
-    return Encoded(case, encode_slices(method, case.image, device, precision))
+    return Encoded(case, encode_slices(method, case.image, device, run.precision))
 
 
 def _score_case(
@@ -134,7 +133,7 @@ def _score_case(
                 arrays[f"mask {label}"] = mask
         arrays[f"support slice {label}"] = serving_slices(tasks, len(truth))
     path = run.folder / f"predictions-{protocol}" / f"{query.case.name}-by-{support.case.name}.npz"
-    write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+    write_atomically(path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays))
     return scores
 
 
@@ -188,7 +187,7 @@ def _write(
         "chunks": chunks if protocol == "paper" else None,
         "scheme": run.flags.scheme,
         "setting": run.flags.setting,
-        "data_hash": dataset.manifest_hash,
+        "data_hash": dataset.hash,
         "methods": {
             name: summarise([score for score in scores if score.method == name])
             for name in dict.fromkeys(score.method for score in scores)

@@ -27,4 +27,8 @@ def progress_bar(title: str, total: int, start: int = 0, quiet: bool = False) ->
     )
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
         task = bar.add_task(title, total=total, completed=start, note="")
-        yield lambda done, note="": bar.update(task, completed=done, note=note)
+
+        def advance(done: int, note: str) -> None:
+            bar.update(task, completed=done, note=note)
+
+        yield advance

@@ -21,7 +21,7 @@ import torch
 
 import dpcenet
 from dpcenet.checkpoint import load_checkpoint, restore
-from dpcenet.config import Config, config_to_dict, parse_config
+from dpcenet.config import Config, Precision, config_to_dict, parse_config
 from dpcenet.datasets.splits import Fold, Scheme, make_fold
 from dpcenet.datasets.store import PreparedDataset
 from dpcenet.errors import RunError
@@ -66,6 +66,12 @@ class Run:
     flags: RunFlags
     facts: dict[str, Any]
 
+    @property
+    def precision(self) -> Precision:
+        """What the trunk computes in; chosen once, so that a resumed run computes the same."""
+        precision: Precision = self.facts["precision"]
+        return precision
+
     def make_fold(self, dataset: PreparedDataset) -> Fold:
         """The fold of this run.
 
@@ -102,14 +108,27 @@ def without_weights(options: Any) -> Any:
     return dataclasses.replace(options, encoder=encoder)
 
 
-def create_run(folder: Path, config: Config, flags: RunFlags, manifest_hash: str) -> Run:
+def create_run(
+    folder: Path,
+    config: Config,
+    flags: RunFlags,
+    dataset: PreparedDataset,
+    precision: Precision,
+) -> Run:
     """Make a run folder, or open the same run again.
+
+    Args:
+        folder: of the run.
+        config: the resolved preset.
+        flags: of the command.
+        dataset: what it is trained on; its preprocessing rules go with the run.
+        precision: of the trunk, as chosen for this device.
 
     Raises:
         RunError: the folder holds another run.
     """
     plain_flags = {**dataclasses.asdict(flags), "data": str(flags.data.resolve())}
-    plain = {"config": config_to_dict(config), "flags": plain_flags, "data_hash": manifest_hash}
+    plain = {"config": config_to_dict(config), "flags": plain_flags, "data_hash": dataset.hash}
     identity = hash_of({**plain, "flags": {**plain_flags, "data": ""}})
     if (folder / "run.json").exists():
         run = open_run(folder)
@@ -119,7 +138,15 @@ def create_run(folder: Path, config: Config, flags: RunFlags, manifest_hash: str
                 "--run folder, or delete this one"
             )
         return run
-    facts = {"format": FORMAT, "identity": identity, **plain, "versions": versions()}
+    facts = {
+        "format": FORMAT,
+        "identity": identity,
+        **plain,
+        "precision": precision,
+        "preprocessing": dataset.preprocessing,
+        "labels": {str(value): name for value, name in dataset.labels.items()},
+        "versions": versions(),
+    }
     write_json(folder / "run.json", facts)
     return Run(folder, config, flags, facts)
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from dpcenet.checkpoint import load_checkpoint, restore, save_checkpoint
 from dpcenet.config import Config, TrainOptions
 from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.engine import autocast, choose_device, with_trunk_features
+from dpcenet.engine import autocast, choose_device, choose_precision, with_trunk_features
 from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.errors import ConfigError, RunError
 from dpcenet.methods.base import Method
@@ -84,7 +84,8 @@ def train(
     if place.type == "cuda" and world.size > 1:
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     dataset = open_dataset(flags.data)
-    run = create_run(folder, config, flags, dataset.manifest_hash)
+    precision = choose_precision(config.train.precision, place)
+    run = create_run(folder, config, flags, dataset, precision)
     sampler = make_sampler(run, dataset)
     torch.manual_seed(flags.seed)
     method = build_method(config.method, config.options).to(place).train()
@@ -120,11 +121,11 @@ def _loop(
     last = options.steps if optimiser is not None else start
     parallel = _parallel(method, world, device)
     with progress_bar(f"train {run.config.preset}", last, start, quiet or world.rank > 0) as bar:
-        episodes = coming_episodes(sampler, method, options, start, last, world, device, workers)
+        episodes = coming_episodes(run, sampler, method, start, last, world, device, workers)
         for step, (episode, features) in episodes:
             rate = options.learning_rate * options.decay ** (step // options.decay_every)
             torch.manual_seed(episode.seed)
-            with autocast(options.precision, device):
+            with autocast(run.precision, device):
                 prediction: Prediction = parallel(episode, features)
             terms = loss_terms(prediction, episode, options)
             loss = torch.stack(list(terms.values())).sum()
@@ -187,9 +188,9 @@ def calibration_images(cases: tuple[PreparedCase, ...], seed: int) -> Tensor:
 
 
 def coming_episodes(
+    run: Run,
     sampler: EpisodeSampler,
     method: Method,
-    options: TrainOptions,
     start: int,
     last: int,
     world: World,
@@ -197,7 +198,7 @@ def coming_episodes(
     workers: int,
 ) -> Iterator[tuple[int, tuple[Episode, Features | None]]]:
     """(step, (episode, trunk features if the trunk is frozen)) of the steps start…last−1."""
-    ahead = options.ahead if method.trunk_frozen else 1
+    ahead = run.config.train.ahead if method.trunk_frozen else 1
     # Batches are cut at multiples of `ahead`, so that a resumed run computes the same batches.
     begin = start - start % ahead
     mine = range(begin * world.size + world.rank, last * world.size, world.size)
@@ -205,7 +206,7 @@ def coming_episodes(
     episodes = (episode.to(device) for episode in loader)
     stream: Iterator[tuple[Episode, Features | None]]
     if method.trunk_frozen:
-        stream = iter(with_trunk_features(episodes, method, options.precision, ahead))
+        stream = iter(with_trunk_features(episodes, method, run.precision, ahead))
     else:
         stream = ((episode, None) for episode in episodes)
     return itertools.islice(enumerate(stream, begin), start - begin, None)
@@ -227,7 +228,7 @@ def take_step(
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     if clip_gradient:
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(parameters, clip_gradient)

@@ -68,12 +68,13 @@ class Scale(nn.Module):
     def __init__(self, options: Options) -> None:
         super().__init__()
         width = options.width
-        self.align = None if options.sqca == "off" else CrossAlignment(width, options.sqca)
-        self.enhance = (
-            DualPerspective(width, options.attention == "normalised", options.mask_stage == "input")
-            if options.dpce
-            else None
-        )
+        self.align: CrossAlignment | None = None
+        self.enhance: DualPerspective | None = None
+        if options.sqca != "off":
+            self.align = CrossAlignment(width, options.sqca)
+        if options.dpce:
+            normalised, masked = options.attention == "normalised", options.mask_stage == "input"
+            self.enhance = DualPerspective(width, normalised, masked)
 
     def forward(
         self, support: Tensor, masks: Tensor, query: Tensor
@@ -98,10 +99,9 @@ class Scale(nn.Module):
         if self.enhance is None:
             paths = dict.fromkeys(PATHS, rows)
         else:
-            share = torch.ones_like(rows[..., 0])
-            total = weights["foreground"] + weights["background"]
-            soft = {path: weights[path] / total.maximum(share * EPS) for path in PATHS}
-            paths, found = self.enhance(rows, soft)
+            total = weights["foreground"] + weights["background"]  # pixels that fall on each cell
+            share = {path: weights[path] / total.clamp_min(EPS) for path in PATHS}
+            paths, found = self.enhance(rows, share)
             notes |= found
         prototypes = [_prototype(paths[path], weights[path], queries) for path in PATHS]
         return torch.stack(prototypes, dim=1), notes
@@ -109,6 +109,8 @@ class Scale(nn.Module):
 
 class DPCENet(Method):
     """The network of the paper. See `Options` for what can be switched."""
+
+    encoder: Encoder
 
     def __init__(self, options: Options) -> None:
         super().__init__()

@@ -1,0 +1,256 @@
+"""`dpcenet report`: one self-contained HTML page of one or more runs.
+
+Every number comes from the runs' scores files; nothing is typed.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import yaml
+from matplotlib.figure import Figure
+
+from dpcenet.config import config_to_dict
+from dpcenet.datasets.store import PreparedDataset, open_dataset
+from dpcenet.errors import DatasetError, RunError
+from dpcenet.evaluate import read_scores
+from dpcenet.files import write_text
+from dpcenet.runs import Run, open_run
+from dpcenet.types import Score
+
+PROTOCOLS = {
+    "paper": "organ slices of the query known, support slices in chunks (EP1)",
+    "blind": "every slice of the query, nothing known of its labels",
+}
+PICTURES = ("best", "median", "worst")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and standard deviation over cases, in percent or mm."""
+
+    mean: float
+    sd: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.sd:.1f}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's line in a table: a cell for each label, their mean, and further means."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    mean: float
+    hd95_mm: float
+    nsd: float
+    cases: int
+
+
+def report(folders: Sequence[Path], out: Path) -> Path:
+    """Write OUT/report.html.
+
+    Args:
+        folders: runs; those that were evaluated are shown with tables and pictures.
+        out: folder of the page.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        RunError: a folder is not a run.
+    """
+    matplotlib.rcParams["svg.hashsalt"] = "dpcenet"  # the same page for the same runs
+    page = [_describe(open_run(folder)) for folder in folders]
+    template = (resources.files("dpcenet") / "templates" / "report.html").read_text()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    html = environment.from_string(template).render(runs=page, protocols=PROTOCOLS)
+    write_text(out / "report.html", html)
+    return out / "report.html"
+
+
+def _describe(run: Run) -> dict[str, Any]:
+    """Everything the template shows of one run."""
+    tables, pictures = [], []
+    for protocol in PROTOCOLS:
+        path = run.folder / f"scores-{protocol}.csv"
+        if path.exists():
+            scores = read_scores(path)
+            labels = list(dict.fromkeys(score.label for score in scores))
+            tables.append({"protocol": protocol, "labels": labels, "rows": table_rows(scores)})
+            pictures += _pictures(run, scores, protocol)
+    return {
+        "name": run.folder.name,
+        "preset": run.config.preset,
+        "tables": tables,
+        "pictures": pictures,
+        "curve": _curve(run.folder / "log.jsonl"),
+        "config": yaml.safe_dump(_plain(config_to_dict(run.config)), sort_keys=False),
+        "facts": {
+            **{k: v for k, v in run.facts["flags"].items() if k != "data"},
+            "precision": run.precision,
+            "data hash": run.facts["data_hash"][:12],
+            **run.facts["versions"],
+        },
+    }
+
+
+def table_rows(scores: Sequence[Score]) -> list[Row]:
+    """One row for each method: Dice in percent, mean ± standard deviation over cases."""
+    labels = list(dict.fromkeys(score.label for score in scores))
+    rows = []
+    for method in dict.fromkeys(score.method for score in scores):
+        mine = [score for score in scores if score.method == method]
+        cells = tuple(_cell([s.dice for s in mine if s.label == label]) for label in labels)
+        rows.append(
+            Row(
+                method,
+                cells,
+                mean=fmean(cell.mean for cell in cells),
+                hd95_mm=fmean(score.hd95_mm for score in mine),
+                nsd=100 * fmean(score.nsd for score in mine),
+                cases=len({(score.case, score.support) for score in mine}),
+            )
+        )
+    return rows
+
+
+def text_table(run: Run) -> str:
+    """The tables of a run as plain text, for the terminal."""
+    lines = []
+    for protocol, meaning in PROTOCOLS.items():
+        path = run.folder / f"scores-{protocol}.csv"
+        if not path.exists():
+            continue
+        scores = read_scores(path)
+        labels = list(dict.fromkeys(score.label for score in scores))
+        lines += ["", f"Dice in percent, {protocol}: {meaning}"]
+        heads = ["method", *labels, "mean"]
+        width = max(len(row.name) for row in table_rows(scores)) + 2
+        lines.append(heads[0].ljust(width) + "".join(head.rjust(15) for head in heads[1:]))
+        for row in table_rows(scores):
+            cells = "".join(str(cell).rjust(15) for cell in row.cells)
+            lines.append(row.name.ljust(width) + cells + f"{row.mean:.1f}".rjust(15))
+    return "\n".join(lines)
+
+
+def _cell(dices: list[float]) -> Cell:
+    return Cell(100 * fmean(dices), 100 * stdev(dices) if len(dices) > 1 else 0.0)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for YAML."""
+    plain: Any = json.loads(json.dumps(value))
+    return plain
+
+
+def _curve(path: Path) -> str:
+    """The training loss as an inline SVG; empty where nothing was logged."""
+    if not path.exists():
+        return ""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    if not rows:
+        return ""
+    steps = np.array([row["step"] for row in rows])
+    losses = np.array([row["loss"] for row in rows])
+    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(steps, losses, color="#c9d3dc", linewidth=0.8, label="each logged step")
+    window = max(1, len(losses) // 40)
+    smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+    axes.plot(steps[window - 1 :], smooth, color="#1f5f8b", label=f"mean of {window}")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def _pictures(run: Run, scores: Sequence[Score], protocol: str) -> list[dict[str, str]]:
+    """For each label the best, the median and the worst case of the run, by Dice."""
+    try:
+        dataset = open_dataset(run.flags.data)
+    except DatasetError:
+        return []  # the scans have been moved or deleted; the tables stand without them
+    pictures = []
+    mine = [score for score in scores if score.method == run.config.preset]
+    for label in dict.fromkeys(score.label for score in mine):
+        ranked = sorted((s for s in mine if s.label == label), key=lambda s: -s.dice)
+        ranks = dict(zip(PICTURES, (0, len(ranked) // 2, len(ranked) - 1), strict=True))
+        for name, rank in ranks.items():
+            score = ranked[rank]
+            pictures.append(
+                {
+                    "caption": f"{label}, {name} of {len(ranked)} ({protocol}): case {score.case}, "
+                    f"Dice {100 * score.dice:.1f} %",
+                    "data": _overlay(run, dataset, score),
+                }
+            )
+    return pictures
+
+
+def _overlay(run: Run, dataset: PreparedDataset, score: Score) -> str:
+    """Support, query, prediction and truth on the slice that shows most of the organ."""
+    value = next(k for k, name in dataset.labels.items() if name == score.label)
+    query, support = dataset.case(score.case), dataset.case(score.support)
+    name = f"{score.case}-by-{score.support}.npz"
+    path = run.folder / f"predictions-{score.protocol}" / name
+    if not path.is_file():
+        raise RunError(f"{path}: missing; run `dpcenet evaluate` again")
+    with np.load(path) as arrays:
+        mask = arrays[f"mask {score.label}"]
+        served = arrays[f"support slice {score.label}"]
+    truth = np.asarray(query.label == value)
+    z = int(truth.sum(axis=(1, 2)).argmax())
+    z_support = int(served[z])
+    if z_support < 0:  # no support slice was matched here: show the organ's largest
+        z_support = int((support.label == value).sum(axis=(1, 2)).argmax())
+    panels = {
+        f"support {support.name}": (support.image[z_support], support.label[z_support] == value),
+        f"query {query.name}, slice {z}": (query.image[z], None),
+        "prediction": (query.image[z], mask[z]),
+        "truth": (query.image[z], truth[z]),
+    }
+    return _png(_panels(panels))
+
+
+def _panels(
+    panels: dict[str, tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_] | None]],
+) -> Figure:
+    """Slices side by side, masks as coloured areas with an outline."""
+    figure = Figure(figsize=(2.6 * len(panels), 2.9), layout="constrained")
+    for index, (title, (image, mask)) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), index + 1)
+        low, high = np.percentile(image, (1, 99.5))
+        axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        if mask is not None and mask.any():
+            colour = "#ffb000" if title == "truth" or "support" in title else "#00c2ff"
+            axes.contourf(mask, levels=[0.5, 1.5], colors=[colour], alpha=0.3)
+            axes.contour(mask, levels=[0.5], colors=[colour], linewidths=1.0)
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+    return figure
+
+
+def _png(figure: Figure) -> str:
+    """The figure as a data address that an <img> shows."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=80, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _svg(figure: Figure) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue().encode()).decode()
