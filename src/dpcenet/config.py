@@ -36,6 +36,7 @@ class TrainOptions:
         class_weights: of background and foreground in the query's loss.
         clip_gradient: largest gradient norm; 0 leaves it alone.
         ahead: with a frozen trunk, episodes whose features are computed in one batch.
+        bank_gb: with a frozen trunk and fixed views, the size to which their features are kept.
         precision: of the trunk; "auto" takes bfloat16 where the device computes it natively.
         log_every, checkpoint_every: in steps.
     """
@@ -50,6 +51,7 @@ class TrainOptions:
     class_weights: tuple[float, float] = (1.0, 1.0)
     clip_gradient: float = 0.0
     ahead: int = 4
+    bank_gb: float = 8.0
     precision: Precision = "auto"
     log_every: int = 10
     checkpoint_every: int = 500

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from dpcenet.config import Precision
+from dpcenet.episodes.protocol import SliceTask
 from dpcenet.errors import ConfigError
 from dpcenet.methods.base import Method
-from dpcenet.types import Episode, Features
+from dpcenet.nn.alignment import align_slices, slice_costs
+from dpcenet.types import Encoded, Episode, Features
 
 BATCH = 8  # slices encoded at once
 
@@ -129,3 +131,31 @@ def masks_of(
     """Binary masks (len(slices), H, W) float32 of one label on some slices."""
     chosen = np.asarray(label[list(slices)] == value, dtype=np.float32)
     return torch.from_numpy(chosen).to(device)
+
+
+def match_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.int64]:
+    """For each slice of the query the support slice that it matches, from features alone."""
+    costs = slice_costs(method.describe(query.features), method.describe(support.features))
+    return align_slices(costs, query.spacing[0], support.spacing[0])
+
+
+def segment_label(
+    method: Method,
+    support: Encoded,
+    support_label: npt.NDArray[np.uint8],
+    query: Encoded,
+    value: int,
+    tasks: Sequence[SliceTask],
+) -> npt.NDArray[np.float32]:
+    """Foreground probability (Z, H, W) of one label; 0 on slices that no task covers."""
+    device = next(iter(support.features.maps.values())).device
+    shape = (len(query.features), *support_label.shape[1:])
+    probability = np.zeros(shape, dtype=np.float32)
+    for task in tasks:
+        probability[list(task.query)] = predict_slices(
+            method,
+            support.features.rows(list(task.support)),
+            masks_of(support_label, task.support, value, device),
+            query.features.rows(list(task.query)),
+        )
+    return probability

@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -20,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.engine import choose_device, encode_slices, masks_of, predict_slices
+from dpcenet.engine import choose_device, encode_slices, match_slices, segment_label
 from dpcenet.episodes.protocol import SliceTask, blind_tasks, organ_tasks
 from dpcenet.errors import ConfigError
 from dpcenet.files import write_atomically, write_json, write_text
@@ -28,21 +27,12 @@ from dpcenet.methods.base import Method
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.metrics import score_mask
-from dpcenet.nn.alignment import align_slices, slice_costs
 from dpcenet.progress import progress_bar
 from dpcenet.runs import Run, open_run
-from dpcenet.types import Features, Score
+from dpcenet.types import Encoded, Score
 
 Protocol = Literal["paper", "blind"]
 COPY = "copy"  # the row of the pasted mask, which every table carries
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A case with the features of all its slices."""
-
-    case: PreparedCase
-    features: Features
 
 
 def evaluate(
@@ -76,27 +66,32 @@ def evaluate(
     pairs = run.make_fold(dataset).pairs(support)
     total = sum(len(queries) for _, queries in pairs)
     scores: list[Score] = []
+    done = 0
     with progress_bar(f"evaluate {protocol}", total, quiet=quiet) as bar:
         for support_name, queries in pairs:
-            source = _encode(method, dataset.case(support_name), place, run)
+            source = _encode(run, method, dataset.case(support_name), place)
             for query_name in queries:
-                target = _encode(method, dataset.case(query_name), place, run)
+                target = _encode(run, method, dataset.case(query_name), place)
                 scores += _score_case(run, dataset, method, source, target, protocol, chunks)
-                bar(len({(s.support, s.case) for s in scores}), query_name)
+                done += 1
+                bar(done, query_name)
     _write(run, dataset, scores, protocol, support, chunks)
     return scores
 
 
-def _encode(method: Method, case: PreparedCase, device: torch.device, run: Run) -> Encoded:
-    return Encoded(case, encode_slices(method, case.image, device, run.precision))
+def _encode(
+    run: Run, method: Method, case: PreparedCase, device: torch.device
+) -> tuple[PreparedCase, Encoded]:
+    features = encode_slices(method, case.image, device, run.precision)
+    return case, Encoded(features, case.spacing)
 
 
 def _score_case(
     run: Run,
     dataset: PreparedDataset,
     method: Method,
-    support: Encoded,
-    query: Encoded,
+    support: tuple[PreparedCase, Encoded],
+    query: tuple[PreparedCase, Encoded],
     protocol: Protocol,
     chunks: int,
 ) -> list[Score]:
@@ -104,59 +99,44 @@ def _score_case(
 
     The run's masks are kept for the report.
     """
-    matches = match_slices(method, support, query) if protocol == "blind" else None
+    (source, source_slices), (target, target_slices) = support, query
+    blind = protocol == "blind"
+    matches = match_slices(method, source_slices, target_slices) if blind else None
     scores: list[Score] = []
     arrays: dict[str, npt.NDArray[Any]] = {}
     for value in run.flags.test_labels or tuple(dataset.labels):
-        label, truth = dataset.labels[value], np.asarray(query.case.label == value)
+        label, truth = dataset.labels[value], np.asarray(target.label == value)
         if matches is None:
-            tasks = organ_tasks(support.case.label, query.case.label, value, chunks)
+            tasks = organ_tasks(source.label, target.label, value, chunks)
             if not tasks:
                 continue  # nothing to score: the organ is missing from one of the two scans
         else:
-            tasks = blind_tasks(matches, support.case.label, value)
+            tasks = blind_tasks(matches, source.label, value)
         for name, judged in ((run.config.preset, method), (COPY, Copy(CopyOptions()))):
-            mask = segment_label(judged, support, query, value, tasks) > 0.5
+            mask = (
+                segment_label(judged, source_slices, source.label, target_slices, value, tasks)
+                > 0.5
+            )
             scores.append(
                 Score(
                     method=name,
-                    case=query.case.name,
+                    case=target.name,
                     label=label,
-                    support=support.case.name,
+                    support=source.name,
                     fold=-1 if run.flags.fold is None else run.flags.fold,
                     seed=run.flags.seed,
                     protocol=protocol,
-                    **score_mask(mask, truth, query.case.spacing)._asdict(),
+                    **score_mask(mask, truth, target.spacing)._asdict(),
                 )
             )
             if judged is method:
                 arrays[f"mask {label}"] = mask
         arrays[f"support slice {label}"] = serving_slices(tasks, len(truth))
-    path = run.folder / f"predictions-{protocol}" / f"{query.case.name}-by-{support.case.name}.npz"
-    write_atomically(path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays))
+    path = run.folder / f"predictions-{protocol}" / f"{target.name}-by-{source.name}.npz"
+    write_atomically(
+        path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    )
     return scores
-
-
-def match_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.int64]:
-    """For each slice of the query the support slice that it matches, from features alone."""
-    costs = slice_costs(method.describe(query.features), method.describe(support.features))
-    return align_slices(costs, query.case.spacing[0], support.case.spacing[0])
-
-
-def segment_label(
-    method: Method, support: Encoded, query: Encoded, value: int, tasks: Sequence[SliceTask]
-) -> npt.NDArray[np.float32]:
-    """Foreground probability (Z, H, W) of one label; 0 on slices that no task covers."""
-    device = next(iter(support.features.maps.values())).device
-    probability = np.zeros(query.case.image.shape, dtype=np.float32)
-    for task in tasks:
-        probability[list(task.query)] = predict_slices(
-            method,
-            support.features.rows(list(task.support)),
-            masks_of(support.case.label, task.support, value, device),
-            query.features.rows(list(task.query)),
-        )
-    return probability
 
 
 def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int16]:

@@ -10,6 +10,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,8 @@ from dpcenet.files import file_hash, hash_of, read_json, write_atomically, write
 from dpcenet.progress import progress_bar
 from dpcenet.volumes.io import check_intensities, check_mask, read_volume
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+
+SPACING_SAMPLE = 8  # scans whose field of view decides the spacing of all
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def prepare(
         source: folder of pairs, or nnU-Net's raw layout.
         out: folder of the prepared data set.
         modality: "mr" or "ct"; by default what the folder says, else "mr".
-        spacing_mm: of the prepared slices; by default the field of view is fitted to 256 pixels.
+        spacing_mm: of the prepared slices; by default the median of what fits each scan's field
+            of view to 256 pixels. A scan with a larger field of view gets coarser pixels.
         supervoxel_size: voxels of the smallest supervoxel.
         labels: names of the label values; by default what the folder says, else "label 1", …
         jobs: processes.
@@ -71,6 +75,7 @@ def prepare(
     """
     found = find_cases(source)
     kind = modality or found.modality or "mr"
+    spacing_mm = spacing_mm or common_spacing(found.cases, _preprocessing(kind, None))
     rules = Rules(_preprocessing(kind, spacing_mm), supervoxel_size)
     out.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
@@ -86,6 +91,26 @@ def prepare(
         lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
         raise DatasetError(f"{source}: {len(failed)} of {len(found.cases)} cases failed:\n{lines}")
     return open_dataset(out)
+
+
+def common_spacing(cases: Sequence[SourceCase], rules: Preprocessing) -> float:
+    """Median, over a few scans, of the in-plane spacing in mm that fits the scan to its slices.
+
+    Raises:
+        DatasetError: none of these scans can be read.
+    """
+    chosen = cases[:: max(1, len(cases) // SPACING_SAMPLE)]
+    spacings, errors = [], []
+    for case in chosen:
+        try:
+            prepared, _ = preprocess(read_volume(case.image), rules)
+        except InputError as error:
+            errors.append(str(error))
+        else:
+            spacings.append(prepared.spacing[1])
+    if not spacings:
+        raise DatasetError("no scan can be read:\n  " + "\n  ".join(errors))
+    return float(np.median(spacings))
 
 
 def _preprocessing(modality: str, spacing_mm: float | None) -> Preprocessing:
@@ -136,12 +161,12 @@ def prepare_case(case: SourceCase, folder: Path, rules: Rules) -> None:
     done.unlink(missing_ok=True)
     arrays, facts = _compute(case, rules)
     for name, array in arrays.items():
-        write_atomically(folder / f"{name}.npy", lambda path, a=array: _save(path, a))
+        write_atomically(folder / f"{name}.npy", partial(_save, array))
     hashes = {name: file_hash(folder / f"{name}.npy") for name in arrays}
     write_json(done, {"identity": identity, **wanted, **facts, "arrays": hashes})
 
 
-def _save(path: Path, array: npt.NDArray[Any]) -> None:
+def _save(array: npt.NDArray[Any], path: Path) -> None:
     with path.open("wb") as stream:  # np.save would add .npy to a temporary name
         np.save(stream, array, allow_pickle=False)
 

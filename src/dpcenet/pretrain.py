@@ -151,7 +151,7 @@ class _Run:
         self.network = InContext(config.network).to(self.device, memory_format=torch.channels_last)
         self.average = InContext(config.network).to(self.device)
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate)
+        self.optimiser = torch.optim.AdamW(self._groups(), config.learning_rate, (0.9, 0.99))
         self.generator = PairGenerator(config.seed, config.batch, config.pairs, self.device)
         self.step = 0
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from dpcenet.bank import FeatureBank
 from dpcenet.checkpoint import load_checkpoint, restore, save_checkpoint
 from dpcenet.config import Config, TrainOptions
 from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
@@ -100,36 +101,37 @@ def train(
     else:
         method.calibrate(calibration_images(sampler.cases, flags.seed).to(place))
     log = Log(folder, start, world.rank == 0, tensorboard)
-    _loop(run, method, optimiser, sampler, start, world, place, workers, log, quiet)
+    if optimiser is None:  # nothing to train, as in `copy`: the run is complete
+        save_checkpoint(folder, method, None, config.train.steps)
+        return run
+    stream = coming_episodes(run, dataset, sampler, method, start, world, place, workers)
+    _loop(run, method, optimiser, stream, start, world, place, log, quiet)
     return run
 
 
 def _loop(
     run: Run,
     method: Method,
-    optimiser: torch.optim.Optimizer | None,
-    sampler: EpisodeSampler,
+    optimiser: torch.optim.Optimizer,
+    stream: Iterator[tuple[int, tuple[Episode, Features | None]]],
     start: int,
     world: World,
     device: torch.device,
-    workers: int,
     log: Log,
     quiet: bool,
 ) -> None:
-    """The training loop; a method without anything to train only gets its checkpoint."""
+    """The training loop."""
     options = run.config.train
-    last = options.steps if optimiser is not None else start
+    last = options.steps
     parallel = _parallel(method, world, device)
     with progress_bar(f"train {run.config.preset}", last, start, quiet or world.rank > 0) as bar:
-        episodes = coming_episodes(run, sampler, method, start, last, world, device, workers)
-        for step, (episode, features) in episodes:
+        for step, (episode, features) in stream:
             rate = options.learning_rate * options.decay ** (step // options.decay_every)
             torch.manual_seed(episode.seed)
             with autocast(run.precision, device):
                 prediction: Prediction = parallel(episode, features)
             terms = loss_terms(prediction, episode, options)
             loss = torch.stack(list(terms.values())).sum()
-            assert optimiser is not None
             take_step(optimiser, loss, rate, options.clip_gradient)
             done = step + 1
             if done % options.log_every == 0 or done == last:
@@ -189,26 +191,35 @@ def calibration_images(cases: tuple[PreparedCase, ...], seed: int) -> Tensor:
 
 def coming_episodes(
     run: Run,
+    dataset: PreparedDataset,
     sampler: EpisodeSampler,
     method: Method,
     start: int,
-    last: int,
     world: World,
     device: torch.device,
     workers: int,
 ) -> Iterator[tuple[int, tuple[Episode, Features | None]]]:
-    """(step, (episode, trunk features if the trunk is frozen)) of the steps start…last−1."""
-    ahead = run.config.train.ahead if method.trunk_frozen else 1
-    # Batches are cut at multiples of `ahead`, so that a resumed run computes the same batches.
+    """(step, (episode, trunk features if the trunk is frozen)) of the steps from `start` on.
+
+    With fixed views the features come from a bank; else those of a few coming episodes are
+    computed in one batch. Batches are cut at multiples of `ahead`, so that a resumed run computes
+    the same ones.
+    """
+    options = run.config.train
+    ahead = options.ahead if method.trunk_frozen else 1
     begin = start - start % ahead
-    mine = range(begin * world.size + world.rank, last * world.size, world.size)
-    loader = DataLoader(sampler, batch_size=None, sampler=mine, num_workers=workers)
-    episodes = (episode.to(device) for episode in loader)
+    mine = range(begin * world.size + world.rank, options.steps * world.size, world.size)
     stream: Iterator[tuple[Episode, Features | None]]
-    if method.trunk_frozen:
-        stream = iter(with_trunk_features(episodes, method, run.precision, ahead))
+    if method.trunk_frozen and run.config.episodes.views:
+        bank = FeatureBank(dataset, sampler, method, run.precision, device, options.bank_gb)
+        stream = iter(bank.episodes(sampler.plan(n) for n in mine))
     else:
-        stream = ((episode, None) for episode in episodes)
+        loader = DataLoader(sampler, batch_size=None, sampler=mine, num_workers=workers)
+        episodes = (episode.to(device) for episode in loader)
+        if method.trunk_frozen:
+            stream = iter(with_trunk_features(episodes, method, run.precision, ahead))
+        else:
+            stream = ((episode, None) for episode in episodes)
     return itertools.islice(enumerate(stream, begin), start - begin, None)
 
 

@@ -99,6 +99,19 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """A prepared scan of which every slice was encoded once.
+
+    Attributes:
+        features: of its Z slices, ready for a method's `match`.
+        spacing: of the prepared slices along z, y, x in mm.
+    """
+
+    features: Features
+    spacing: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a method says of the queries.
 
@@ -121,8 +134,8 @@ class Score:
     Attributes:
         method: preset of the run, or "copy".
         case, label, support, fold, seed, protocol: which query, organ, labelled scan and run.
-        dice, iou, nsd: 0…1, or NaN where undefined (see docs/protocols.md).
-        hd95_mm: 95th percentile of the symmetric surface distance in mm; NaN where undefined.
+        dice, iou, nsd: 0…1; hd95_mm: 95th percentile of the surface distances in mm. What they
+            are where a mask is empty, `dpcenet.metrics` says.
     """
 
     method: str

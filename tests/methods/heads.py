@@ -96,20 +96,25 @@ def log_softmax(logits: Array) -> Array:
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
-def episode(seed: int, shots: int, queries: int) -> tuple[Array, Array, Array, Array]:
-    """Features (·, 6, 9, 11), masks (·, 31, 43) of discs; organ cells have a direction in common.
+def episode(
+    seed: int, shots: int, queries: int, zoom: int = 1
+) -> tuple[Array, Array, Array, Array]:
+    """Features (·, 6, 9, 11) and masks (·, 31, 43) of discs, or `zoom` times as many cells.
+
+    The organ's cells have a direction in common.
 
     Returns:
         support features, support masks, query features, query masks.
     """
     random = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:31, :43]
+    rows, columns = np.mgrid[: 31 * zoom, : 43 * zoom]
     organ, masks, features = random.normal(size=6), [], []
     for _ in range(shots + queries):
-        y, x = random.uniform(12, 18), random.uniform(14, 28)
-        mask = ((rows - y) ** 2 + (columns - x) ** 2 < 81).astype(float)
-        cells = bilinear(mask, (9, 11), False)
+        y, x = random.uniform(12, 18) * zoom, random.uniform(14, 28) * zoom
+        mask = ((rows - y) ** 2 + (columns - x) ** 2 < 81 * zoom**2).astype(float)
+        cells = bilinear(mask, (9 * zoom, 11 * zoom), False)
         masks.append(mask)
-        features.append(random.normal(size=(6, 9, 11)) * 0.7 + 2 * organ[:, None, None] * cells)
+        noise = random.normal(size=(6, 9 * zoom, 11 * zoom))
+        features.append(0.7 * noise + 2 * organ[:, None, None] * cells)
     maps, discs = np.stack(features), np.stack(masks)
     return maps[:shots], discs[:shots], maps[shots:], discs[shots:]

@@ -48,12 +48,16 @@ def test_prototype_and_anomaly_score_are_the_official_ones(golden: Golden) -> No
     assert gap(score, numbers["anom_score_lowres"]) < 1e-5
 
 
-def probability(support: Array, masks: Array, query: Array, threshold: float) -> Array:
-    """(N, h, w): prototype from upsampled features, mean over shots, threshold on the cosine."""
-    large = bilinear(support, masks.shape[1:], align_corners=False)
+def prototype(features: Array, masks: Array) -> Array:
+    """(Sh, C, h, w) and (Sh, H, W) → (C,): of upsampled features, mean over the shots."""
+    large = bilinear(features, masks.shape[1:], align_corners=False)
     areas = masks.sum(axis=(1, 2))[:, None] + 1e-5
-    prototype = ((large * masks[:, None]).sum(axis=(2, 3)) / areas).mean(axis=0)
-    score = np.stack([-20 * cosine(q, prototype) for q in query])
+    return ((large * masks[:, None]).sum(axis=(2, 3)) / areas).mean(axis=0)
+
+
+def probability(support: Array, masks: Array, query: Array, threshold: float) -> Array:
+    """(N, h, w): the anomaly score of every cell under a soft threshold."""
+    score = np.stack([-20 * cosine(q, prototype(support, masks)) for q in query])
     return 1 - 1 / (1 + np.exp(-0.5 * (score - threshold)))
 
 
@@ -83,7 +87,7 @@ def test_queries_in_which_nothing_is_predicted_count_as_zero_in_the_role_swap() 
     support, masks, query, truth = episode(7, 1, 2)
     head = ADNet(Options(encoder=SMALL)).double()
     alone = train_step(head, support, masks, query[:1], truth[:1], (1, 1))
-    query[1] = -query[0]
+    query[1] = -prototype(support, masks)[:, None, None]
     both = train_step(head, support, masks, query, truth, (1, 1))
     assert alone.prediction.losses["align"] > 0
     assert_allclose(

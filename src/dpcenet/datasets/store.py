@@ -98,14 +98,16 @@ class PreparedDataset:
         labels: label value → name.
         modality: "mr" or "ct".
         cases: in their order.
-        manifest_hash: identifies the content.
+        preprocessing: the rules, as JSON, by which the scans were prepared.
+        hash: identifies the content.
     """
 
     folder: Path
     labels: dict[int, str]
     modality: str
     cases: tuple[PreparedCase, ...]
-    manifest_hash: str
+    preprocessing: dict[str, Any]
+    hash: str
 
     def case(self, name: str) -> PreparedCase:
         """The case of that name."""
@@ -136,4 +138,5 @@ def open_dataset(folder: Path) -> PreparedDataset:
         )
     cases = tuple(PreparedCase(name, folder / "cases" / name) for name in manifest["cases"])
     labels = {int(value): str(name) for value, name in manifest["labels"].items()}
-    return PreparedDataset(folder, labels, manifest["modality"], cases, manifest["hash"])
+    rules: dict[str, Any] = manifest["preprocessing"]
+    return PreparedDataset(folder, labels, manifest["modality"], cases, rules, manifest["hash"])

@@ -6,6 +6,7 @@ engine that keeps features of slices and views reads the plan instead.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -177,10 +178,9 @@ class EpisodeSampler(Dataset[Episode]):
         size = self.size(pair[0][0])
         if self.options.views:
             one, two = random.choice(self.options.views, 2, replace=self.options.views < 2)
-            return (
-                (fixed_view(int(one), pair[0][:2], options, size), int(one)),
-                (fixed_view(int(two), pair[1][:2], options, size), int(two)),
-            )
+            indices = (int(one), int(two))
+            views = [self.view(case, z, v) for (case, z, _), v in zip(pair, indices, strict=True)]
+            return (views[0], indices[0]), (views[1], indices[1])
         if options.place == "both":
             return (draw_view(random, options, size), 0), (draw_view(random, options, size), 0)
         gamma_on_support, geometry_on_support = random.random() < 0.5, random.random() < 0.5
@@ -188,19 +188,17 @@ class EpisodeSampler(Dataset[Episode]):
         query = draw_view(random, options, size, not geometry_on_support, not gamma_on_support)
         return (support, 0), (query, 0)
 
+    def view(self, case: int, z: int, index: int) -> View:
+        """View `index` of the fixed views of a slice: 0 is plain; the fold does not matter."""
+        if index == 0:
+            return PLAIN
+        seed = [index, z, zlib.crc32(self.cases[case].name.encode())]
+        return draw_view(np.random.default_rng(seed), self.options.augment, self.size(case))
+
     def size(self, case: int) -> tuple[int, int]:
         """H, W of the slices of a case."""
         height, width = self.cases[case].image.shape[-2:]
         return height, width
-
-
-def fixed_view(
-    index: int, place: tuple[int, int], options: AugmentOptions, size: tuple[int, int]
-) -> View:
-    """View `index` of the slice `place` (case, z): 0 is the plain slice."""
-    if index == 0:
-        return PLAIN
-    return draw_view(np.random.default_rng([index, *place]), options, size)
 
 
 def _segments(case: PreparedCase, source: Source) -> npt.NDArray[np.integer]:

@@ -22,12 +22,16 @@ class Method(nn.Module, ABC):
     state of a support is kept on the module.
     """
 
-    encoder: Encoder | None = None  # methods that look at no image have none
+    @property
+    def trunk(self) -> Encoder | None:
+        """The encoder of a method that has one of the common trunks."""
+        encoder = dict(self.named_children()).get("encoder")
+        return encoder if isinstance(encoder, Encoder) else None
 
     @property
     def trunk_frozen(self) -> bool:
         """Whether what `extract` returns never changes, and needs no gradient."""
-        return self.encoder is None or self.encoder.options.frozen
+        return self.trunk is not None and self.trunk.options.frozen
 
     @abstractmethod
     def extract(self, images: Tensor) -> Features:

@@ -110,8 +110,6 @@ class Scale(nn.Module):
 class DPCENet(Method):
     """The network of the paper. See `Options` for what can be switched."""
 
-    encoder: Encoder
-
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options

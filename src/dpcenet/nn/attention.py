@@ -20,8 +20,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tenso
         (B, Nq, E).
     """
     # Four axes (one head) let torch choose its kernel that never holds the Nq×Nk matrix.
-    heads = (tensor[:, None] for tensor in (queries, keys, values))
-    return F.scaled_dot_product_attention(*heads, scale=scale)[:, 0]
+    q, k, v = queries[:, None], keys[:, None], values[:, None]
+    return F.scaled_dot_product_attention(q, k, v, scale=scale)[:, 0]
 
 
 @torch.no_grad()
@@ -39,3 +39,13 @@ def effective_keys(queries: Tensor, keys: Tensor, scale: float, rows: int = 64) 
     log_weights = torch.log_softmax(scale * queries[0, sample].float() @ keys[0].float().T, dim=-1)
     entropy = -(log_weights.exp() * log_weights).sum(dim=-1)
     return entropy.exp().mean()
+
+
+def to_rows(maps: Tensor) -> Tensor:
+    """Feature maps (B, C, h, w) → rows of positions (B, hw, C)."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+def to_maps(rows: Tensor, size: tuple[int, int]) -> Tensor:
+    """Rows of positions (B, hw, C) → feature maps (B, C, *size)."""
+    return rows.transpose(1, 2).reshape(len(rows), -1, *size)

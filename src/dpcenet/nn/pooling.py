@@ -74,3 +74,18 @@ def masked_average(
     total = weights.sum(dim=(-2, -1))
     denominator = total + eps if floor == "add" else total.clamp_min(eps)
     return torch.einsum("bchw,bhw->bc", features, weights) / denominator[:, None]
+
+
+def mean_prototype(features: Tensor, masks: Tensor, align_corners: bool = False) -> Tensor:
+    """Mean over the shots of the average of upsampled features under a mask.
+
+    Args:
+        features: (Sh, C, h, w).
+        masks: (Sh, H, W), hard or soft; may be h×w, as in a role swap.
+        align_corners: how the features would be upsampled.
+
+    Returns:
+        (1, C); zero where every mask is empty.
+    """
+    weights = pull_down(masks, (features.shape[-2], features.shape[-1]), align_corners)
+    return masked_average(features, weights).mean(dim=0, keepdim=True)

@@ -1,0 +1,148 @@
+"""A bank of trunk features: with a frozen trunk, a slice under a fixed view is encoded once.
+
+Features lie in memory-mapped float16 files beside the data set and are filled as they are asked
+for, so runs that share trunk, data and views share the work. A training step then costs only the
+head of the method.
+
+    OUT/features/<key>/rows.npy          (slices · views,) int64, place in the files; 0 is absent
+    OUT/features/<key>/<map>.npy         (capacity, C, h, w) float16
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dpcenet.config import Precision
+from dpcenet.datasets.store import PreparedDataset
+from dpcenet.engine import extract
+from dpcenet.episodes.sampler import EpisodePlan, EpisodeSampler, SliceView
+from dpcenet.files import hash_of
+from dpcenet.methods.base import Method
+from dpcenet.types import Episode, Features
+
+
+class FeatureBank:
+    """Trunk features of a data set's slices under their fixed views.
+
+    Args:
+        dataset: the prepared data set; the bank lies in its folder.
+        sampler: draws from fixed views (`episodes.views` > 0).
+        method: its trunk must be frozen.
+        precision: of the trunk.
+        device: where the trunk computes.
+        limit_gb: what does not fit is computed each time.
+    """
+
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        sampler: EpisodeSampler,
+        method: Method,
+        precision: Precision,
+        device: torch.device,
+        limit_gb: float,
+    ) -> None:
+        self.sampler, self.method = sampler, method
+        self.precision, self.device = precision, device
+        self.views = sampler.options.views
+        starts = np.cumsum([0, *(len(case.image) for case in dataset.cases)])
+        names = [case.name for case in dataset.cases]
+        self.first = dict(zip(names, starts.tolist(), strict=False))
+        key = hash_of(
+            {
+                "data": dataset.hash,
+                "trunk": _trunk_hash(method),
+                "precision": precision,
+                "views": [self.views, asdict(sampler.options.augment)],
+            }
+        )
+        folder = dataset.folder / "features" / key[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / "lock").open("w")
+        self.writes = _take(self._lock)
+        example = self._compute(SliceView(0, 0, 0, sampler.view(0, 0, 0)))
+        self._open(folder, int(starts[-1]) * self.views, example, limit_gb)
+
+    def _open(self, folder: Path, total: int, example: Features, limit_gb: float) -> None:
+        """Map the files of the bank, making them where they do not exist."""
+        size = sum(2 * maps[0].numel() for maps in example.maps.values())
+        capacity = max(1, min(total, int(limit_gb * 1e9 / size)))
+        self.rows = _mapped(folder / "rows.npy", (total,), np.int64, self.writes)
+        self.maps = {
+            name: _mapped(
+                folder / f"{name}.npy", (capacity, *maps.shape[1:]), np.float16, self.writes
+            )
+            for name, maps in example.maps.items()
+        }
+        self.used = int(self.rows.max(initial=0))
+
+    def features(self, which: SliceView) -> Features:
+        """Trunk features (1, C, h, w) of a slice under its view, rounded to float16."""
+        case = self.sampler.cases[which.case].name
+        place = (self.first[case] + which.z) * self.views + which.view_index
+        row = int(self.rows[place])
+        if row == 0:
+            return self._store(place, self._compute(which))
+        return Features(
+            {
+                name: torch.from_numpy(maps[row - 1 : row].astype(np.float32)).to(self.device)
+                for name, maps in self.maps.items()
+            }
+        )
+
+    def _store(self, place: int, features: Features) -> Features:
+        """Keep features if there is room; the row is named last, so a kill leaves no half row."""
+        rounded = features.apply(lambda tensor: tensor.half())
+        if self.writes and self.used < len(next(iter(self.maps.values()))):
+            for name, maps in self.maps.items():
+                maps[self.used] = rounded[name][0].cpu().numpy()
+            self.used += 1
+            self.rows[place] = self.used
+        return rounded.apply(lambda tensor: tensor.float())
+
+    @torch.no_grad()
+    def _compute(self, which: SliceView) -> Features:
+        image, _ = self.sampler.slice(which)
+        return extract(self.method, image.to(self.device), self.precision)
+
+    def episodes(self, plans: Iterable[EpisodePlan]) -> Iterator[tuple[Episode, Features]]:
+        """Episodes with the trunk features of their support and query."""
+        for plan in plans:
+            pair = [self.features(plan.support), self.features(plan.query)]
+            yield self.sampler.render(plan).to(self.device), Features.join(pair)
+
+
+def _trunk_hash(method: Method) -> str:
+    """sha256 of the trunk's weights."""
+    digest = hashlib.sha256()
+    tensors: dict[str, Tensor] = {} if method.trunk is None else method.trunk.state_dict()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _take(stream: Any) -> bool:
+    """Lock the bank for writing; another run that holds it lets this one only read."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _mapped(path: Path, shape: tuple[int, ...], dtype: type[Any], writes: bool) -> npt.NDArray[Any]:
+    """A memory-mapped array; a new file is sparse, so it costs only what is filled."""
+    if path.exists():
+        return np.lib.format.open_memmap(path, mode="r+" if writes else "r")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)

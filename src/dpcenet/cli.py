@@ -1,0 +1,249 @@
+"""The command line. Heavy modules are imported inside the command that needs them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from dpcenet import __version__
+from dpcenet.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from dpcenet.datasets.store import PreparedDataset
+
+app = typer.Typer(
+    help="Few-shot medical image segmentation: label one scan, segment the rest. "
+    "For research only; not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Modality(StrEnum):
+    """What kind of scans."""
+
+    mr = "mr"
+    ct = "ct"
+
+
+class ProtocolName(StrEnum):
+    """What an evaluation is told of the query."""
+
+    paper = "paper"
+    blind = "blind"
+
+
+class SchemeName(StrEnum):
+    """The written form of the folds."""
+
+    disjoint = "disjoint"
+    lineage = "lineage"
+    official = "official"
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Out = Annotated[Path, typer.Option(help="Folder to write into.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"dpcenet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Common options."""
+
+
+@app.command()
+def prepare(
+    source: Annotated[Path, typer.Argument(help="Folder of scans: image_*/label_*, or nnU-Net's.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the prepared data set.")],
+    modality: Annotated[
+        Modality | None, typer.Option(help="By default what the folder says, else mr.")
+    ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(help="Pixel size in mm; by default the field of view fits.")
+    ] = None,
+    supervoxel_size: Annotated[
+        int, typer.Option(help="Voxels of the smallest supervoxel; 1000 for hearts.")
+    ] = 5000,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Name of a label value, as 1=liver; repeat.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Prepare scans: slices of 256x256, supervoxels, a manifest. A second call does nothing."""
+    from dpcenet.prepare import prepare as run_prepare
+
+    names = dict(_name_of(text) for text in label or []) or None
+    dataset = run_prepare(
+        source,
+        out,
+        modality=cast("Literal['mr', 'ct'] | None", modality and modality.value),
+        spacing_mm=spacing,
+        supervoxel_size=supervoxel_size,
+        labels=names,
+        jobs=jobs,
+    )
+    typer.echo(f"{len(dataset.cases)} cases in {out}, labels: {dataset.labels or 'none'}")
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Argument(help="Such as dpcenet/paper, or a YAML file.")],
+    data: Annotated[Path, typer.Option(help="Prepared data set.")],
+    run: Annotated[Path, typer.Option(help="Folder of the run.")],
+    fold: Annotated[
+        int | None, typer.Option(help="Fold kept out; by default every case is trained on.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
+    scheme: Annotated[SchemeName, typer.Option(help="Form of the folds.")] = SchemeName.disjoint,
+    setting: Annotated[int, typer.Option(min=1, max=2, help="1, or 2: tested organs unseen.")] = 1,
+    test_labels: Annotated[
+        str, typer.Option(help="Labels to test, by name or value, with commas; default all.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Of weights and episodes.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="In place of the preset's.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Pretrained trunk (.safetensors, .pth).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key.key=value of the preset; repeat.")
+    ] = None,
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that prepare episodes.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint.")] = False,
+    tensorboard: Annotated[bool, typer.Option(help="Also log for TensorBoard.")] = False,
+) -> None:
+    """Train a method without labels of its targets, on episodes made from the scans themselves."""
+    from dpcenet.config import load_preset
+    from dpcenet.datasets.store import open_dataset
+    from dpcenet.runs import RunFlags
+    from dpcenet.train import train as run_train
+
+    changes = list(set_ or [])
+    if steps is not None:
+        changes.append(f"train.steps={steps}")
+    if weights is not None:
+        changes.append(f"options.encoder.weights={weights.resolve()}")
+    flags = RunFlags(
+        data=data,
+        fold=fold,
+        folds=folds,
+        scheme=scheme.value,
+        setting=cast("Literal[1, 2]", setting),
+        test_labels=_label_values(open_dataset(data), test_labels),
+        seed=seed,
+    )
+    run_train(
+        load_preset(preset, tuple(changes)),
+        flags,
+        run,
+        device=device,
+        workers=workers,
+        resume=resume,
+        tensorboard=tensorboard,
+    )
+    typer.echo(f"trained: {run}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    protocol: Annotated[
+        ProtocolName, typer.Option(help="paper: organ slices known; blind: nothing known.")
+    ] = ProtocolName.paper,
+    support: Annotated[str, typer.Option(help="first, last, all, or an index.")] = "last",
+    chunks: Annotated[int, typer.Option(help="Support slices, protocol paper.")] = 3,
+    data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
+    from dpcenet.evaluate import evaluate as run_evaluate
+    from dpcenet.report import text_table
+    from dpcenet.runs import open_run
+
+    run_evaluate(run, protocol.value, support=support, chunks=chunks, data=data, device=device)
+    typer.echo(text_table(open_run(run)))
+
+
+@app.command()
+def segment(
+    queries: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
+    support_image: Annotated[Path, typer.Option(help="The labelled scan.")],
+    support_mask: Annotated[Path, typer.Option(help="Its labels.")],
+    run: Annotated[Path, typer.Option(help="Folder of a trained run.")],
+    out: Out,
+    label: Annotated[
+        list[int] | None, typer.Option(help="Label value to segment; repeat; default all.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Segment scans from one labelled scan; masks lie in each scan's own geometry."""
+    from dpcenet.segment import Segmenter, expand_queries, segment_files
+
+    files = expand_queries(queries)
+    segmenter = Segmenter.from_run(run, device)
+    support = segmenter.support(support_image, support_mask, tuple(label or ()))
+    outcomes = segment_files(segmenter, files, support, out)
+    failed = [outcome for outcome in outcomes if outcome.mask is None]
+    typer.echo(f"{len(outcomes) - len(failed)} masks in {out}. For research only.")
+    if failed:
+        lines = "\n".join(f"  {outcome.error}" for outcome in failed)
+        raise DatasetError(f"{len(failed)} of {len(outcomes)} scans were not segmented:\n{lines}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    out: Out,
+) -> None:
+    """Write one self-contained HTML page: tables, pictures, curves, provenance."""
+    from dpcenet.report import report as run_report
+
+    typer.echo(str(run_report(runs, out)))
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo"),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of image_*/label_* pairs; default made volumes.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that prepare the scans.")] = 2,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+) -> None:
+    """The whole way: prepare, train a small preset, segment, evaluate, report."""
+    from dpcenet.demo import demo as run_demo
+
+    typer.echo(run_demo(out, data, jobs, steps))
+
+
+def _name_of(text: str) -> tuple[int, str]:
+    """(1, "liver") from "1=liver"."""
+    value, separator, name = text.partition("=")
+    if not separator or not value.isdecimal() or not name:
+        raise ConfigError(f"--label {text}: write it as VALUE=NAME, such as 1=liver")
+    return int(value), name
+
+
+def _label_values(dataset: PreparedDataset, text: str) -> tuple[int, ...]:
+    """Label values from names or values with commas between them."""
+    by_name = {name: value for value, name in dataset.labels.items()}
+    values = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        value = int(part) if part.isdecimal() else by_name.get(part)
+        if value not in dataset.labels:
+            raise ConfigError(f"--test-labels {part}: the data set has {dataset.labels}")
+        values.append(value)
+    return tuple(values)

@@ -1,0 +1,67 @@
+"""`dpcenet demo`: the whole way, on made volumes or on a folder of real pairs.
+
+prepare → train a small preset → segment → evaluate → report
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from dpcenet.config import load_preset
+from dpcenet.datasets.folder import find_cases
+from dpcenet.datasets.phantom import PHANTOM_LABELS, write_phantoms
+from dpcenet.errors import DatasetError
+from dpcenet.evaluate import evaluate
+from dpcenet.prepare import prepare
+from dpcenet.report import report, text_table
+from dpcenet.runs import RunFlags
+from dpcenet.segment import Segmenter, segment_files
+from dpcenet.train import train
+
+PRESET = "dpcenet/small"
+CASES = 8
+
+
+def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None = None) -> str:
+    """Run the main job from scans to a report.
+
+    Args:
+        out: folder for everything that is made.
+        data: folder of image_* and label_* pairs; made volumes (phantoms) by default.
+        jobs: processes that prepare the scans.
+        steps: of training, in place of the preset's.
+
+    Returns:
+        the table and the path of the report, as text.
+
+    Raises:
+        DatasetError: `data` holds too few labelled scans.
+    """
+    labels = None
+    if data is None:
+        data, labels = out / "scans", PHANTOM_LABELS
+        if not data.is_dir():
+            write_phantoms(data, CASES)
+    cases = find_cases(data).cases
+    if len(cases) < 6 or any(case.label is None for case in cases):
+        raise DatasetError(f"{data}: the demo needs at least 6 scans, all with labels")
+    dataset = prepare(data, out / "prepared", labels=labels, jobs=jobs)
+    config = load_preset(PRESET)
+    if steps is not None:
+        config = replace(config, train=replace(config.train, steps=steps))
+    run = train(config, RunFlags(dataset.folder, fold=0), out / "run", resume=True)
+    evaluate(run.folder, "paper")
+    evaluate(run.folder, "blind")
+    fold = run.make_fold(dataset)
+    ((support_name, query_names),) = fold.pairs("last")
+    by_name = {case.name: case for case in cases}
+    segmenter = Segmenter.from_run(run.folder)
+    chosen = by_name[support_name]
+    assert chosen.label is not None
+    support = segmenter.support(chosen.image, chosen.label)
+    queries = [by_name[name].image for name in query_names]
+    outcomes = segment_files(segmenter, queries, support, out / "masks")
+    page = report([run.folder], out)
+    masks = "\n".join(f"  {o.mask or o.error}" for o in outcomes)
+    return f"{text_table(run)}\n\nmasks:\n{masks}\nreport: {page}"

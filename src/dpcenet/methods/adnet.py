@@ -1,0 +1,88 @@
+"""ADNet: one foreground prototype, and a learnt threshold in place of the background.
+
+Source: Hansen et al., "Anomaly detection-inspired few-shot medical image segmentation through
+self-supervision with supervoxels", Medical Image Analysis 2022 (the 2-D branch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from dpcenet.methods.base import Method
+from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.nn.reduction import reduction
+from dpcenet.nn.role_swap import role_swap_loss
+from dpcenet.nn.threshold import enlarged_log_probs, hard_cells, prototype_probability
+from dpcenet.types import Features, Prediction
+
+SCALE = 20.0  # of the cosine; the threshold T stands on the same scale
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the head there is little to choose.
+
+    Attributes:
+        encoder: a trunk of one output.
+        width: channels after the trained 1×1 convolution; 0 leaves it out.
+        threshold: where T starts; foreground is where cos > −T/20.
+        threshold_weight: factor of the loss T/20, which drives T down.
+    """
+
+    encoder: EncoderOptions = field(
+        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
+    )
+    width: int = 256
+    threshold: float = -10.0
+    threshold_weight: float = 1.0
+
+
+class ADNet(Method):
+    """The network of the paper. See `Options` for what can be switched."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.encoder = Encoder(options.encoder)
+        self.reduce = reduction(self.encoder, options.width)
+        self.threshold = nn.Parameter(torch.tensor([options.threshold]))
+
+    def extract(self, images: Tensor) -> Features:
+        (maps,) = self.encoder(images).values()
+        return Features({"features": maps})
+
+    def project(self, features: Features) -> Features:
+        return features.apply(self.reduce)
+
+    def match(
+        self,
+        support: Features,
+        support_masks: Tensor,
+        query: Features,
+        *,
+        query_masks: Tensor | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        size = (support_masks.shape[-2], support_masks.shape[-1])
+        cells = self._probability(support["features"], support_masks, query["features"])
+        log_probs = enlarged_log_probs(cells, size)
+        if not self.training:
+            return Prediction(log_probs)
+        predicted = hard_cells(cells)
+
+        def segment_support(i: int) -> Tensor:
+            swapped = self._probability(query["features"][[i]], predicted[[i]], support["features"])
+            return enlarged_log_probs(swapped, size)
+
+        losses = {
+            "align": role_swap_loss(segment_support, predicted, support_masks),
+            "threshold": self.options.threshold_weight * self.threshold[0] / SCALE,
+        }
+        return Prediction(log_probs, losses, {"threshold": self.threshold[0].detach()})
+
+    def _probability(self, support: Tensor, masks: Tensor, query: Tensor) -> Tensor:
+        """Foreground probability (N, h, w) of the cells of `query`."""
+        return prototype_probability(support, masks, query, self.threshold)

@@ -1,0 +1,317 @@
+"""In-context network: trained once on made-up images, it segments what a support slice shows.
+
+    support image ─┐                                   ┌─ 32×32 ─ 16×16 ─ 8×8 (cross-attention)
+                   ├─ shared encoder ─ maps at 64, 32, 16 ─ fused where they lie, with the mask
+    query image  ──┘                                   └─ and decoded back to the image's size
+
+Images are encoded one by one, so a support is encoded once however many queries and labels follow.
+Matching is a U-Net over fused maps: at every place it sees the query, the support and the support's
+mask of that place; at the coarse scales the query also attends to all places of the support, which
+carry the mask.
+
+Source: the task is UniverSeg's (Butoi et al., 2023, §3); training on synthetic images follows
+SynthMorph (Hoffmann et al., 2022) and Neuralizer/AnyStar; the two-stream form is this project's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dpcenet.errors import WeightsError
+from dpcenet.methods.base import Method
+from dpcenet.types import Features, Prediction
+
+
+@dataclass(frozen=True)
+class Options:
+    """Size of the network.
+
+    Attributes:
+        size: pixels of the longer image side inside the network.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of `size`; from 1/8 on multiples of 48, or less.
+        presence_weight: weight of the loss of the presence output; 0 switches it off.
+    """
+
+    size: int = 128
+    widths: tuple[int, int, int, int] = (32, 48, 96, 192)
+    presence_weight: float = 0.1
+
+
+class InContext(Method):
+    """The network. See the module's drawing.
+
+    Args:
+        options: its size.
+    """
+
+    def __init__(self, options: Options | None = None) -> None:
+        super().__init__()
+        self.options = options or Options()
+        self.pyramid = _Pyramid(self.options.widths)
+        self.matcher = _Matcher(self.options.widths)
+
+    @property
+    def trunk_frozen(self) -> bool:
+        """Never: all of the network is trained."""
+        return False
+
+    def extract(self, images: Tensor) -> Features:
+        """Maps "fine", "middle" and "coarse" of images (B, 1, H, W), resized to `size`."""
+        longer = max(images.shape[-2:])
+        shape = [max(16, round(n * self.options.size / longer / 16) * 16) for n in images.shape[-2:]]
+        return self.pyramid(_resized(images, shape))
+
+    def match(
+        self,
+        support: Features,
+        support_masks: Tensor,
+        query: Features,
+        *,
+        query_masks: Tensor | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        """Segment the queries; see `Method.match`. `losses` holds "presence" when training."""
+        count = len(query)
+        logits, presence = self.compare(
+            support.apply(lambda x: x[None].expand(count, *x.shape)),
+            support_masks[None].expand(count, *support_masks.shape),
+            query,
+        )
+        losses = {}
+        if self.training and query_masks is not None and self.options.presence_weight > 0:
+            there = query_masks.flatten(1).amax(1)
+            loss = F.binary_cross_entropy_with_logits(presence, there)
+            losses["presence"] = self.options.presence_weight * loss
+        return Prediction(two_class_log_probs(logits), losses)
+
+    def compare(
+        self, support: Features, support_masks: Tensor, query: Features
+    ) -> tuple[Tensor, Tensor]:
+        """Segment N queries, each with supports of its own.
+
+        Args:
+            support: maps (N, Sh, C, h, w).
+            support_masks: (N, Sh, H, W).
+            query: maps (N, C, h, w).
+
+        Returns:
+            logits of the foreground (N, H, W), and of the label being in the slice at all (N,).
+        """
+        logits, presence = self.matcher(support, support_masks, query)
+        shape = support_masks.shape[-2:]
+        return _resized(logits.float(), shape)[:, 0], presence.float()
+
+
+def two_class_log_probs(logits: Tensor) -> Tensor:
+    """Foreground logits (N, H, W) to log-probabilities (N, 2, H, W)."""
+    return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], 1)
+
+
+def _resized(images: Tensor, shape: list[int] | torch.Size) -> Tensor:
+    """Images (B, C, H, W) at another size, averaged where it is smaller."""
+    if list(images.shape[-2:]) == list(shape):
+        return images
+    return F.interpolate(images, list(shape), mode="bilinear", antialias=True, align_corners=False)
+
+
+class _Residual(nn.Module):
+    """x + conv(relu(conv(norm(x)))); the norm is over all of an image, the last conv starts at 0."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, width)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(self.norm(x))))
+
+
+class _Pyramid(nn.Module):
+    """An image to maps at 1/2, 1/4 and 1/8 of its size."""
+
+    def __init__(self, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse, _ = widths
+        self.fine = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(4, fine, 3, padding=1), nn.ReLU(), _Residual(fine)
+        )
+        self.middle = nn.Sequential(_down(fine, middle), _Residual(middle), _Residual(middle))
+        self.coarse = nn.Sequential(_down(middle, coarse), _Residual(coarse), _Residual(coarse))
+
+    def forward(self, images: Tensor) -> Features:
+        fine = self.fine(images.contiguous(memory_format=torch.channels_last))
+        middle = self.middle(fine)
+        return Features({"fine": fine, "middle": middle, "coarse": self.coarse(middle)})
+
+
+def _down(width: int, wider: int) -> nn.Conv2d:
+    return nn.Conv2d(width, wider, 3, stride=2, padding=1)
+
+
+class _Fuse(nn.Module):
+    """Query, support and mask of the same place, and what came before, to one map.
+
+    With them go similarities to the prototypes: how much each place of the query looks like the
+    mean of the support's foreground and of its background, in groups of channels.
+    """
+
+    def __init__(self, width: int, before: int) -> None:
+        super().__init__()
+        self.groups = width // 4
+        self.mix = nn.Conv2d(3 * width + 1 + 2 * self.groups + before, width, 1)
+
+    def forward(
+        self, support: Tensor, mask: Tensor, query: Tensor, before: list[Tensor]
+    ) -> Tensor:
+        """support (N, Sh, C, h, w) and mask (N, Sh, 1, h, w), averaged over the supports."""
+        shown = [x.mean(1) for x in (support, support * mask, mask)]
+        alike = [
+            _similarity(support, weight, query, self.groups) for weight in (mask, 1 - mask)
+        ]
+        mixed: Tensor = self.mix(torch.cat([query, *shown, *alike, *before], 1))
+        return mixed
+
+
+def _similarity(support: Tensor, weight: Tensor, query: Tensor, groups: int) -> Tensor:
+    """Cosine of the query with a weighted mean of the supports, per group: (N, groups, h, w).
+
+    Both are seen from the supports' overall mean. A prototype of no weight is like nothing: 0.
+    """
+    centre = support.mean((1, 3, 4), keepdim=True)
+    total = weight.sum((1, 3, 4), keepdim=True)
+    prototype = ((support - centre) * weight).sum((1, 3, 4), keepdim=True) / (total + 1e-3)
+    grouped = (query - centre[:, 0]).unflatten(1, (groups, -1))
+    direction = F.normalize(prototype[:, 0].unflatten(1, (groups, -1)), dim=2, eps=1e-3)
+    length = (grouped.square().sum(2) + 1e-4).sqrt()
+    return (grouped * direction).sum(2) / length
+
+
+class _Read(nn.Module):
+    """Every place of the query reads the mask and the look of the support's places like itself.
+
+    Places are alike by the cosine of one projection of both images' features; each head also
+    prefers near places, as strongly as it learns to.
+    """
+
+    def __init__(self, width: int, source: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // 48)
+        self.key = nn.Linear(source, width)
+        self.ask = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(source, width)
+        self.out = nn.Linear(width + self.heads, width)
+        self.sharpness = nn.Parameter(torch.full((self.heads,), 10.0).log())
+        self.nearness = nn.Parameter(torch.linspace(20.0, 5.0, self.heads).log())
+        nn.init.zeros_(self.ask.weight)
+
+    def forward(self, x: Tensor, query: Tensor, support: Tensor, mask: Tensor) -> Tensor:
+        """x (N, C, h, w); query (N, S, h, w); support (N, Sh, S, h, w); mask (N, Sh, 1, h, w)."""
+        shots = support.shape[1]
+        seen = support.movedim(2, -1).flatten(1, 3)
+        ask = self.key(query.flatten(2).mT) + self.ask(x.flatten(2).mT)
+        alike = self._split(ask) @ self._split(self.key(seen)).mT
+        near = _squared_distances(x).repeat(1, shots) * self.nearness.exp().view(-1, 1, 1)
+        attention = torch.softmax(alike * self.sharpness.exp().view(-1, 1, 1) - near, -1)
+        value = self.value(seen).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        where = mask.movedim(2, -1).flatten(1, 3)[:, None].expand(-1, self.heads, -1, -1)
+        answer = attention.to(value.dtype) @ torch.cat([value, where], -1)
+        return x + self.out(answer.transpose(1, 2).flatten(2)).mT.view_as(x)
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        """(N, P, C) to unit vectors (N, heads, P, C / heads)."""
+        return F.normalize(tokens.unflatten(-1, (self.heads, -1)), dim=-1).transpose(1, 2)
+
+
+def _squared_distances(x: Tensor) -> Tensor:
+    """Between the positions of a map (N, C, h, w), whose longer side is 2: (h·w, h·w) float."""
+    rows, columns = (torch.arange(n, device=x.device) for n in x.shape[-2:])
+    places = torch.cartesian_prod(rows, columns).float() * (2 / max(x.shape[-2:]))
+    return torch.cdist(places, places).square()
+
+
+class _Matcher(nn.Module):
+    """A U-Net over fused maps, from 1/4 down to 1/16 and back to full size."""
+
+    def __init__(self, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse, deep = widths
+        self.fuse_middle = _Fuse(middle, 0)
+        self.middle_in = _Residual(middle)
+        self.fuse_coarse = _Fuse(coarse, middle)
+        self.coarse_in = _Residual(coarse)
+        self.read_coarse = _Read(coarse, coarse)
+        self.down = _down(coarse, deep)
+        self.deep = nn.ModuleList(_Residual(deep) for _ in range(2))
+        self.read_deep = nn.ModuleList(_Read(deep, coarse) for _ in range(2))
+        self.presence = nn.Linear(deep, 1)
+        self.coarse_mix = nn.Conv2d(deep + coarse, coarse, 1)
+        self.coarse_out = _Residual(coarse)
+        self.read_out = _Read(coarse, coarse)
+        self.middle_mix = nn.Conv2d(coarse + middle, middle, 1)
+        self.middle_out = nn.Sequential(_Residual(middle), _Residual(middle))
+        self.fuse_fine = _Fuse(fine, middle)
+        self.fine_out = nn.Sequential(_Residual(fine), _Residual(fine))
+        self.out = nn.Sequential(
+            nn.GroupNorm(1, fine), nn.ReLU(), nn.Conv2d(fine, 4, 3, padding=1), nn.PixelShuffle(2)
+        )
+
+    def forward(self, support: Features, masks: Tensor, query: Features) -> tuple[Tensor, Tensor]:
+        """Logits (N, 1, 2h, 2w) where "fine" is h×w, and presence (N,); see `InContext.compare`."""
+        at = {
+            name: (support[name], _at_scale(masks, query[name]), query[name])
+            for name in ("fine", "middle", "coarse")
+        }
+        coarse_shown, coarse_mask, coarse_seen = at["coarse"]
+        middle = self.middle_in(self.fuse_middle(*at["middle"], []))
+        coarse = self.fuse_coarse(*at["coarse"], [F.avg_pool2d(middle, 2)])
+        coarse = self.read_coarse(self.coarse_in(coarse), coarse_seen, coarse_shown, coarse_mask)
+        deep = self.down(coarse)
+        deep_shown, deep_mask = _pooled(coarse_shown), _pooled(coarse_mask)
+        deep_seen = F.avg_pool2d(coarse_seen, 2)
+        for read, residual in zip(self.read_deep, self.deep, strict=True):
+            deep = residual(read(deep, deep_seen, deep_shown, deep_mask))
+        presence = self.presence(deep.mean((2, 3)))[:, 0]
+        coarse = self.coarse_out(self.coarse_mix(torch.cat([_doubled(deep), coarse], 1)))
+        coarse = self.read_out(coarse, coarse_seen, coarse_shown, coarse_mask)
+        middle = self.middle_mix(torch.cat([_doubled(coarse), middle], 1))
+        middle = self.middle_out(middle)
+        fine = self.fine_out(self.fuse_fine(*at["fine"], [_doubled(middle)]))
+        return self.out(fine), presence
+
+
+def _at_scale(masks: Tensor, like: Tensor) -> Tensor:
+    """Masks (N, Sh, H, W) as the share of each cell of `like` (N, C, h, w): (N, Sh, 1, h, w)."""
+    return F.adaptive_avg_pool2d(masks, like.shape[-2:])[:, :, None].to(like.dtype)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """(N, Sh, C, h, w) at fine the size."""
+    return F.avg_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def load_weights(path: Path, options: Options | None = None) -> InContext:
+    """The network with the weights of a safetensors file (float16), ready to evaluate.
+
+    Raises:
+        WeightsError: the file is missing, or is not of this network.
+    """
+    try:
+        state = load_file(path)
+        network = InContext(options)
+        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{path}: not weights of the in-context network: {error}") from error
+    return network.eval()

@@ -1,0 +1,102 @@
+"""PANet: a foreground and a background prototype, and scaled cosines. No learnt head.
+
+Source: Wang et al., "PANet: Few-Shot Image Semantic Segmentation with Prototype Alignment",
+ICCV 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dpcenet.methods.base import Method
+from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.nn.losses import hard_masks, segmentation_loss
+from dpcenet.nn.pooling import enlarge, mean_prototype
+from dpcenet.nn.reduction import reduction
+from dpcenet.nn.similarity import cosine_maps
+from dpcenet.types import Features, Prediction
+
+SCALE = 20.0  # of the cosine, for the softmax
+
+
+@dataclass(frozen=True)
+class Options:
+    """The trunk is all that can be chosen.
+
+    Attributes:
+        encoder: a trunk of one output; VGG-16 in the paper.
+        width: channels after a trained 1×1 convolution; 0 leaves it out, as the paper does.
+    """
+
+    encoder: EncoderOptions = field(
+        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
+    )
+    width: int = 256
+
+
+class PANet(Method):
+    """The network of the paper. See `Options` for what can be switched."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.encoder = Encoder(options.encoder)
+        self.reduce = reduction(self.encoder, options.width)
+
+    def extract(self, images: Tensor) -> Features:
+        (maps,) = self.encoder(images).values()
+        return Features({"features": maps})
+
+    def project(self, features: Features) -> Features:
+        return features.apply(self.reduce)
+
+    def match(
+        self,
+        support: Features,
+        support_masks: Tensor,
+        query: Features,
+        *,
+        query_masks: Tensor | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        size = (support_masks.shape[-2], support_masks.shape[-1])
+        logits = _logits(support["features"], support_masks, query["features"])
+        log_probs = enlarge(logits, size).log_softmax(dim=1)
+        if not self.training:
+            return Prediction(log_probs)
+        loss = _align(support["features"], support_masks, query["features"], hard_masks(logits))
+        return Prediction(log_probs, {"align": loss})
+
+
+def _logits(support: Tensor, masks: Tensor, query: Tensor) -> Tensor:
+    """Scaled cosines (N, 2, h, w) with the background's and the foreground's prototype.
+
+    Args:
+        support: (Sh, C, h, w); masks: (Sh, H, W) or (Sh, h, w); query: (N, C, h, w).
+    """
+    prototypes = torch.cat([mean_prototype(support, m) for m in (1 - masks, masks)])
+    return SCALE * cosine_maps(query, prototypes)
+
+
+def _align(support: Tensor, support_masks: Tensor, query: Tensor, predicted: Tensor) -> Tensor:
+    """The role swap: the queries, with the cells predicted for them, segment the support.
+
+    The published code pools the queries of an episode as one image, not as shots, and skips the
+    term where nothing is predicted in any of them.
+
+    Args:
+        support: (Sh, C, h, w); support_masks: (Sh, H, W); query: (N, C, h, w);
+            predicted: (N, h, w) in {0, 1}.
+
+    Returns:
+        Scalar.
+    """
+    if not predicted.any():
+        return support.new_zeros(())
+    one_image = query.transpose(0, 1).flatten(1, 2)[None]  # (1, C, N·h, w)
+    logits = _logits(one_image, predicted.flatten(0, 1)[None], support)
+    size = (support_masks.shape[-2], support_masks.shape[-1])
+    return segmentation_loss(enlarge(logits, size).log_softmax(dim=1), support_masks)

@@ -1,0 +1,119 @@
+"""SSL-ALPNet: local prototypes of windows, for the background and for organs large enough.
+
+Source: Ouyang et al., "Self-supervision with Superpixels: Training Few-shot Medical Image
+Segmentation without Annotation", ECCV 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dpcenet.methods.base import Method
+from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.nn.local_prototypes import assigned_score, local_prototypes, window_means
+from dpcenet.nn.losses import hard_masks
+from dpcenet.nn.pooling import enlarge, masked_average, shrink
+from dpcenet.nn.reduction import reduction
+from dpcenet.nn.role_swap import role_swap_loss
+from dpcenet.types import Features, Prediction
+
+
+@dataclass(frozen=True)
+class Options:
+    """The windows and the trunk.
+
+    Attributes:
+        encoder: a trunk of one output.
+        width: channels after the trained 1×1 convolution; 0 leaves it out.
+        window: side of a window in cells, in training. A foreground that covers no such window
+            is matched by its global prototype only, in testing too.
+        test_window: side of a window in cells, in testing.
+        coverage: share of a window that a mask must cover.
+    """
+
+    encoder: EncoderOptions = field(
+        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
+    )
+    width: int = 256
+    window: int = 4
+    test_window: int = 2
+    coverage: float = 0.95
+
+
+class SSLALPNet(Method):
+    """The network of the paper. See `Options` for what can be switched."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.encoder = Encoder(options.encoder)
+        self.reduce = reduction(self.encoder, options.width)
+
+    def extract(self, images: Tensor) -> Features:
+        (maps,) = self.encoder(images).values()
+        return Features({"features": maps})
+
+    def project(self, features: Features) -> Features:
+        return features.apply(self.reduce)
+
+    def match(
+        self,
+        support: Features,
+        support_masks: Tensor,
+        query: Features,
+        *,
+        query_masks: Tensor | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        size = (support_masks.shape[-2], support_masks.shape[-1])
+        logits = self._logits(support["features"], support_masks, query["features"])
+        log_probs = enlarge(logits, size).log_softmax(dim=1)
+        if not self.training:
+            return Prediction(log_probs)
+        predicted = hard_masks(logits)
+
+        def segment_support(i: int) -> Tensor:
+            swapped = self._logits(query["features"][[i]], predicted[[i]], support["features"])
+            return enlarge(swapped, size).log_softmax(dim=1)
+
+        align = role_swap_loss(segment_support, predicted, support_masks, skip_empty=False)
+        return Prediction(log_probs, {"align": align})
+
+    def _logits(self, support: Tensor, masks: Tensor, query: Tensor) -> Tensor:
+        """Scores (N, 2, h, w) of background and foreground.
+
+        Args:
+            support: (Sh, C, h, w); masks: (Sh, H, W) or (Sh, h, w); query: (N, C, h, w).
+        """
+        cells = (support.shape[-2], support.shape[-1])
+        foreground, background = shrink(masks, cells), shrink(1 - masks, cells)
+        pair = [self._background(support, background), self._foreground(support, foreground)]
+        return torch.stack([assigned_score(query, prototypes) for prototypes in pair], dim=1)
+
+    def _background(self, support: Tensor, masks: Tensor) -> Tensor:
+        """Prototypes (K, C) of the covered windows.
+
+        Deviates: the published code fails where no window is covered, and its training loop skips
+        such an episode; here the global prototype takes over.
+        """
+        local = self._local(support, masks)
+        return local if len(local) else _global(support, masks).mean(dim=0, keepdim=True)
+
+    def _foreground(self, support: Tensor, masks: Tensor) -> Tensor:
+        """Prototypes (K, C): local and global ones, or the global one alone for a small organ."""
+        options = self.options
+        if window_means(masks[:, None], options.window).max() >= options.coverage:
+            return torch.cat([self._local(support, masks), _global(support, masks)])
+        return _global(support, masks).mean(dim=0, keepdim=True)
+
+    def _local(self, support: Tensor, masks: Tensor) -> Tensor:
+        window = self.options.window if self.training else self.options.test_window
+        return local_prototypes(support, masks, window, self.options.coverage)
+
+
+def _global(support: Tensor, masks: Tensor) -> Tensor:
+    """Prototype (Sh, C) of each shot's whole mask (Sh, h, w)."""
+    return masked_average(support, masks)

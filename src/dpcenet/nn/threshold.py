@@ -1,0 +1,51 @@
+"""Foreground by a prototype and a threshold: the head that ADNet gave to its whole lineage.
+
+One foreground prototype, no background prototype: a cell is foreground where its cosine with the
+prototype passes a learnt threshold. Q-Net, CAT-Net and RPT change where the prototype, the
+features or the threshold come from, and keep these functions.
+
+Source: ADNet (Hansen et al., Medical Image Analysis 2022).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dpcenet.nn.pooling import enlarge, mean_prototype
+from dpcenet.nn.similarity import cosine_maps, threshold_probability, two_class_log_probs
+
+
+def foreground_probability(query: Tensor, prototypes: Tensor, threshold: Tensor) -> Tensor:
+    """Foreground probability of every cell.
+
+    Args:
+        query: (N, C, h, w).
+        prototypes: (1, C), the same for all queries, or (N, C).
+        threshold: t, of one element, or of N: one for each query.
+
+    Returns:
+        (N, h, w) in 0…1.
+    """
+    own = prototypes.expand(len(query), -1)[:, None]
+    return threshold_probability(cosine_maps(query, own)[:, 0], threshold.reshape(-1, 1, 1))
+
+
+def prototype_probability(
+    support: Tensor, masks: Tensor, query: Tensor, threshold: Tensor
+) -> Tensor:
+    """`foreground_probability` (N, h, w) of the queries by the supports' `mean_prototype`."""
+    return foreground_probability(query, mean_prototype(support, masks), threshold)
+
+
+def hard_cells(probability: Tensor) -> Tensor:
+    """Float in {0, 1}, of the same shape: where the foreground is likelier; no gradient."""
+    return (probability > 1 - probability).to(probability.dtype).detach()
+
+
+def enlarged_log_probs(probability: Tensor, size: tuple[int, int]) -> Tensor:
+    """Probabilities of cells (N, h, w) → log-probabilities of pixels (N, 2, *size).
+
+    The lineage interpolates probabilities with corners aligned, although it enlarges features
+    without.
+    """
+    return two_class_log_probs(enlarge(probability[:, None], size, align_corners=True)[:, 0])

@@ -1,0 +1,144 @@
+"""Pairs of slices of two made-up patients with masks of one label: what a network trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpcenet.synthetic.deform import patient_coordinates, view
+from dpcenet.synthetic.draws import Draws
+from dpcenet.synthetic.labels import FIRST_ORGAN, LABELS, Anatomy, cut, draw_anatomy, draw_patient
+from dpcenet.synthetic.render import Contrast, draw_contrast, field_of_view, render, vary
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """What the pairs are like.
+
+    Attributes:
+        size: pixels per side.
+        absent: share of pairs whose target is not in the query.
+        changed: share of pairs whose query has another contrast than the support.
+        missing: chance that a patient lacks an organ.
+        ground: weight of layers and fillers as targets, relative to an organ.
+        smallest: fewest pixels of a target in the support, at 128 pixels per side.
+    """
+
+    size: int = 128
+    absent: float = 0.12
+    changed: float = 0.15
+    missing: float = 0.06
+    ground: float = 0.15
+    smallest: int = 14
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """B pairs.
+
+    Attributes:
+        support_images, query_images: (B, 1, H, W) float32, z-scored.
+        support_masks, query_masks: (B, H, W) float32 in {0, 1}.
+        support_labels, query_labels: (B, H, W) int64, all labels of the slices.
+        targets: (B,) int64, the label of the masks.
+    """
+
+    support_images: Tensor
+    support_masks: Tensor
+    query_images: Tensor
+    query_masks: Tensor
+    support_labels: Tensor
+    query_labels: Tensor
+    targets: Tensor
+
+
+class PairGenerator:
+    """Endless batches of pairs; batch n is a pure function of (seed, n) on a device type.
+
+    Args:
+        seed: seed of the stream.
+        batch: pairs per batch.
+        options: what the pairs are like.
+        device: where they are made.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        batch: int,
+        options: PairOptions | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.seed = seed
+        self.batch = batch
+        self.options = options or PairOptions()
+        self.device = torch.device(device)
+
+    @torch.no_grad()
+    def __call__(self, number: int) -> Pairs:
+        """Batch `number` of the stream."""
+        draws, count = Draws(self.seed, number, self.device), self.batch
+        anatomy = draw_anatomy(draws, count)
+        contrast = draw_contrast(draws, count)
+        variation = draws.log_uniform(count, low=0.3, high=1.6)
+        matrix, shift = view(draws, count)
+        slices = [
+            self._slice(draws, anatomy, variation, matrix, shift, depth)
+            for depth in self._depths(draws, variation)
+        ]
+        changed = draws.chance(count, p=self.options.changed)
+        other = vary(draws, contrast, changed)
+        images = [_image(draws, labels, c) for labels, c in zip(slices, (contrast, other), strict=True)]
+        targets = self._targets(draws, slices[0], slices[1])
+        masks = [(labels == targets.view(-1, 1, 1)).float() for labels in slices]
+        return Pairs(images[0], masks[0], images[1], masks[1], slices[0], slices[1], targets)
+
+    def _depths(self, draws: Draws, variation: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the two slices lie along z: only roughly matched."""
+        support = draws.normal(len(variation), std=0.04)
+        return support, support + draws.normal(len(variation), std=0.06) * variation
+
+    def _slice(
+        self,
+        draws: Draws,
+        anatomy: Anatomy,
+        variation: Tensor,
+        matrix: Tensor,
+        shift: Tensor,
+        depth: Tensor,
+    ) -> Tensor:
+        size = self.options.size
+        patient = draw_patient(draws, anatomy, variation, self.options.missing)
+        places = patient_coordinates(draws, matrix, shift, variation, size // 2)
+        return cut(patient, places, depth, size) * field_of_view(draws, self.batch, size)
+
+    def _targets(self, draws: Draws, support: Tensor, query: Tensor) -> Tensor:
+        """One label of each support, in `absent` of the pairs one that the query lacks."""
+        smallest = self.options.smallest * (self.options.size / 128) ** 2
+        sizes, others = _areas(support), _areas(query)
+        weight = torch.where(torch.arange(LABELS, device=support.device) < FIRST_ORGAN,
+                             self.options.ground, 1.0)
+        weight = weight * (sizes >= smallest)
+        weight[:, 0] = 1e-6  # air, where nothing else is left
+        lacking = draws.chance(len(support), 1, p=self.options.absent)
+        fitting = weight * torch.where(lacking, others == 0, others >= smallest / 2)
+        found = (fitting[:, 1:] > 0).any(1, keepdim=True)
+        return draws.pick(torch.where(found, fitting, weight))
+
+
+def _areas(labels: Tensor) -> Tensor:
+    """Pixels of each label, (B, LABELS) float."""
+    flat = labels.flatten(1)
+    zeros = torch.zeros(len(flat), LABELS, device=labels.device)
+    return zeros.scatter_add(1, flat, torch.ones_like(flat, dtype=zeros.dtype))
+
+
+def _image(draws: Draws, labels: Tensor, contrast: Contrast) -> Tensor:
+    """(B, 1, H, W), z-scored by numbers that are off as those of a whole volume are for a slice."""
+    image = render(draws, labels, contrast)
+    mean = image.mean((1, 2), keepdim=True)
+    std = image.std((1, 2), keepdim=True).clamp_min(1e-3)
+    image = (image - mean) / std * draws.log_uniform(len(image), 1, 1, low=0.75, high=1.35)
+    return (image + draws.normal(len(image), 1, 1, std=0.15))[:, None]

@@ -1,0 +1,117 @@
+"""Interpolation on grids whose axes are parallel to the data's, and centred crops.
+
+A position is an index, not an edge: position 2.5 lies midway between the centres of voxels 2 and
+3. Data are taken to reach half a voxel beyond their outermost centres.
+
+Source: the resampling of the CHAOS notebook of SSL-ALPNet (Ouyang et al., ECCV 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Positions = Sequence[npt.NDArray[np.float64]]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+INSIDE = 0.5 - 1e-9
+"""Reach of the data beyond the outermost centre, in voxels: the border itself is outside."""
+
+ON_BORDER = 0.5 + 1e-6
+"""The same, with the border inside."""
+
+
+def resampled_length(length: int, step: float) -> int:
+    """Voxels along an axis after resampling at every `step` voxels; the lineage's rule."""
+    return length if step == 1 else int(length / step + 1)
+
+
+def linear(
+    data: npt.NDArray[Any], at: Positions, fill: float = 0.0, reach: float = INSIDE
+) -> npt.NDArray[np.float32]:
+    """Trilinear interpolation.
+
+    Args:
+        data: (Z, Y, X).
+        at: positions along z, y and x, in voxels of `data`.
+        fill: value outside the data.
+        reach: how far in voxels the outermost values hold beyond their centres.
+
+    Returns:
+        (len(z), len(y), len(x)) float32; where a position is a whole number, the voxel itself.
+    """
+    z, y, x = at
+    out = np.full((len(z), len(y), len(x)), fill, dtype=np.float32)
+    inside = [_inside(p, n, reach) for p, n in zip(at, data.shape, strict=True)]
+    in_plane = np.ix_(inside[1], inside[2])
+    rows, columns = y[inside[1]], x[inside[2]]
+    for k in np.flatnonzero(inside[0]):  # slice by slice: float64 of a whole CT is too much
+        plane = _along(data, z[[k]], 0)[0]
+        out[k][in_plane] = _along(_along(plane, rows, 0), columns, 1)
+    return out
+
+
+def nearest(data: npt.NDArray[Scalar], at: Positions) -> npt.NDArray[Scalar]:
+    """The voxel nearest to each position; 0 outside.
+
+    Args:
+        data: (Z, Y, X).
+        at: positions along z, y and x, in voxels of `data`.
+
+    Returns:
+        (len(z), len(y), len(x)) in the type of `data`.
+    """
+    out = np.zeros([len(p) for p in at], dtype=data.dtype)
+    inside = [_inside(p, n, ON_BORDER) for p, n in zip(at, data.shape, strict=True)]
+    index = [
+        np.clip(np.rint(p[ok]), 0, n - 1).astype(np.intp)
+        for p, ok, n in zip(at, inside, data.shape, strict=True)
+    ]
+    out[np.ix_(*inside)] = data[np.ix_(*index)]
+    return out
+
+
+def linear_labels(labels: npt.NDArray[Any], at: Positions) -> npt.NDArray[np.uint8]:
+    """Resample labels 0…255: each against the rest, linearly; it is where it exceeds one half.
+
+    At most one label exceeds one half, so no order among labels matters.
+    """
+    out = np.zeros([len(p) for p in at], dtype=np.uint8)
+    for label in np.unique(labels):
+        if label != 0:
+            out[linear(labels == label, at) > 0.5] = label
+    return out
+
+
+def crop_or_pad(
+    data: npt.NDArray[Scalar], offset: Sequence[int], shape: Sequence[int], fill: float
+) -> npt.NDArray[Scalar]:
+    """A window of `shape` that starts at index `offset`, which may be negative; `fill` outside."""
+    out = np.full(shape, fill, dtype=data.dtype)
+    source, target = [], []
+    for start, size, length in zip(offset, shape, data.shape, strict=True):
+        first, last = max(start, 0), min(start + size, length)
+        source.append(slice(first, max(first, last)))
+        target.append(slice(first - start, max(first, last) - start))
+    out[tuple(target)] = data[tuple(source)]
+    return out
+
+
+def _inside(positions: npt.NDArray[np.float64], length: int, reach: float) -> npt.NDArray[np.bool_]:
+    return (positions >= -reach) & (positions <= length - 1 + reach)
+
+
+def _along(
+    data: npt.NDArray[Any], positions: npt.NDArray[np.float64], axis: int
+) -> npt.NDArray[np.float64]:
+    """Linear interpolation in float64 along one axis; constant beyond the outermost centres."""
+    last = data.shape[axis] - 1
+    held = np.clip(positions, 0, last)
+    low = np.floor(held).astype(np.intp)
+    weight = (held - low).reshape([-1 if a == axis else 1 for a in range(data.ndim)])
+    below = data.take(low, axis).astype(np.float64)
+    above = data.take(np.minimum(low + 1, last), axis).astype(np.float64)
+    return np.asarray(below + (above - below) * weight)
