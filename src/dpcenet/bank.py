@@ -102,7 +102,8 @@ class FeatureBank:
 
     def _store(self, place: int, features: Features) -> Features:
         """Keep features if there is room; the row is named last, so a kill leaves no half row."""
-        rounded = features.apply(lambda tensor: tensor.half())
+        # Contiguous as they come back from the file: another layout would change the last bits.
+        rounded = features.apply(lambda tensor: tensor.half().contiguous())
         if self.writes and self.used < len(next(iter(self.maps.values()))):
             for name, maps in self.maps.items():
                 maps[self.used] = rounded[name][0].cpu().numpy()
@@ -116,10 +117,11 @@ class FeatureBank:
         return extract(self.method, image.to(self.device), self.precision)
 
     def episodes(self, plans: Iterable[EpisodePlan]) -> Iterator[tuple[Episode, Features]]:
-        """Episodes with the trunk features of their support and query."""
-        for plan in plans:
-            pair = [self.features(plan.support), self.features(plan.query)]
-            yield self.sampler.render(plan).to(self.device), Features.join(pair)
+        """Episodes with the trunk features of their support and query; then the bank is closed."""
+        with self._lock:
+            for plan in plans:
+                pair = [self.features(plan.support), self.features(plan.query)]
+                yield self.sampler.render(plan).to(self.device), Features.join(pair)
 
 
 def _trunk_hash(method: Method) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from dpcenet.checkpoint import load_tensors, save_tensors
 from dpcenet.errors import RunError
 from dpcenet.files import write_text
-from dpcenet.methods.incontext import InContext, Options
+from dpcenet.methods.incontext import Comparison, InContext, Options, correspondence_loss
 from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -43,6 +43,7 @@ class PretrainConfig:
         weight_decay: AdamW's.
         average: decay of the running mean of the weights, which is what is evaluated and kept.
         clip: largest norm of a gradient.
+        correspondence: weight of the loss that teaches places to find their like.
         bfloat16: whether the network runs in bfloat16.
         validation_batches: synthetic batches of another seed that give the validation Dice.
         pairs: what the training pairs are like.
@@ -58,6 +59,7 @@ class PretrainConfig:
     weight_decay: float = 0.05
     average: float = 0.998
     clip: float = 1.0
+    correspondence: float = 0.3
     bfloat16: bool = True
     validation_batches: int = 8
     pairs: PairOptions = field(default_factory=PairOptions)
@@ -169,12 +171,8 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate_at(self.step, self.config)
         self.network.train()
-        logits, presence, pairs = self._segment(self.network, self.generator(self.step))
-        there = pairs.query_masks.flatten(1).amax(1)
-        loss = pair_loss(logits, pairs.query_masks)
-        loss = loss + self.config.network.presence_weight * F.binary_cross_entropy_with_logits(
-            presence, there
-        )
+        pairs = self.generator(self.step)
+        loss = self._loss(self._compare(self.network, pairs), pairs)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
@@ -183,17 +181,26 @@ class _Run:
         self._follow()
         return loss.item()
 
-    def _segment(self, network: InContext, pairs: Pairs) -> tuple[Tensor, Tensor, Pairs]:
+    def _loss(self, found: Comparison, pairs: Pairs) -> Tensor:
+        there = pairs.query_masks.flatten(1).amax(1)
+        presence = F.binary_cross_entropy_with_logits(found.presence, there)
+        matched = correspondence_loss(found.attention, pairs.support_labels, pairs.query_labels)
+        return (
+            pair_loss(found.logits, pairs.query_masks)
+            + self.config.network.presence_weight * presence
+            + self.config.correspondence * matched
+        )
+
+    def _compare(self, network: InContext, pairs: Pairs) -> Comparison:
         images = torch.cat([pairs.support_images, pairs.query_images])
         count = len(pairs.targets)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             features = network.encode(images)
-            logits, presence = network.compare(
+            return network.compare(
                 features.rows(slice(None, count)).apply(lambda x: x[:, None]),
                 pairs.support_masks[:, None],
                 features.rows(slice(count, None)),
             )
-        return logits, presence, pairs
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -212,8 +219,9 @@ class _Run:
         self.average.eval()
         scores = []
         for number in range(self.config.validation_batches):
-            logits, _, pairs = self._segment(self.average, others(number))
-            scores.append(hard_dice(logits, pairs.query_masks))
+            pairs = others(number)
+            found = self._compare(self.average, pairs)
+            scores.append(hard_dice(found.logits, pairs.query_masks))
         return float(torch.cat(scores).mean())
 
     def save(self) -> None:

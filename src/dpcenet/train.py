@@ -67,6 +67,9 @@ def train(
 ) -> Run:
     """Train a method on a prepared data set, without a label unless the preset asks for labels.
 
+    With several processes: `torchrun --nproc-per-node 2 -m -- dpcenet train …` (the two dashes keep
+    torchrun from reading --run as its own option).
+
     Args:
         config: the resolved preset.
         flags: data, fold, setting, seed.
@@ -106,6 +109,8 @@ def train(
         return run
     stream = coming_episodes(run, dataset, sampler, method, start, world, place, workers)
     _loop(run, method, optimiser, stream, start, world, place, log, quiet)
+    if world.size > 1:
+        torch.distributed.destroy_process_group()
     return run
 
 

@@ -46,7 +46,7 @@ def make_phantom(
     shape: tuple[int, int, int] = (12, 90, 80),
     spacing: tuple[float, float, float] = (6.0, 1.1, 1.3),
     degrees: tuple[float, float, float] = (8.0, -12.0, 17.0),
-    radius: float = 24.0,
+    radius: float = 30.0,
 ) -> tuple[Volume, Volume]:
     """An image, and its labels: a smooth blob of label 1 with a core of label 2."""
     axes = np.array([[0, 0, 1], [0, -1, 0], [-1, 0, 0]]).T  # z to the head, y back, x left
@@ -58,10 +58,12 @@ def make_phantom(
     centre = affine[:3, :3] @ ((np.array(shape) - 1) * (0.45, 0.52, 0.56)) + affine[:3, 3]
     distance = np.linalg.norm((at - centre) / (1.0, 1.2, 0.9), axis=-1)
     image = 400 * np.exp(-((distance / 40) ** 2)) + 30 * np.sin(at[..., 0] / 17) + 60
-    labels = (distance < radius).astype(np.uint8) + (distance < radius / 2)
+    labels = (distance < radius).astype(np.uint8) + (distance < 0.6 * radius)
     return Volume(image.astype(np.float32), affine), Volume(labels.astype(np.uint8), affine)
 
 
-def centroid(mask: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def centroid(
+    mask: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """Centre of mass in RAS mm."""
     return positions(mask.shape, affine)[mask].mean(axis=0)

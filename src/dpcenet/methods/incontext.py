@@ -30,6 +30,21 @@ from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What comparing N queries with their supports gives.
+
+    Attributes:
+        logits: (N, H, W) float, of the foreground.
+        presence: (N,) float, logit of the label being in the slice at all.
+        attention: (N, h·w, Sh·h·w), from places of the query to places of the supports, at 1/4.
+    """
+
+    logits: Tensor
+    presence: Tensor
+    attention: Tensor
+
+
+@dataclass(frozen=True)
 class Options:
     """Size of the network.
 
@@ -63,7 +78,7 @@ class InContext(Method):
         return False
 
     def extract(self, images: Tensor) -> Features:
-        """Maps "fine", "middle" and "coarse" of images (B, 1, H, W), resized to `size`."""
+        """Maps "fine", "middle", "coarse" and "key" of images (B, 1, H, W), resized to `size`."""
         longer = max(images.shape[-2:])
         shape = [max(16, round(n * self.options.size / longer / 16) * 16) for n in images.shape[-2:]]
         return self.pyramid(_resized(images, shape))
@@ -79,7 +94,7 @@ class InContext(Method):
     ) -> Prediction:
         """Segment the queries; see `Method.match`. `losses` holds "presence" when training."""
         count = len(query)
-        logits, presence = self.compare(
+        found = self.compare(
             support.apply(lambda x: x[None].expand(count, *x.shape)),
             support_masks[None].expand(count, *support_masks.shape),
             query,
@@ -87,26 +102,21 @@ class InContext(Method):
         losses = {}
         if self.training and query_masks is not None and self.options.presence_weight > 0:
             there = query_masks.flatten(1).amax(1)
-            loss = F.binary_cross_entropy_with_logits(presence, there)
+            loss = F.binary_cross_entropy_with_logits(found.presence, there)
             losses["presence"] = self.options.presence_weight * loss
-        return Prediction(two_class_log_probs(logits), losses)
+        return Prediction(two_class_log_probs(found.logits), losses)
 
-    def compare(
-        self, support: Features, support_masks: Tensor, query: Features
-    ) -> tuple[Tensor, Tensor]:
+    def compare(self, support: Features, support_masks: Tensor, query: Features) -> Comparison:
         """Segment N queries, each with supports of its own.
 
         Args:
             support: maps (N, Sh, C, h, w).
             support_masks: (N, Sh, H, W).
             query: maps (N, C, h, w).
-
-        Returns:
-            logits of the foreground (N, H, W), and of the label being in the slice at all (N,).
         """
-        logits, presence = self.matcher(support, support_masks, query)
-        shape = support_masks.shape[-2:]
-        return _resized(logits.float(), shape)[:, 0], presence.float()
+        found: Comparison = self.matcher(support, support_masks, query)
+        logits = _resized(found.logits.float(), support_masks.shape[-2:])[:, 0]
+        return Comparison(logits, found.presence.float(), found.attention)
 
 
 def two_class_log_probs(logits: Tensor) -> Tensor:
@@ -136,7 +146,7 @@ class _Residual(nn.Module):
 
 
 class _Pyramid(nn.Module):
-    """An image to maps at 1/2, 1/4 and 1/8 of its size."""
+    """An image to maps at 1/2, 1/4 and 1/8 of its size, and to keys by which places are matched."""
 
     def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
@@ -146,11 +156,15 @@ class _Pyramid(nn.Module):
         )
         self.middle = nn.Sequential(_down(fine, middle), _Residual(middle), _Residual(middle))
         self.coarse = nn.Sequential(_down(middle, coarse), _Residual(coarse), _Residual(coarse))
+        self.near_key = nn.Conv2d(middle, middle, 1)
+        self.wide_key = nn.Conv2d(coarse, middle, 1)
 
     def forward(self, images: Tensor) -> Features:
         fine = self.fine(images.contiguous(memory_format=torch.channels_last))
         middle = self.middle(fine)
-        return Features({"fine": fine, "middle": middle, "coarse": self.coarse(middle)})
+        coarse = self.coarse(middle)
+        key = F.normalize(self.near_key(middle) + _doubled(self.wide_key(coarse)))
+        return Features({"fine": fine, "middle": middle, "coarse": coarse, "key": key})
 
 
 def _down(width: int, wider: int) -> nn.Conv2d:
@@ -244,7 +258,8 @@ class _Matcher(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse, deep = widths
-        self.fuse_middle = _Fuse(middle, 0)
+        self.align = _Align()
+        self.fuse_middle = _Fuse(middle, middle + 1)
         self.middle_in = _Residual(middle)
         self.fuse_coarse = _Fuse(coarse, middle)
         self.coarse_in = _Residual(coarse)
@@ -255,25 +270,27 @@ class _Matcher(nn.Module):
         self.presence = nn.Linear(deep, 1)
         self.coarse_mix = nn.Conv2d(deep + coarse, coarse, 1)
         self.coarse_out = _Residual(coarse)
-        self.read_out = _Read(coarse, coarse)
         self.middle_mix = nn.Conv2d(coarse + middle, middle, 1)
         self.middle_out = nn.Sequential(_Residual(middle), _Residual(middle))
-        self.fuse_fine = _Fuse(fine, middle)
+        self.to_fine = nn.Conv2d(middle, fine, 1)
+        self.fuse_fine = _Fuse(fine, fine + 1)
         self.fine_out = nn.Sequential(_Residual(fine), _Residual(fine))
         self.out = nn.Sequential(
             nn.GroupNorm(1, fine), nn.ReLU(), nn.Conv2d(fine, 4, 3, padding=1), nn.PixelShuffle(2)
         )
 
-    def forward(self, support: Features, masks: Tensor, query: Features) -> tuple[Tensor, Tensor]:
-        """Logits (N, 1, 2h, 2w) where "fine" is h×w, and presence (N,); see `InContext.compare`."""
+    def forward(self, support: Features, masks: Tensor, query: Features) -> Comparison:
+        """Logits (N, 1, 2h, 2w) where "fine" is h×w; see `InContext.compare`."""
         at = {
             name: (support[name], _at_scale(masks, query[name]), query[name])
             for name in ("fine", "middle", "coarse")
         }
+        attention = self.align(support["key"], query["key"])
+        moved = _moved(attention, torch.cat(at["middle"][:2], 2))
+        middle = self.middle_in(self.fuse_middle(*at["middle"], [moved]))
         coarse_shown, coarse_mask, coarse_seen = at["coarse"]
-        middle = self.middle_in(self.fuse_middle(*at["middle"], []))
-        coarse = self.fuse_coarse(*at["coarse"], [F.avg_pool2d(middle, 2)])
-        coarse = self.read_coarse(self.coarse_in(coarse), coarse_seen, coarse_shown, coarse_mask)
+        coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], [F.avg_pool2d(middle, 2)]))
+        coarse = self.read_coarse(coarse, coarse_seen, coarse_shown, coarse_mask)
         deep = self.down(coarse)
         deep_shown, deep_mask = _pooled(coarse_shown), _pooled(coarse_mask)
         deep_seen = F.avg_pool2d(coarse_seen, 2)
@@ -281,11 +298,52 @@ class _Matcher(nn.Module):
             deep = residual(read(deep, deep_seen, deep_shown, deep_mask))
         presence = self.presence(deep.mean((2, 3)))[:, 0]
         coarse = self.coarse_out(self.coarse_mix(torch.cat([_doubled(deep), coarse], 1)))
-        coarse = self.read_out(coarse, coarse_seen, coarse_shown, coarse_mask)
         middle = self.middle_mix(torch.cat([_doubled(coarse), middle], 1))
-        middle = self.middle_out(middle)
-        fine = self.fine_out(self.fuse_fine(*at["fine"], [_doubled(middle)]))
-        return self.out(fine), presence
+        before = torch.cat([self.to_fine(self.middle_out(middle)), moved[:, -1:]], 1)
+        fine = self.fine_out(self.fuse_fine(*at["fine"], [_doubled(before)]))
+        return Comparison(self.out(fine), presence, attention)
+
+
+class _Align(nn.Module):
+    """Attention of each place of the query to the supports' places: alike in key, and near.
+
+    Trained with a loss of its own (`correspondence_loss`), it is a soft registration.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor(10.0).log())
+        self.nearness = nn.Parameter(torch.tensor(10.0).log())
+
+    def forward(self, support: Tensor, query: Tensor) -> Tensor:
+        """Unit keys (N, Sh, C, h, w) and (N, C, h, w) to weights (N, h·w, Sh·h·w), float."""
+        alike = query.flatten(2).mT @ support.transpose(1, 2).flatten(2)
+        near = _squared_distances(query).repeat(1, support.shape[1])
+        return torch.softmax(alike * self.sharpness.exp() - near * self.nearness.exp(), -1)
+
+
+def _moved(attention: Tensor, support: Tensor) -> Tensor:
+    """Maps (N, Sh, C, h, w) of the supports, moved to the query's places: (N, C, h, w)."""
+    flat = support.movedim(2, -1).flatten(1, 3)
+    moved = attention.to(flat.dtype) @ flat
+    return moved.mT.unflatten(-1, support.shape[-2:]).contiguous(memory_format=torch.channels_last)
+
+
+def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Tensor:
+    """−log of the attention that each place of the query gives to places of its own label.
+
+    Args:
+        attention: (N, h·w, h·w), from `InContext.compare` with one support.
+        support: labels (N, H, W) int64 of the support, H a multiple of h.
+        query: labels (N, H, W) of the query. Places whose label the support lacks are left out.
+    """
+    step = round((query[0].numel() / attention.shape[1]) ** 0.5)
+    shown, wanted = (x[:, step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query))
+    labels = int(max(shown.max(), wanted.max())) + 1
+    votes = attention @ F.one_hot(shown, labels).to(attention.dtype)
+    share = votes.gather(2, wanted[..., None])[..., 0]
+    there = (wanted[:, :, None] == shown[:, None]).any(2)
+    return -(share.clamp_min(1e-4).log() * there).sum() / there.sum().clamp_min(1)
 
 
 def _at_scale(masks: Tensor, like: Tensor) -> Tensor:

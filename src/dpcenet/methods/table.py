@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dpcenet.methods import adnet, copy, dpcenet, panet, ssl_alpnet
+from dpcenet.methods import adnet, catnet, copy, dpcenet, panet, qnet, ssl_alpnet
 from dpcenet.methods.base import Method
 
 
@@ -18,9 +18,11 @@ class Entry(NamedTuple):
 
 METHODS: Mapping[str, Entry] = {
     "adnet": Entry(adnet.Options, adnet.ADNet),
+    "catnet": Entry(catnet.Options, catnet.CATNet),
     "copy": Entry(copy.Options, copy.Copy),
     "dpcenet": Entry(dpcenet.Options, dpcenet.DPCENet),
     "panet": Entry(panet.Options, panet.PANet),
+    "qnet": Entry(qnet.Options, qnet.QNet),
     "ssl_alpnet": Entry(ssl_alpnet.Options, ssl_alpnet.SSLALPNet),
 }
 

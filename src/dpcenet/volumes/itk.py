@@ -133,14 +133,7 @@ def _affine(reader: sitk.ImageFileReader) -> npt.NDArray[np.float64]:
 
 
 def _claimed_bytes(reader: sitk.ImageFileReader, path: Path) -> int:
-    """Bytes of voxels by the header, for a 3-D image with one real number for each voxel."""
-    if reader.GetDimension() != 3:
-        raise VolumeError(
-            path,
-            f"the shape is {reader.GetSize()}",
-            "a 3-D volume",
-            "Split a series into one file for each volume.",
-        )
+    """Bytes of voxels by the header, for an image with one real number for each voxel."""
     pixel, numbers = reader.GetPixelID(), reader.GetNumberOfComponents()
     if pixel not in _PIXEL_BYTES or numbers != 1:
         raise VolumeError(
@@ -175,7 +168,19 @@ def _check_payload(path: Path, storage: _Storage, claimed: int, max_bytes: int) 
 def _storage(path: Path) -> _Storage:
     nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
     fields, end = _fields(path, ":" if nrrd else "=")
+    _check_dimension(path, fields.get("dimension" if nrrd else "ndims", "none"))
     return _nrrd_storage(path, fields, end) if nrrd else _meta_storage(path, fields, end)
+
+
+def _check_dimension(path: Path, dimension: str) -> None:
+    """Refuse all but 3-D before ITK parses the header: it crashes on a dimension of 99."""
+    if dimension != "3":
+        raise VolumeError(
+            path,
+            f"the header's dimension is {dimension}",
+            "a 3-D volume",
+            "Save the scan as one 3-D .nrrd, .mha or .nii.gz file.",
+        )
 
 
 def _fields(path: Path, separator: str) -> tuple[dict[str, str], int]:

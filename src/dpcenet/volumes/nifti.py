@@ -113,7 +113,8 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, _Claims]:
         header = kind(raw)
         if not header["magic"].item().startswith(b"n+"):
             raise HeaderDataError("not a single-file NIfTI")
-        return header, _claims(header)
+        with np.errstate(invalid="ignore"):  # NaN is refused later, with a reason
+            return header, _claims(header)
     except (HeaderDataError, KeyError, ValueError, OverflowError) as error:
         raise VolumeError(
             path,

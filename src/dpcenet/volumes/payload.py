@@ -64,16 +64,6 @@ def check_claim(path: Path, claimed: int, max_bytes: int, available: int) -> Non
         )
 
 
-def wrong_length(path: Path, found: str, claimed: int) -> VolumeError:
-    """The error for a payload that is shorter or longer than the header says."""
-    return VolumeError(
-        path,
-        f"{found} bytes of voxels",
-        f"{claimed:,} as the header says",
-        f"The file is cut short or damaged. {COPY_AGAIN}",
-    )
-
-
 def check_length(path: Path, found: int, claimed: int) -> None:
     """Refuse a payload whose length is not what the header says.
 
@@ -81,8 +71,12 @@ def check_length(path: Path, found: int, claimed: int) -> None:
         VolumeError: it is shorter or longer.
     """
     if found != claimed:
-        raise wrong_length(
-            path, f"more than {claimed:,}" if found > claimed else f"{found:,}", claimed
+        size = f"more than {claimed:,}" if found > claimed else f"{found:,}"
+        raise VolumeError(
+            path,
+            f"{size} bytes of voxels",
+            f"{claimed:,} as the header says",
+            f"The file is cut short or damaged. {COPY_AGAIN}",
         )
 
 

@@ -1,0 +1,207 @@
+"""What a data set is: its labels, rules, folds and terms, and how its raw files are read.
+
+A data set is one file with one `DatasetSpec`; `datasets/table.py` lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.errors import DatasetError, VolumeError
+from dpcenet.types import Volume
+from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.io import check_mask, read_volume
+from dpcenet.volumes.preprocess import Preprocessing
+
+
+@dataclass(frozen=True)
+class SourceCase:
+    """Where one scan lies before it is prepared.
+
+    Attributes:
+        name: of the case.
+        image: a file, or a folder of a DICOM series.
+        label: a file, a folder of pictures, or None for a scan without labels.
+    """
+
+    name: str
+    image: Path
+    label: Path | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of scans, as found.
+
+    Attributes:
+        cases: in their order, which decides the folds of a set without written ones.
+        labels: value → name where the folder says so, else empty.
+        modality: "mr" or "ct" where the folder says so, else None.
+    """
+
+    cases: tuple[SourceCase, ...]
+    labels: dict[int, str] = field(default_factory=dict)
+    modality: str | None = None
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """A case that has been read: the scan, and its labels as values of the data set."""
+
+    scan: ScanFile
+    labels: Volume | None
+
+
+def read_pair(case: SourceCase) -> RawCase:
+    """Read a scan and a label map that hold what the data set wants.
+
+    Raises:
+        VolumeError: a file cannot be used.
+    """
+    truth = None if case.label is None else read_volume(case.label).volume
+    return RawCase(read_volume(case.image), truth)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A data set.
+
+    Attributes:
+        name: what `prepare --dataset` calls it.
+        title: what people call it.
+        find: finds the cases in a folder as downloaded.
+        read: reads one of them.
+        labels: value → name in the prepared set; empty where the folder or the user says.
+        preprocessing: grid and intensities; None where modality and spacing follow from the scans.
+        supervoxel_size: voxels of the smallest supervoxel.
+        pixel_step: pixels of the scan from one prepared pixel to the next, where a set is scaled
+            by a factor and not to a spacing in mm.
+        folds: cases by id, block by block; empty divides the cases evenly in their order.
+        subjects: case → patient, where a patient has several scans; they never part.
+        groups: of Setting 2: each is tested by a training of its own.
+        no_groups: why there are none.
+        licence, citation, address: terms, what to cite, and where a person gets the scans.
+    """
+
+    name: str
+    title: str
+    find: Callable[[Path], Source]
+    read: Callable[[SourceCase], RawCase] = read_pair
+    labels: Mapping[int, str] = field(default_factory=dict)
+    preprocessing: Preprocessing | None = None
+    supervoxel_size: int = 5000
+    pixel_step: float | None = None
+    folds: tuple[tuple[str, ...], ...] = ()
+    subjects: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    no_groups: str = "no groups of organs are written down for this data set"
+    licence: str = ""
+    citation: str = ""
+    address: str = ""
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """The cases that the set consists of, in order; empty where any will do."""
+        return tuple(sorted(case for block in self.folds for case in block))
+
+    def origin(self) -> dict[str, Any]:
+        """What goes into the manifest of a prepared set, as JSON."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "folds": [list(block) for block in self.folds],
+            "subjects": dict(self.subjects),
+            "groups": {name: list(values) for name, values in self.groups.items()},
+            "no_groups": "" if self.groups else self.no_groups,
+            "licence": self.licence,
+            "citation": self.citation,
+            "address": self.address,
+        }
+
+
+def find_files(
+    folder: Path, image: str, label: str, name: Callable[[str], str]
+) -> tuple[SourceCase, ...]:
+    """Pairs of files anywhere below a folder.
+
+    Args:
+        folder: where to look.
+        image, label: regular expressions of the whole file name; group 1 is the case's number.
+        name: from that number to the case's name.
+
+    Raises:
+        DatasetError: a case has two files, or a label no image.
+    """
+    images, labels = _numbered(folder, image, name), _numbered(folder, label, name)
+    stray = sorted(set(labels) - set(images))
+    if stray:
+        raise DatasetError(f"{folder}: label without image: {', '.join(stray)}")
+    return tuple(SourceCase(case, images[case], labels.get(case)) for case in sorted(images))
+
+
+def _numbered(folder: Path, pattern: str, name: Callable[[str], str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        match = re.fullmatch(pattern, path.name)
+        if match is None or path.is_dir():
+            continue
+        case = name(match[1])
+        if case in found:
+            raise DatasetError(f"{folder}: two files for case {case}: {found[case]} and {path}")
+        found[case] = path
+    return found
+
+
+def remap(labels: Volume, table: Mapping[int, int], path: Path | str) -> Volume:
+    """Raw label values to the data set's, by value.
+
+    Args:
+        labels: (Z, Y, X) numbers.
+        table: raw value → label; 0 stays background.
+        path: for the error.
+
+    Raises:
+        VolumeError: a value is not in the table.
+    """
+    data: npt.NDArray[Any] = labels.data
+    out = np.zeros(data.shape, dtype=np.uint8)
+    unknown = []
+    for value in np.unique(data).tolist():
+        if value in table:
+            out[data == value] = table[value]
+        elif value != 0:
+            unknown.append(value)
+    if unknown:
+        known = ", ".join(str(value) for value in table)
+        raise VolumeError(
+            path,
+            f"label values {', '.join(f'{value:g}' for value in unknown)} are unknown",
+            f"0 or {known}",
+            "Check that this is the label file of this data set.",
+        )
+    return Volume(out, labels.affine)
+
+
+def check_case(raw: RawCase, case: SourceCase, known: Iterable[int]) -> None:
+    """Refuse labels that do not lie on their scan, or that the data set does not know.
+
+    Raises:
+        VolumeError: the message names the file.
+    """
+    if raw.labels is None:
+        return
+    path = case.label or case.name
+    data = check_mask(raw.labels, raw.scan.volume, path)
+    values = list(known)
+    if values:
+        remap(Volume(data, raw.scan.volume.affine), {value: 0 for value in values}, path)
+
+
+Kind = Literal["mr", "ct"]

@@ -1,0 +1,97 @@
+"""Small made data for tests: prepared data sets written straight into the store's layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dpcenet.config import Config, TrainOptions
+from dpcenet.episodes.sampler import EpisodeOptions
+from dpcenet.files import file_hash, hash_of
+from dpcenet.methods.dpcenet import Options
+from dpcenet.nn.encoder import EncoderOptions
+from dpcenet.types import Volume
+from dpcenet.volumes.preprocess import Preprocessing, preprocess
+
+LABELS = {1: "liver", 2: "kidney"}
+SHAPE = (9, 64, 64)
+AFFINE = np.diag([5.0, -1.5, -1.5, 1.0])[[2, 1, 0, 3]]
+
+
+def made_scan(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, label and supervoxels (9, 64, 64): a body with two organs and a spine."""
+    random = np.random.default_rng(seed)
+    z, y, x = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
+    shift = random.uniform(-4, 4, size=2)
+    image = random.normal(0, 5, SHAPE)
+    label = np.zeros(SHAPE, np.uint8)
+    supervoxels = np.zeros(SHAPE, np.uint16)
+    ellipse = ((y - 32) / 26) ** 2 + ((x - 32) / 30) ** 2 < 1
+    image[ellipse] += 100
+    supervoxels[ellipse] = 1
+    for value, (cy, cx, radius, grey) in enumerate(
+        [(26, 20, 10, 80), (38, 44, 6, 160), (44, 31, 5, -60)], start=1
+    ):
+        inside = (y - cy - shift[0]) ** 2 + (x - cx - shift[1]) ** 2 < radius**2
+        inside &= (z >= 2) & (z < 8)
+        image[inside] += grey
+        supervoxels[inside] = value + 1
+        if value in LABELS:
+            label[inside] = value
+    return image.astype(np.float32), label, supervoxels
+
+
+def write_prepared(folder: Path, count: int = 7, labelled: bool = True) -> Path:
+    """A prepared data set of made scans, without preparing anything."""
+    cases = {}
+    for seed in range(count):
+        name = f"case{seed}"
+        image, label, supervoxels = made_scan(seed)
+        volume = Volume(image, AFFINE)
+        rules = Preprocessing.for_mr(size=64, spacing_mm=1.5, overflow="crop")
+        prepared, record = preprocess(volume, rules)
+        arrays = {
+            "image": prepared.image,
+            "supervoxels": supervoxels,
+            "superpixels": supervoxels,
+        }
+        if labelled:
+            arrays["label"] = label
+        place = folder / "cases" / name
+        place.mkdir(parents=True)
+        for key, array in arrays.items():
+            np.save(place / f"{key}.npy", array)
+        cases[name] = {key: file_hash(place / f"{key}.npy") for key in arrays}
+        facts = {"arrays": cases[name], "spacing": prepared.spacing, "record": record.to_json()}
+        (place / "case.json").write_text(json.dumps(facts))
+    manifest = {
+        "format": 1,
+        "modality": "mr",
+        "preprocessing": {"modality": "mr", "size": 64, "spacing_mm": 1.5},
+        "labels": {str(k): v for k, v in LABELS.items()},
+        "cases": cases,
+    }
+    manifest["hash"] = hash_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def tiny_config(steps: int = 6, frozen: bool = False, views: int = 0) -> Config:
+    """A DPCENet that trains in milliseconds."""
+    return Config(
+        method="dpcenet",
+        preset="tiny",
+        options=Options(
+            encoder=EncoderOptions("resnet18", "os8", ("layer1",), frozen=frozen),
+            width=8,
+            attention="normalised",
+            decoder_width=4,
+            cosine_scale=20.0,
+        ),
+        episodes=EpisodeOptions(min_area=20, views=views),
+        train=TrainOptions(
+            steps=steps, learning_rate=0.01, log_every=1, checkpoint_every=2, precision="float32"
+        ),
+    )
