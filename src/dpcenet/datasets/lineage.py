@@ -28,7 +28,7 @@ _ENDING = r"(\d+)\.nii(?:\.gz)?"
 
 
 def find(folder: Path, names: Mapping[int, str] | None = None) -> Source:
-    """Pairs image_N, label_N directly in a folder, in the order of the numbers.
+    """Pairs image_N, label_N below a folder, in the order of the numbers.
 
     Args:
         folder: where they lie; other files there are left aside.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -202,6 +202,3 @@ def check_case(raw: RawCase, case: SourceCase, known: Iterable[int]) -> None:
     values = list(known)
     if values:
         remap(Volume(data, raw.scan.volume.affine), {value: 0 for value in values}, path)
-
-
-Kind = Literal["mr", "ct"]
