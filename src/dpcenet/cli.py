@@ -34,7 +34,29 @@ class ProtocolName(StrEnum):
     """What an evaluation is told of the query."""
 
     paper = "paper"
+    ep2 = "ep2"
     blind = "blind"
+
+
+class BoundsName(StrEnum):
+    """How the organ slices of protocol "paper" are cut into chunks."""
+
+    number = "number"
+    range = "range"
+
+
+class ExclusionName(StrEnum):
+    """Which slices Setting 2 removes."""
+
+    any = "any"
+    all = "all"
+
+
+class Overflow(StrEnum):
+    """What happens to a field of view beyond the slice."""
+
+    fit = "fit"
+    crop = "crop"
 
 
 class SchemeName(StrEnum):
@@ -45,6 +67,10 @@ class SchemeName(StrEnum):
     official = "official"
 
 
+DATASET_HELP = (
+    "chaost2, sabs, cmr, acdc, nnunet, msd, lineage, chaost2-lineage, sabs-lineage, cmr-lineage, "
+    "or folder."
+)
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Out = Annotated[Path, typer.Option(help="Folder to write into.")]
 
@@ -66,17 +92,29 @@ def root(
 
 @app.command()
 def prepare(
-    source: Annotated[Path, typer.Argument(help="Folder of scans: image_*/label_*, or nnU-Net's.")],
+    source: Annotated[
+        Path, typer.Argument(help="A data set as downloaded, or a folder of image_*/label_*.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder of the prepared data set.")],
+    dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
     modality: Annotated[
         Modality | None, typer.Option(help="By default what the folder says, else mr.")
     ] = None,
     spacing: Annotated[
         float | None, typer.Option(help="Pixel size in mm; by default the field of view fits.")
     ] = None,
+    slice_spacing: Annotated[
+        float | None, typer.Option(help="Slice distance in mm; by default the data set's.")
+    ] = None,
+    overflow: Annotated[
+        Overflow | None, typer.Option(help="A larger field of view: coarser pixels, or cut off.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels of a slice; 257 repeats the lineage's CT defect.")
+    ] = None,
     supervoxel_size: Annotated[
-        int, typer.Option(help="Voxels of the smallest supervoxel; 1000 for hearts.")
-    ] = 5000,
+        int | None, typer.Option(help="Voxels of the smallest supervoxel; 1000 for hearts.")
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Name of a label value, as 1=liver; repeat.")
     ] = None,
@@ -86,16 +124,25 @@ def prepare(
     from dpcenet.prepare import prepare as run_prepare
 
     names = dict(_name_of(text) for text in label or []) or None
-    dataset = run_prepare(
+    changes = {
+        "slice_spacing_mm": slice_spacing,
+        "overflow": overflow and overflow.value,
+        "size": size,
+    }
+    prepared = run_prepare(
         source,
         out,
+        dataset=dataset,
         modality=cast("Literal['mr', 'ct'] | None", modality and modality.value),
         spacing_mm=spacing,
         supervoxel_size=supervoxel_size,
         labels=names,
+        changes={name: value for name, value in changes.items() if value is not None},
         jobs=jobs,
     )
-    typer.echo(f"{len(dataset.cases)} cases in {out}, labels: {dataset.labels or 'none'}")
+    typer.echo(f"{len(prepared.cases)} cases in {out}, labels: {prepared.labels or 'none'}")
+    if prepared.origin.licence:
+        typer.echo(f"terms: {prepared.origin.licence}; cite {prepared.origin.citation}")
 
 
 @app.command()
@@ -112,6 +159,12 @@ def train(
     test_labels: Annotated[
         str, typer.Option(help="Labels to test, by name or value, with commas; default all.")
     ] = "",
+    group: Annotated[
+        str, typer.Option(help="Labels to test, as a group of Setting 2: upper or lower.")
+    ] = "",
+    exclusion: Annotated[
+        ExclusionName, typer.Option(help="Setting 2 removes slices that show any or all of them.")
+    ] = ExclusionName.any,
     seed: Annotated[int, typer.Option(help="Of weights and episodes.")] = 0,
     steps: Annotated[int | None, typer.Option(help="In place of the preset's.")] = None,
     weights: Annotated[
@@ -142,7 +195,8 @@ def train(
         folds=folds,
         scheme=scheme.value,
         setting=cast("Literal[1, 2]", setting),
-        test_labels=_label_values(open_dataset(data), test_labels),
+        test_labels=_tested(open_dataset(data), test_labels, group),
+        exclusion=exclusion.value,
         seed=seed,
     )
     run_train(
@@ -161,20 +215,75 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     protocol: Annotated[
-        ProtocolName, typer.Option(help="paper: organ slices known; blind: nothing known.")
+        ProtocolName,
+        typer.Option(help="paper: organ slices known; ep2: one support slice; blind: matched."),
     ] = ProtocolName.paper,
     support: Annotated[str, typer.Option(help="first, last, all, or an index.")] = "last",
-    chunks: Annotated[int, typer.Option(help="Support slices, protocol paper.")] = 3,
+    shots: Annotated[int, typer.Option(min=1, help="Labelled scans at once.")] = 1,
+    chunks: Annotated[int, typer.Option(min=1, help="Support slices, protocol paper.")] = 3,
+    bounds: Annotated[
+        BoundsName, typer.Option(help="Chunks of equal number (ADNet), or range (SSL-ALPNet).")
+    ] = BoundsName.number,
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
 ) -> None:
     """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
+    from dpcenet.evaluate import Rules, describe
     from dpcenet.evaluate import evaluate as run_evaluate
+    from dpcenet.files import read_json
     from dpcenet.report import text_table
     from dpcenet.runs import open_run
 
-    run_evaluate(run, protocol.value, support=support, chunks=chunks, data=data, device=device)
+    run_evaluate(
+        run,
+        protocol.value,
+        support=support,
+        shots=shots,
+        chunks=chunks,
+        bounds=bounds.value,
+        data=data,
+        device=device,
+    )
+    tag = Rules(protocol.value, shots=shots).tag
     typer.echo(text_table(open_run(run)))
+    typer.echo(describe(read_json(run / f"summary-{tag}.json")))
+
+
+@app.command()
+def doctor(
+    paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
+    label: Annotated[Path | None, typer.Option(help="Labels of the one scan given.")] = None,
+    dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
+    fix: Annotated[
+        Path | None, typer.Option(help="Write corrected copies into this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Explain scans before anyone trains. Exit code 1 when something is wrong."""
+    from dpcenet.doctor import as_table, diagnose, to_json, write_fixed
+
+    reports = diagnose(paths, label=label, dataset=dataset)
+    written = write_fixed(reports, fix) if fix is not None else []
+    typer.echo(to_json(reports) if as_json else as_table(reports))
+    for path in written:
+        typer.echo(f"written: {path}", err=True)
+    if any(report.errors for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(help="Prepared data set.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the sheet; by default inside the data set.")
+    ] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Slices shown of each case.")] = 5,
+) -> None:
+    """A contact sheet of a prepared data set: slices, labels, supervoxels, and counts."""
+    from dpcenet.datasets.contact import write_contact_sheet
+    from dpcenet.datasets.store import open_dataset
+
+    typer.echo(str(write_contact_sheet(open_dataset(data), out or data / "inspect", slices)))
 
 
 @app.command()
@@ -235,6 +344,13 @@ def _name_of(text: str) -> tuple[int, str]:
     if not separator or not value.isdecimal() or not name:
         raise ConfigError(f"--label {text}: write it as VALUE=NAME, such as 1=liver")
     return int(value), name
+
+
+def _tested(dataset: PreparedDataset, labels: str, group: str) -> tuple[int, ...]:
+    """Label values that are tested: named one by one, or as a group."""
+    if labels and group:
+        raise ConfigError("give --test-labels or --group, not both")
+    return dataset.group(group) if group else _label_values(dataset, labels)
 
 
 def _label_values(dataset: PreparedDataset, text: str) -> tuple[int, ...]:

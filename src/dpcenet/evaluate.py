@@ -1,7 +1,8 @@
 """`dpcenet evaluate`: scores of a run, one row for each case and label.
 
-Protocol "paper" (EP1 of the literature) is told which slices of the query show the organ; protocol
-"blind" is told nothing of the query's labels and segments every slice.
+Protocol "paper" (EP1 of the literature) is told which slices of the query show the organ; "ep2"
+segments every slice with one support slice; "blind" segments every slice and finds the support
+slice of each from the images alone. The last two are told nothing of the query's labels.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -18,9 +20,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dpcenet.datasets.splits import count_excluded
 from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import choose_device, encode_slices, match_slices, segment_label
-from dpcenet.episodes.protocol import SliceTask, blind_tasks, organ_tasks
+from dpcenet.episodes.protocol import (
+    Bounds,
+    SliceTask,
+    blind_shot_tasks,
+    every_slice_tasks,
+    organ_tasks,
+)
 from dpcenet.errors import ConfigError
 from dpcenet.files import write_atomically, write_json, write_text
 from dpcenet.methods.base import Method
@@ -29,10 +38,65 @@ from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.metrics import score_mask
 from dpcenet.progress import progress_bar
 from dpcenet.runs import Run, open_run
-from dpcenet.types import Encoded, Score
+from dpcenet.types import Encoded, Features, Score
 
-Protocol = Literal["paper", "blind"]
+Protocol = Literal["paper", "ep2", "blind"]
+SAYS: dict[Protocol, str] = {
+    "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
+    "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",
+    "blind": "every slice of the query, matched by the images alone; blind to the query's labels",
+}
 COPY = "copy"  # the row of the pasted mask, which every table carries
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a run is evaluated.
+
+    Attributes:
+        protocol: what is known of the query.
+        support: which scan of the fold is the labelled one: first, last, all, or its index.
+        shots: labelled scans at once: that one and those after it.
+        chunks: of "paper": 3, or 1.
+        bounds: of "paper": how organ slices are cut into chunks.
+    """
+
+    protocol: Protocol = "paper"
+    support: str = "last"
+    shots: int = 1
+    chunks: int = 3
+    bounds: Bounds = "number"
+
+    @property
+    def tag(self) -> str:
+        """What the files of this evaluation are called after."""
+        return self.protocol if self.shots == 1 else f"{self.protocol}-{self.shots}shot"
+
+
+@dataclass(frozen=True)
+class Scans:
+    """One scan, or several support scans as one: slices of all, one scan after the other."""
+
+    cases: tuple[PreparedCase, ...]
+    slices: Encoded
+
+    @property
+    def name(self) -> str:
+        """The cases' names with a plus between them."""
+        return "+".join(case.name for case in self.cases)
+
+    @property
+    def labels(self) -> tuple[npt.NDArray[np.uint8], ...]:
+        """(Z, H, W) of each."""
+        return tuple(case.label for case in self.cases)
+
+    def each(self) -> list[Encoded]:
+        """The features of each scan."""
+        stops = np.cumsum([len(case.image) for case in self.cases]).tolist()
+        return [
+            Encoded(self.slices.features.rows(slice(stop - len(case.image), stop)), case.spacing)
+            for case, stop in zip(self.cases, stops, strict=True)
+        ]
 
 
 def evaluate(
@@ -40,7 +104,9 @@ def evaluate(
     protocol: Protocol = "paper",
     *,
     support: str = "last",
+    shots: int = 1,
     chunks: int = 3,
+    bounds: Bounds = "number",
     data: Path | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -49,9 +115,7 @@ def evaluate(
 
     Args:
         folder: of the run.
-        protocol: "paper" or "blind".
-        support: which scan of the fold is the labelled one: first, last, all, or its index.
-        chunks: of protocol "paper".
+        protocol, support, shots, chunks, bounds: see `Rules`.
         data: the prepared data set, if it has moved since the training.
         device: "auto", "cpu", "cuda", …
         quiet: no progress bar.
@@ -59,84 +123,95 @@ def evaluate(
     Raises:
         RunError, DatasetError, ConfigError: the message says what to do.
     """
+    rules = Rules(protocol, support, shots, chunks, bounds)
     run = open_run(folder)
     dataset = open_dataset(data or run.flags.data)
     place = choose_device(device)
     method = run.load_method(place)
-    pairs = run.make_fold(dataset).pairs(support)
-    total = sum(len(queries) for _, queries in pairs)
+    sets = run.make_fold(dataset).support_sets(support, shots)
+    total = sum(len(queries) for _, queries in sets)
     scores: list[Score] = []
     done = 0
-    with progress_bar(f"evaluate {protocol}", total, quiet=quiet) as bar:
-        for support_name, queries in pairs:
-            source = _encode(run, method, dataset.case(support_name), place)
+    with progress_bar(f"evaluate {rules.tag}", total, quiet=quiet) as bar:
+        for support_names, queries in sets:
+            source = _encode(run, method, [dataset.case(name) for name in support_names], place)
             for query_name in queries:
-                target = _encode(run, method, dataset.case(query_name), place)
-                scores += _score_case(run, dataset, method, source, target, protocol, chunks)
+                target = _encode(run, method, [dataset.case(query_name)], place)
+                scores += _score_case(run, dataset, method, source, target, rules)
                 done += 1
                 bar(done, query_name)
-    _write(run, dataset, scores, protocol, support, chunks)
+    _write(run, dataset, scores, rules)
     return scores
 
 
-def _encode(
-    run: Run, method: Method, case: PreparedCase, device: torch.device
-) -> tuple[PreparedCase, Encoded]:
-    features = encode_slices(method, case.image, device, run.precision)
-    return case, Encoded(features, case.spacing)
+def _encode(run: Run, method: Method, cases: Sequence[PreparedCase], device: torch.device) -> Scans:
+    features = [encode_slices(method, case.image, device, run.precision) for case in cases]
+    return Scans(tuple(cases), Encoded(Features.join(features), cases[0].spacing))
 
 
 def _score_case(
     run: Run,
     dataset: PreparedDataset,
     method: Method,
-    support: tuple[PreparedCase, Encoded],
-    query: tuple[PreparedCase, Encoded],
-    protocol: Protocol,
-    chunks: int,
+    support: Scans,
+    query: Scans,
+    rules: Rules,
 ) -> list[Score]:
     """Segment every tested label of one query and score it, beside the pasted mask.
 
     The run's masks are kept for the report.
     """
-    (source, source_slices), (target, target_slices) = support, query
-    blind = protocol == "blind"
-    matches = match_slices(method, source_slices, target_slices) if blind else None
+    target = query.cases[0]
+    matches = [
+        match_slices(method, source, query.slices)
+        for source in (support.each() if rules.protocol == "blind" else ())
+    ]
+    joined = np.concatenate(support.labels)
     scores: list[Score] = []
     arrays: dict[str, npt.NDArray[Any]] = {}
     for value in run.flags.test_labels or tuple(dataset.labels):
         label, truth = dataset.labels[value], np.asarray(target.label == value)
-        if matches is None:
-            tasks = organ_tasks(source.label, target.label, value, chunks)
-            if not tasks:
-                continue  # nothing to score: the organ is missing from one of the two scans
-        else:
-            tasks = blind_tasks(matches, source.label, value)
+        tasks = _tasks(rules, support, target, value, matches)
+        if not tasks and rules.protocol != "blind":
+            continue  # nothing to score: the organ is missing from one of the two scans
         for name, judged in ((run.config.preset, method), (COPY, Copy(CopyOptions()))):
-            mask = (
-                segment_label(judged, source_slices, source.label, target_slices, value, tasks)
-                > 0.5
-            )
+            found = segment_label(judged, support.slices, joined, query.slices, value, tasks)
+            mask = found > 0.5
             scores.append(
                 Score(
                     method=name,
                     case=target.name,
                     label=label,
-                    support=source.name,
+                    support=support.name,
                     fold=-1 if run.flags.fold is None else run.flags.fold,
                     seed=run.flags.seed,
-                    protocol=protocol,
+                    protocol=rules.tag,
                     **score_mask(mask, truth, target.spacing)._asdict(),
                 )
             )
             if judged is method:
                 arrays[f"mask {label}"] = mask
         arrays[f"support slice {label}"] = serving_slices(tasks, len(truth))
-    path = run.folder / f"predictions-{protocol}" / f"{target.name}-by-{source.name}.npz"
+    path = run.folder / f"predictions-{rules.tag}" / f"{target.name}-by-{support.name}.npz"
     write_atomically(
         path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays)
     )
     return scores
+
+
+def _tasks(
+    rules: Rules,
+    support: Scans,
+    query: PreparedCase,
+    value: int,
+    matches: Sequence[npt.NDArray[np.int64]],
+) -> list[SliceTask]:
+    """Which support slices serve which slices of the query, by the protocol."""
+    if rules.protocol == "blind":
+        return blind_shot_tasks(matches, support.labels, value)
+    if rules.protocol == "ep2":
+        return every_slice_tasks(support.labels, len(query.image), value)
+    return organ_tasks(support.labels, query.label, value, rules.chunks, rules.bounds)
 
 
 def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int16]:
@@ -147,33 +222,74 @@ def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int
     return served
 
 
-def _write(
-    run: Run,
-    dataset: PreparedDataset,
-    scores: Sequence[Score],
-    protocol: Protocol,
-    support: str,
-    chunks: int,
-) -> None:
+def _write(run: Run, dataset: PreparedDataset, scores: Sequence[Score], rules: Rules) -> None:
     """scores-<protocol>.csv and summary-<protocol>.json."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, [field.name for field in dataclasses.fields(Score)])
     writer.writeheader()
     writer.writerows(dataclasses.asdict(score) for score in scores)
-    write_text(run.folder / f"scores-{protocol}.csv", stream.getvalue())
+    write_text(run.folder / f"scores-{rules.tag}.csv", stream.getvalue())
+    fold = run.make_fold(dataset)
+    seen = {name for score in scores for name in score.support.split("+")} & set(fold.train)
     summary = {
-        "protocol": protocol,
-        "support": support,
-        "chunks": chunks if protocol == "paper" else None,
+        "protocol": rules.protocol,
+        "says": SAYS[rules.protocol],
+        "support": rules.support,
+        "shots": rules.shots,
+        "supports_trained_on": sorted(seen),
+        "chunks": rules.chunks if rules.protocol == "paper" else None,
+        "bounds": rules.bounds if rules.protocol == "paper" else None,
+        "dataset": dataset.origin.name,
         "scheme": run.flags.scheme,
         "setting": run.flags.setting,
+        "exclusion": _exclusion(run, dataset, fold.train),
         "data_hash": dataset.hash,
         "methods": {
             name: summarise([score for score in scores if score.method == name])
             for name in dict.fromkeys(score.method for score in scores)
         },
     }
-    write_json(run.folder / f"summary-{protocol}.json", summary)
+    write_json(run.folder / f"summary-{rules.tag}.json", summary)
+
+
+def _exclusion(run: Run, dataset: PreparedDataset, train: Sequence[str]) -> dict[str, Any] | None:
+    """What Setting 2 removed from the training, by its rule and by the other; None in Setting 1."""
+    if run.flags.setting == 1:
+        return None
+    labels = (dataset.case(name).label for name in train)
+    counted = count_excluded(labels, run.flags.test_labels)
+    return {
+        "rule": run.flags.exclusion,
+        "labels": [dataset.labels[value] for value in run.flags.test_labels],
+        "training_slices": counted.slices,
+        "removed_by_any": counted.any_removed,
+        "removed_by_all": counted.all_removed,
+    }
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """One line for a table: the rules that its numbers were made by.
+
+    Args:
+        summary: what summary-<protocol>.json holds.
+    """
+    shots = summary.get("shots", 1)
+    parts = [
+        f"{summary['protocol']} ({SAYS[summary['protocol']]})",
+        f"support {summary['support']}" + (f", {shots} shots" if shots > 1 else ""),
+        f"folds {summary['scheme']}",
+        f"setting {summary['setting']}",
+    ]
+    if summary["chunks"]:
+        parts.insert(1, f"{summary['chunks']} chunks by {summary.get('bounds', 'number')}")
+    if summary.get("supports_trained_on"):
+        parts.append(f"supports seen in training: {', '.join(summary['supports_trained_on'])}")
+    if removed := summary.get("exclusion"):
+        parts.append(
+            f"exclusion {removed['rule']}: of {removed['training_slices']} training slices "
+            f"'any' removes {removed['removed_by_any']}, 'all' {removed['removed_by_all']}"
+        )
+    return "; ".join(parts)
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:

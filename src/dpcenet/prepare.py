@@ -1,227 +1,225 @@
-"""`dpcenet prepare`: scans of any kind → memory-mapped slices with pseudo-labels.
+"""`dpcenet prepare`: scans of any data set → memory-mapped slices with pseudo-labels.
 
-A case is written into its folder array by array, and case.json last: a case without case.json is
-done again, one whose sources and rules have not changed is left alone.
+Each case is prepared by itself (`datasets.recipe`), so a killed run goes on where it was. A case
+that fails does not stop the others.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from functools import partial
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from dpcenet.datasets.folder import SourceCase, find_cases
+from dpcenet.datasets.folder import find_cases
+from dpcenet.datasets.recipe import Recipe, Rules, prepare_case
+from dpcenet.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, read_pair
 from dpcenet.datasets.store import FORMAT, PreparedDataset, open_dataset
-from dpcenet.datasets.superpixels import superpixels
-from dpcenet.datasets.supervoxels import supervoxels
-from dpcenet.errors import DatasetError, InputError
-from dpcenet.files import file_hash, hash_of, read_json, write_atomically, write_json
+from dpcenet.datasets.table import dataset_spec
+from dpcenet.errors import ConfigError, DatasetError, InputError
+from dpcenet.files import hash_of, read_json, write_json
 from dpcenet.progress import progress_bar
-from dpcenet.volumes.io import check_intensities, check_mask, read_volume
-from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+from dpcenet.volumes.geometry import orient
+from dpcenet.volumes.preprocess import Preprocessing, in_plane_spacing
 
+Modality = Literal["mr", "ct"]
 SPACING_SAMPLE = 8  # scans whose field of view decides the spacing of all
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is done to every scan of a data set.
-
-    Attributes:
-        preprocessing: grid and intensities.
-        supervoxel_size: voxels of the smallest supervoxel (5000 abdominal, 1000 cardiac).
-        superpixel_size: pixels of the smallest superpixel.
-    """
-
-    preprocessing: Preprocessing
-    supervoxel_size: int = 5000
-    superpixel_size: int = 400
+_LOG = logging.getLogger(__name__)
 
 
 def prepare(
     source: Path,
     out: Path,
     *,
-    modality: Literal["mr", "ct"] | None = None,
+    dataset: str = "folder",
+    modality: Modality | None = None,
     spacing_mm: float | None = None,
-    supervoxel_size: int = 5000,
+    supervoxel_size: int | None = None,
     labels: dict[int, str] | None = None,
+    changes: dict[str, Any] | None = None,
     jobs: int = 1,
     quiet: bool = False,
 ) -> PreparedDataset:
-    """Prepare a folder of scans.
+    """Prepare a data set.
 
     Args:
-        source: folder of pairs, or nnU-Net's raw layout.
+        source: folder of scans, as downloaded.
         out: folder of the prepared data set.
-        modality: "mr" or "ct"; by default what the folder says, else "mr".
-        spacing_mm: of the prepared slices; by default the median of what fits each scan's field
-            of view to 256 pixels. A scan with a larger field of view gets coarser pixels.
-        supervoxel_size: voxels of the smallest supervoxel.
-        labels: names of the label values; by default what the folder says, else "label 1", …
+        dataset: its name in `datasets.table`; "folder" takes pairs, or nnU-Net's raw layout.
+        modality: "mr" or "ct"; by default what the data set or the folder says, else "mr".
+        spacing_mm: of the prepared slices; by default the data set's, else the median of what
+            fits each scan's field of view to 256 pixels. A scan with a larger field of view gets
+            coarser pixels, unless the data set crops.
+        supervoxel_size: voxels of the smallest supervoxel; by default the data set's, else 5000.
+        labels: names of the label values; by default what the data set or the folder says, else
+            "label 1", …
+        changes: fields of `Preprocessing` in place of the data set's, such as {"size": 257}.
         jobs: processes.
         quiet: no progress bar.
 
     Raises:
-        DatasetError: nothing can be prepared, or some cases failed; the others are then kept, and
-            the message names those that failed.
+        ConfigError: there is no such data set, or no such rule.
+        DatasetError: nothing can be prepared, or some cases are missing or failed; the others are
+            then kept, and the message names those.
     """
-    found = find_cases(source)
-    kind = modality or found.modality or "mr"
-    spacing_mm = spacing_mm or common_spacing(found.cases, _preprocessing(kind, None))
-    rules = Rules(_preprocessing(kind, spacing_mm), supervoxel_size)
-    out.mkdir(parents=True, exist_ok=True)
-    failed: dict[str, str] = {}
-    with progress_bar("prepare", len(found.cases), quiet=quiet) as bar:
-        for done, (case, error) in enumerate(_each(found.cases, out, rules, jobs), start=1):
-            bar(done, case.name)
-            if error:
-                failed[case.name] = error
-    names = [case.name for case in found.cases if case.name not in failed]
-    if names:
-        _write_manifest(out, kind, rules, names, labels or found.labels)
-    if failed:
-        lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
-        raise DatasetError(f"{source}: {len(failed)} of {len(found.cases)} cases failed:\n{lines}")
+    spec = dataset_spec(dataset)
+    found = find_cases(source, spec)
+    cases, missing = expected_cases(found, spec, source)
+    try:
+        rules = _rules(spec, cases, modality or found.modality, spacing_mm, changes or {})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"prepare: {error}") from error
+    rules = replace(rules, supervoxel_size=supervoxel_size or spec.supervoxel_size)
+    names_of = dict(labels or spec.labels or found.labels)
+    recipe = Recipe(rules, spec.read, tuple(spec.labels or _declared(spec, found)))
+    failed = _prepare_cases(cases, out, recipe, jobs, quiet)
+    done = [case.name for case in cases if case.name not in failed]
+    if done:
+        _write_manifest(out, spec, rules, done, names_of)
+    problems = [*(f"{name}: {error}" for name, error in failed.items()), *missing]
+    if problems:
+        title = f"{source}: {len(problems)} of {len(done) + len(problems)} cases failed:"
+        raise DatasetError("\n  ".join([title, *problems]))
     return open_dataset(out)
 
 
-def common_spacing(cases: Sequence[SourceCase], rules: Preprocessing) -> float:
+def expected_cases(
+    found: Source, spec: DatasetSpec, source: Path
+) -> tuple[tuple[SourceCase, ...], list[str]]:
+    """The cases that belong to the data set, and a line for each that is missing.
+
+    A case that does not belong to it is named on the log and left out.
+    """
+    if not spec.cases:
+        return found.cases, []
+    by_name = {case.name: case for case in found.cases}
+    for name in sorted(set(by_name) - set(spec.cases)):
+        _LOG.warning("%s: case %s is not one of %s; left out", source, name, spec.title)
+    missing = [f"{name}: no scan" for name in spec.cases if name not in by_name]
+    belong = tuple(by_name[name] for name in spec.cases if name in by_name)
+    missing += [f"{case.name}: no labels" for case in belong if case.label is None]
+    if not belong:
+        raise DatasetError(f"{source}: no case of {spec.title} among {', '.join(sorted(by_name))}")
+    return tuple(case for case in belong if case.label is not None), missing
+
+
+def _declared(spec: DatasetSpec, found: Source) -> tuple[int, ...]:
+    """Label values that dataset.json declares, where the person said that there is one."""
+    return tuple(found.labels) if spec.name != "folder" else ()
+
+
+def _rules(
+    spec: DatasetSpec,
+    cases: Sequence[SourceCase],
+    modality: Modality | None,
+    spacing_mm: float | None,
+    changes: dict[str, Any],
+) -> Rules:
+    """The rules of the data set, or those that its scans suggest, with a person's changes."""
+    if spec.preprocessing is not None:
+        chosen = replace(spec.preprocessing, **changes)
+        if modality is not None:
+            chosen = replace(chosen, modality=modality)
+        if spacing_mm is None:
+            return Rules(chosen, pixel_step=spec.pixel_step)
+        return Rules(replace(chosen, spacing_mm=spacing_mm))
+    by_default = Preprocessing.for_ct if modality == "ct" else Preprocessing.for_mr
+    chosen = by_default(**changes)
+    return Rules(replace(chosen, spacing_mm=spacing_mm or common_spacing(cases, chosen, spec.read)))
+
+
+def _prepare_cases(
+    cases: Sequence[SourceCase], out: Path, recipe: Recipe, jobs: int, quiet: bool
+) -> dict[str, str]:
+    """Prepare cases; the error of each that failed."""
+    out.mkdir(parents=True, exist_ok=True)
+    failed: dict[str, str] = {}
+    with progress_bar("prepare", len(cases), quiet=quiet) as bar:
+        for done, (case, error) in enumerate(_each(cases, out, recipe, jobs), start=1):
+            bar(done, case.name)
+            if error:
+                failed[case.name] = error
+    return failed
+
+
+def common_spacing(
+    cases: Sequence[SourceCase],
+    rules: Preprocessing,
+    read: Callable[[SourceCase], RawCase] = read_pair,
+) -> float | None:
     """Median, over a few scans, of the in-plane spacing in mm that fits the scan to its slices.
 
-    Raises:
-        DatasetError: none of these scans can be read.
+    None if none of these can be read: each is then named as its turn comes.
     """
-    chosen = cases[:: max(1, len(cases) // SPACING_SAMPLE)]
-    spacings, errors = [], []
-    for case in chosen:
+    spacings = []
+    for case in cases[:: max(1, len(cases) // SPACING_SAMPLE)]:
         try:
-            prepared, _ = preprocess(read_volume(case.image), rules)
-        except InputError as error:
-            errors.append(str(error))
-        else:
-            spacings.append(prepared.spacing[1])
-    if not spacings:
-        raise DatasetError("no scan can be read:\n  " + "\n  ".join(errors))
-    return float(np.median(spacings))
-
-
-def _preprocessing(modality: str, spacing_mm: float | None) -> Preprocessing:
-    if modality == "ct":
-        return Preprocessing.for_ct(spacing_mm=spacing_mm)
-    return Preprocessing.for_mr(spacing_mm=spacing_mm)
+            scan, _ = orient(read(replace(case, label=None)).scan.volume)
+        except InputError:
+            continue  # reported when the case itself is prepared
+        _, rows, columns = scan.data.shape
+        spacings.append(in_plane_spacing((rows, columns), scan.spacing[1:], rules))
+    return float(np.median(spacings)) if spacings else None
 
 
 def _each(
-    cases: Sequence[SourceCase], out: Path, rules: Rules, jobs: int
+    cases: Sequence[SourceCase], out: Path, recipe: Recipe, jobs: int
 ) -> Iterator[tuple[SourceCase, str]]:
     """Prepare cases, in this process or several; yields each with its error, or ""."""
     if jobs <= 1:
         for case in cases:
-            yield case, _attempt(case, out, rules)
+            yield case, _attempt(case, out, recipe)
         return
     context = multiprocessing.get_context("spawn")  # fork would copy the locks of torch's threads
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        waiting = {pool.submit(_attempt, case, out, rules): case for case in cases}
+        waiting = {pool.submit(_attempt, case, out, recipe): case for case in cases}
         for future in as_completed(waiting):
-            yield waiting[future], future.result()
+            try:
+                error = future.result()
+            except BrokenProcessPool:
+                error = "a process was killed, most likely for want of memory; take fewer --jobs"
+            yield waiting[future], error
 
 
-def _attempt(case: SourceCase, out: Path, rules: Rules) -> str:
+def _attempt(case: SourceCase, out: Path, recipe: Recipe) -> str:
     """Prepare one case; the message if its files cannot be used or written."""
     try:
-        prepare_case(case, out / "cases" / case.name, rules)
+        prepare_case(case, out / "cases" / case.name, recipe)
+    except MemoryError:
+        return "not enough memory for this scan"
     except (InputError, OSError) as error:
         return str(error)
     return ""
 
 
-def prepare_case(case: SourceCase, folder: Path, rules: Rules) -> None:
-    """Prepare one case, unless it was prepared from the same files by the same rules.
-
-    Raises:
-        InputError: a file of the case cannot be used.
-        OSError: the disk is full, or cannot be written.
-    """
-    sources = {"image": file_hash(case.image)} if case.image.is_file() else {}
-    if case.label is not None:
-        sources["label"] = file_hash(case.label)
-    wanted = {"format": FORMAT, "sources": sources, "rules": asdict(rules)}
-    identity = hash_of(wanted)
-    done = folder / "case.json"
-    if done.exists() and read_json(done)["identity"] == identity and _intact(folder):
-        return
-    done.unlink(missing_ok=True)
-    arrays, facts = _compute(case, rules)
-    for name, array in arrays.items():
-        write_atomically(folder / f"{name}.npy", partial(_save, array))
-    hashes = {name: file_hash(folder / f"{name}.npy") for name in arrays}
-    write_json(done, {"identity": identity, **wanted, **facts, "arrays": hashes})
-
-
-def _save(array: npt.NDArray[Any], path: Path) -> None:
-    with path.open("wb") as stream:  # np.save would add .npy to a temporary name
-        np.save(stream, array, allow_pickle=False)
-
-
-def _intact(folder: Path) -> bool:
-    """Whether every array that case.json names is there with its bytes."""
-    return all(
-        (folder / f"{name}.npy").is_file() and file_hash(folder / f"{name}.npy") == digest
-        for name, digest in read_json(folder / "case.json")["arrays"].items()
-    )
-
-
-def _compute(case: SourceCase, rules: Rules) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """The arrays of a case, and the facts that go beside them."""
-    scan = read_volume(case.image)
-    check_intensities(scan.volume, case.image)
-    prepared, record = preprocess(scan, rules.preprocessing)
-    arrays: dict[str, npt.NDArray[Any]] = {"image": prepared.image}
-    if case.label is not None:
-        truth = read_volume(case.label)
-        check_mask(truth.volume, scan.volume, case.label)
-        arrays["label"] = preprocess_labels(truth.volume, record)
-    # Segments are found in the intensities before normalisation: their scale is absolute.
-    raw = record.denormalise(prepared.image)
-    arrays["supervoxels"] = supervoxels(
-        raw, prepared.spacing, min_size=rules.supervoxel_size
-    ).astype(np.uint16)
-    arrays["superpixels"] = superpixels(
-        raw, rules.preprocessing.modality, min_size=rules.superpixel_size
-    ).astype(np.uint16)
-    facts = {
-        "name": case.name,
-        "shape": list(prepared.image.shape),
-        "spacing": list(prepared.spacing),
-        "record": record.to_json(),
-    }
-    return arrays, facts
-
-
 def _write_manifest(
-    out: Path, modality: str, rules: Rules, names: Sequence[str], labels: dict[int, str]
+    out: Path,
+    spec: DatasetSpec,
+    rules: Rules,
+    names: Sequence[str],
+    labels: dict[int, str],
 ) -> None:
     """manifest.json, from the cases' own files; not touched where it would not change."""
     facts = {name: read_json(out / "cases" / name / "case.json") for name in names}
     hashes = {name: facts[name]["arrays"] for name in names}
     present = _label_values(out, [name for name in names if "label" in hashes[name]])
-    manifest = {
+    manifest: dict[str, Any] = {
         "format": FORMAT,
-        "modality": modality,
+        "modality": rules.preprocessing.modality,
         "preprocessing": asdict(rules.preprocessing),
         "supervoxel_size": rules.supervoxel_size,
         "superpixel_size": rules.superpixel_size,
         "labels": {str(v): labels.get(v, f"label {v}") for v in sorted(present | set(labels))},
         "cases": hashes,
     }
+    if spec.name != "folder":
+        manifest["dataset"] = spec.origin()
     manifest["hash"] = hash_of(manifest)
     path = out / "manifest.json"
     if not path.exists() or read_json(path) != manifest:

@@ -19,7 +19,7 @@ from torch import Tensor
 from dpcenet.checkpoint import load_tensors, save_tensors
 from dpcenet.errors import RunError
 from dpcenet.files import write_text
-from dpcenet.methods.incontext import Comparison, InContext, Options, correspondence_loss
+from dpcenet.methods.incontext import InContext, Options, correspondence_loss
 from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -54,7 +54,7 @@ class PretrainConfig:
     steps: int = 10_000
     decay: float = 0.2
     warmup: int = 200
-    batch: int = 16
+    batch: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     average: float = 0.998
@@ -150,7 +150,8 @@ class _Run:
         self.config, self.folder = config, folder
         self.device = torch.device(pace.device)
         torch.manual_seed(config.seed)
-        self.network = InContext(config.network).to(self.device, memory_format=torch.channels_last)
+        self.network = InContext(config.network).to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = InContext(config.network).to(self.device)
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(self._groups(), config.learning_rate, (0.9, 0.99))
@@ -171,8 +172,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate_at(self.step, self.config)
         self.network.train()
-        pairs = self.generator(self.step)
-        loss = self._loss(self._compare(self.network, pairs), pairs)
+        loss = self._loss(self.generator(self.step))
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
@@ -181,26 +181,29 @@ class _Run:
         self._follow()
         return loss.item()
 
-    def _loss(self, found: Comparison, pairs: Pairs) -> Tensor:
-        there = pairs.query_masks.flatten(1).amax(1)
-        presence = F.binary_cross_entropy_with_logits(found.presence, there)
-        matched = correspondence_loss(found.attention, pairs.support_labels, pairs.query_labels)
-        return (
-            pair_loss(found.logits, pairs.query_masks)
-            + self.config.network.presence_weight * presence
-            + self.config.correspondence * matched
-        )
+    def _loss(self, pairs: Pairs) -> Tensor:
+        compared, attention = self._compare(self.network, pairs)
+        matched = correspondence_loss(attention, pairs.support_labels, pairs.query_labels)
+        loss = self.config.correspondence * matched
+        for number, (logits, presence) in enumerate(compared):
+            masks = pairs.query_masks[:, number]
+            there = F.binary_cross_entropy_with_logits(presence, masks.flatten(1).amax(1))
+            one = pair_loss(logits, masks) + self.config.network.presence_weight * there
+            loss = loss + one / len(compared)
+        return loss
 
-    def _compare(self, network: InContext, pairs: Pairs) -> Comparison:
-        images = torch.cat([pairs.support_images, pairs.query_images])
+    def _compare(
+        self, network: InContext, pairs: Pairs
+    ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """Logits and presence of each target, and the attention that all targets share."""
         count = len(pairs.targets)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            features = network.encode(images)
-            return network.compare(
-                features.rows(slice(None, count)).apply(lambda x: x[:, None]),
-                pairs.support_masks[:, None],
-                features.rows(slice(count, None)),
-            )
+            features = network.encode(torch.cat([pairs.support_images, pairs.query_images]))
+            support = features.rows(slice(None, count)).apply(lambda x: x[:, None])
+            query = features.rows(slice(count, None))
+            attention = network.align(support, query)
+            masks = pairs.support_masks[:, None].unbind(2)
+            return [network.compare(support, m, query, attention) for m in masks], attention
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -220,8 +223,9 @@ class _Run:
         scores = []
         for number in range(self.config.validation_batches):
             pairs = others(number)
-            found = self._compare(self.average, pairs)
-            scores.append(hard_dice(found.logits, pairs.query_masks))
+            compared, _ = self._compare(self.average, pairs)
+            logits = torch.stack([logits for logits, _ in compared], 1)
+            scores.append(hard_dice(logits.flatten(0, 1), pairs.query_masks.flatten(0, 1)))
         return float(torch.cat(scores).mean())
 
     def save(self) -> None:

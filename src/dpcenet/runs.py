@@ -84,7 +84,14 @@ class Run:
                 "train with --fold"
             )
         names = [case.name for case in dataset.cases]
-        return make_fold(names, self.flags.fold, self.flags.scheme, self.flags.folds)
+        return make_fold(
+            names,
+            self.flags.fold,
+            self.flags.scheme,
+            self.flags.folds,
+            dataset.origin.folds,
+            dataset.origin.subjects,
+        )
 
     def load_method(self, device: torch.device) -> Method:
         """The trained method, ready to predict.
@@ -143,6 +150,7 @@ def create_run(
         "identity": identity,
         **plain,
         "precision": precision,
+        "dataset": dataset.origin.name,
         "preprocessing": dataset.preprocessing,
         "labels": {str(value): name for value, name in dataset.labels.items()},
         "versions": versions(),

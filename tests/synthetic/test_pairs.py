@@ -36,7 +36,7 @@ def test_a_batch_depends_on_seed_and_number_only() -> None:
 def test_shapes_and_values(pairs: Pairs) -> None:
     count = len(pairs.targets)
     assert pairs.support_images.shape == pairs.query_images.shape == (count, 1, 128, 128)
-    assert pairs.support_masks.shape == pairs.query_masks.shape == (count, 128, 128)
+    assert pairs.support_masks.shape == pairs.query_masks.shape == (count, 3, 128, 128)
     for images in (pairs.support_images, pairs.query_images):
         assert torch.isfinite(images).all()
         assert images.mean().abs() < 0.1
@@ -45,20 +45,26 @@ def test_shapes_and_values(pairs: Pairs) -> None:
         (pairs.support_masks, pairs.support_labels),
         (pairs.query_masks, pairs.query_labels),
     ):
-        assert torch.equal(masks, (labels == pairs.targets[:, None, None]).float())
-        assert 0 <= labels.min() and labels.max() < LABELS
+        assert torch.equal(masks, (labels[:, None] == pairs.targets[..., None, None]).float())
+        assert labels.min() >= 0
+        assert labels.max() < LABELS
 
 
 def test_the_target_is_in_the_support_and_sometimes_not_in_the_query(pairs: Pairs) -> None:
-    assert (pairs.support_masks.sum((1, 2)) >= 14).all()
-    empty = (pairs.query_masks.sum((1, 2)) == 0).float().mean()
+    assert (pairs.support_masks.sum((2, 3)) >= 14).float().mean() > 0.97
+    empty = (pairs.query_masks.sum((2, 3)) == 0).float().mean()
     assert 0.06 < empty < 0.2
     organs = (pairs.targets >= FIRST_ORGAN).float().mean()
     assert 0.7 < organs < 0.97
 
 
+def test_the_targets_of_a_pair_differ(pairs: Pairs) -> None:
+    ordered = pairs.targets.sort(1).values
+    assert (ordered[:, 1:] > ordered[:, :-1]).all()
+
+
 def test_targets_are_of_all_sizes(pairs: Pairs) -> None:
-    sizes = pairs.support_masks.sum((1, 2))
+    sizes = pairs.support_masks.sum((2, 3)).flatten()
     low, middle, high = sizes.quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()
     assert low < 60
     assert 80 < middle < 600
@@ -67,16 +73,18 @@ def test_targets_are_of_all_sizes(pairs: Pairs) -> None:
 
 def test_two_patients_are_alike_but_not_the_same(pairs: Pairs) -> None:
     support, query = pairs.support_masks, pairs.query_masks
-    total = support.sum((1, 2)) + query.sum((1, 2))
-    dice = (2 * (support * query).sum((1, 2)) / total)[query.sum((1, 2)) > 0]
-    assert 0.2 < dice.mean() < 0.5  # pasting the support's mask must neither solve it nor be useless
+    total = support.sum((2, 3)) + query.sum((2, 3))
+    dice = (2 * (support * query).sum((2, 3)) / total)[query.sum((2, 3)) > 0]
+    assert (
+        0.2 < dice.mean() < 0.5
+    )  # pasting the support's mask must neither solve it nor be useless
     assert dice.max() < 1
 
 
 @pytest.mark.parametrize("absent", [0.0, 1.0])
 def test_the_share_of_absent_targets_is_kept(absent: float) -> None:
-    pairs = PairGenerator(3, 32, PairOptions(size=64, absent=absent))(0)
-    empty = (pairs.query_masks.sum((1, 2)) == 0).float().mean()
+    pairs = PairGenerator(3, 32, PairOptions(size=64, absent=absent, targets=1))(0)
+    empty = (pairs.query_masks.sum((2, 3)) == 0).float().mean()
     assert abs(empty - absent) < 0.15
 
 

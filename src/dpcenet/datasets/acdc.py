@@ -42,7 +42,8 @@ def find(folder: Path) -> Source:
 def _frames(info: Path) -> dict[str, int]:
     """Frame number of each phase, from lines such as `ED: 1`."""
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = {m[1]: int(m[2]) for m in (re.match(r"(E[DS])\s*:\s*(\d+)", line) for line in lines) if m}
+    matches = [re.match(r"(E[DS])\s*:\s*(\d+)", line) for line in lines]
+    found = {match[1]: int(match[2]) for match in matches if match}
     if set(found) != set(PHASES):
         raise DatasetError(f"{info}: names {sorted(found) or 'no frame'}; expected ED: and ES:")
     return {phase: found[phase] for phase in PHASES}

@@ -37,9 +37,7 @@ def find(folder: Path, names: Mapping[int, str] | None = None) -> Source:
     Raises:
         DatasetError: two files have one number, a label has no image, or a number is unknown.
     """
-    cases = find_files(
-        folder, "image_" + _ENDING, "label_" + _ENDING, lambda n: f"{int(n):05d}"
-    )
+    cases = find_files(folder, "image_" + _ENDING, "label_" + _ENDING, lambda n: f"{int(n):05d}")
     numbered = {int(case.name): case for case in cases}
     if names is None:
         names = {number: str(number) for number in numbered}
@@ -85,6 +83,4 @@ def _prepared(spec: DatasetSpec, names: Mapping[int, str]) -> DatasetSpec:
 
 CHAOST2 = _prepared(chaost2.SPEC, {int(case): case for case in chaost2.SPEC.cases})
 SABS = _prepared(sabs.SPEC, dict(enumerate(sabs.SPEC.cases)))
-CMR = replace(
-    _prepared(cmr.SPEC, {int(case): case for case in cmr.SPEC.cases}), read=_read_cmr
-)
+CMR = replace(_prepared(cmr.SPEC, {int(case): case for case in cmr.SPEC.cases}), read=_read_cmr)

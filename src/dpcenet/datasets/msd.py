@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dpcenet.datasets.spec import DatasetSpec, Source, SourceCase
 from dpcenet.errors import DatasetError
@@ -33,7 +33,7 @@ def find(folder: Path) -> Source:
         raise DatasetError(f"{path}: {len(channels)} channels; dpcenet reads scans of one channel")
     cases = [SourceCase(stem(image), image, label) for image, label in pairs]
     cases += [SourceCase(stem(image), image, None) for image in alone if image.is_file()]
-    modality = "ct" if next(iter(channels.values())).upper() == "CT" else "mr"
+    modality: Literal["mr", "ct"] = "ct" if next(iter(channels.values())).upper() == "CT" else "mr"
     return Source(tuple(sorted(cases, key=lambda case: case.name)), labels, modality)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from dpcenet.datasets.spec import DatasetSpec, Source, SourceCase
 from dpcenet.errors import DatasetError
@@ -47,7 +48,7 @@ def find(folder: Path) -> Source:
     stray = sorted(set(truth) - {case.name for case in cases})
     if stray:
         raise DatasetError(f"{folder}: label without image: {', '.join(stray)}")
-    modality = "ct" if next(iter(channels.values())).upper() == "CT" else "mr"
+    modality: Literal["mr", "ct"] = "ct" if next(iter(channels.values())).upper() == "CT" else "mr"
     return Source(tuple(cases), labels, modality)
 
 

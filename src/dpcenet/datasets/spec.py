@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ class Source:
 
     cases: tuple[SourceCase, ...]
     labels: dict[int, str] = field(default_factory=dict)
-    modality: str | None = None
+    modality: Literal["mr", "ct"] | None = None
 
 
 @dataclass(frozen=True)
@@ -201,4 +201,4 @@ def check_case(raw: RawCase, case: SourceCase, known: Iterable[int]) -> None:
     data = check_mask(raw.labels, raw.scan.volume, path)
     values = list(known)
     if values:
-        remap(Volume(data, raw.scan.volume.affine), {value: 0 for value in values}, path)
+        remap(Volume(data, raw.scan.volume.affine), dict.fromkeys(values, 0), path)

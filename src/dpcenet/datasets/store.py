@@ -11,7 +11,7 @@ OUT/cases/<case>/superpixels.npy (Z, 256, 256) uint16, numbered within each slic
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.errors import DatasetError
+from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.volumes.preprocess import Record
 
 FORMAT = 1
@@ -90,6 +90,37 @@ class PreparedCase:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Which data set it is, as its specification said when it was prepared.
+
+    Attributes:
+        name: of the specification.
+        folds: cases block by block; empty where none are written down.
+        subjects: case → patient, where a patient has several scans.
+        groups: of organs that Setting 2 tests apart, by label value.
+        no_groups: why there are none.
+        title, licence, citation, address: of the data set.
+    """
+
+    name: str = "folder"
+    folds: tuple[tuple[str, ...], ...] = ()
+    subjects: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    no_groups: str = "no groups of organs are written down for this data set"
+    title: str = ""
+    licence: str = ""
+    citation: str = ""
+    address: str = ""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Origin:
+        """The origin that a manifest describes."""
+        folds = tuple(tuple(block) for block in data.get("folds", ()))
+        groups = {name: tuple(values) for name, values in data.get("groups", {}).items()}
+        return cls(**{**data, "folds": folds, "groups": groups})
+
+
+@dataclass(frozen=True)
 class PreparedDataset:
     """A folder that `dpcenet prepare` wrote.
 
@@ -100,6 +131,7 @@ class PreparedDataset:
         cases: in their order.
         preprocessing: the rules, as JSON, by which the scans were prepared.
         hash: identifies the content.
+        origin: which data set it is.
     """
 
     folder: Path
@@ -108,6 +140,19 @@ class PreparedDataset:
     cases: tuple[PreparedCase, ...]
     preprocessing: dict[str, Any]
     hash: str
+    origin: Origin = field(default_factory=Origin)
+
+    def group(self, name: str) -> tuple[int, ...]:
+        """The labels of a group of organs of Setting 2.
+
+        Raises:
+            ConfigError: there is no such group; the message says why.
+        """
+        if not self.origin.groups:
+            raise ConfigError(f"--group {name}: {self.origin.no_groups}")
+        if name not in self.origin.groups:
+            raise ConfigError(f"--group {name}: choose one of {', '.join(self.origin.groups)}")
+        return self.origin.groups[name]
 
     def case(self, name: str) -> PreparedCase:
         """The case of that name."""
@@ -139,4 +184,7 @@ def open_dataset(folder: Path) -> PreparedDataset:
     cases = tuple(PreparedCase(name, folder / "cases" / name) for name in manifest["cases"])
     labels = {int(value): str(name) for value, name in manifest["labels"].items()}
     rules: dict[str, Any] = manifest["preprocessing"]
-    return PreparedDataset(folder, labels, manifest["modality"], cases, rules, manifest["hash"])
+    origin = Origin.from_json(manifest.get("dataset", {}))
+    return PreparedDataset(
+        folder, labels, manifest["modality"], cases, rules, manifest["hash"], origin
+    )

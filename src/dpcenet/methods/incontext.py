@@ -30,21 +30,6 @@ from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What comparing N queries with their supports gives.
-
-    Attributes:
-        logits: (N, H, W) float, of the foreground.
-        presence: (N,) float, logit of the label being in the slice at all.
-        attention: (N, h·w, Sh·h·w), from places of the query to places of the supports, at 1/4.
-    """
-
-    logits: Tensor
-    presence: Tensor
-    attention: Tensor
-
-
-@dataclass(frozen=True)
 class Options:
     """Size of the network.
 
@@ -70,6 +55,7 @@ class InContext(Method):
         super().__init__()
         self.options = options or Options()
         self.pyramid = _Pyramid(self.options.widths)
+        self.align = _Align()
         self.matcher = _Matcher(self.options.widths)
 
     @property
@@ -78,10 +64,13 @@ class InContext(Method):
         return False
 
     def extract(self, images: Tensor) -> Features:
-        """Maps "fine", "middle", "coarse" and "key" of images (B, 1, H, W), resized to `size`."""
+        """Maps "fine" … "deep" (1/2 … 1/16) and "key" of images (B, 1, H, W), resized to `size`."""
         longer = max(images.shape[-2:])
-        shape = [max(16, round(n * self.options.size / longer / 16) * 16) for n in images.shape[-2:]]
-        return self.pyramid(_resized(images, shape))
+        shape = [
+            max(16, round(n * self.options.size / longer / 16) * 16) for n in images.shape[-2:]
+        ]
+        features: Features = self.pyramid(_resized(images, shape))
+        return features
 
     def match(
         self,
@@ -94,29 +83,32 @@ class InContext(Method):
     ) -> Prediction:
         """Segment the queries; see `Method.match`. `losses` holds "presence" when training."""
         count = len(query)
-        found = self.compare(
-            support.apply(lambda x: x[None].expand(count, *x.shape)),
-            support_masks[None].expand(count, *support_masks.shape),
-            query,
-        )
+        supports = support.apply(lambda x: x[None].expand(count, *x.shape))
+        masks = support_masks[None].expand(count, *support_masks.shape)
+        logits, presence = self.compare(supports, masks, query, self.align(supports, query))
         losses = {}
         if self.training and query_masks is not None and self.options.presence_weight > 0:
             there = query_masks.flatten(1).amax(1)
-            loss = F.binary_cross_entropy_with_logits(found.presence, there)
+            loss = F.binary_cross_entropy_with_logits(presence, there)
             losses["presence"] = self.options.presence_weight * loss
-        return Prediction(two_class_log_probs(found.logits), losses)
+        return Prediction(two_class_log_probs(logits), losses)
 
-    def compare(self, support: Features, support_masks: Tensor, query: Features) -> Comparison:
+    def compare(
+        self, support: Features, support_masks: Tensor, query: Features, attention: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Segment N queries, each with supports of its own.
 
         Args:
             support: maps (N, Sh, C, h, w).
             support_masks: (N, Sh, H, W).
             query: maps (N, C, h, w).
+            attention: from `align`; the same for every label of these slices.
+
+        Returns:
+            logits of the foreground (N, H, W), and of the label being in the slice at all (N,).
         """
-        found: Comparison = self.matcher(support, support_masks, query)
-        logits = _resized(found.logits.float(), support_masks.shape[-2:])[:, 0]
-        return Comparison(logits, found.presence.float(), found.attention)
+        logits, presence = self.matcher(support, support_masks, query, attention)
+        return _resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
 
 
 def two_class_log_probs(logits: Tensor) -> Tensor:
@@ -132,7 +124,7 @@ def _resized(images: Tensor, shape: list[int] | torch.Size) -> Tensor:
 
 
 class _Residual(nn.Module):
-    """x + conv(relu(conv(norm(x)))); the norm is over all of an image, the last conv starts at 0."""
+    """x + conv(relu(conv(norm(x)))), the norm over all of an image; the last conv starts at 0."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -142,29 +134,36 @@ class _Residual(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(self.norm(x))))
+        added: Tensor = self.second(F.relu(self.first(self.norm(x))))
+        return x + added
 
 
 class _Pyramid(nn.Module):
-    """An image to maps at 1/2, 1/4 and 1/8 of its size, and to keys by which places are matched."""
+    """An image to maps at 1/2 … 1/16 of its size, and to keys (1/4) by which places are matched."""
 
     def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
-        fine, middle, coarse, _ = widths
+        fine, middle, coarse, deep = widths
         self.fine = nn.Sequential(
             nn.PixelUnshuffle(2), nn.Conv2d(4, fine, 3, padding=1), nn.ReLU(), _Residual(fine)
         )
         self.middle = nn.Sequential(_down(fine, middle), _Residual(middle), _Residual(middle))
         self.coarse = nn.Sequential(_down(middle, coarse), _Residual(coarse), _Residual(coarse))
-        self.near_key = nn.Conv2d(middle, middle, 1)
-        self.wide_key = nn.Conv2d(coarse, middle, 1)
+        self.deep = nn.Sequential(_down(coarse, deep), _Residual(deep), _Residual(deep))
+        self.key = nn.Conv2d(middle, middle, 1)
+        self.coarse_key = nn.Conv2d(coarse, middle, 1)
+        self.deep_key = nn.Conv2d(deep, middle, 1)
 
     def forward(self, images: Tensor) -> Features:
         fine = self.fine(images.contiguous(memory_format=torch.channels_last))
         middle = self.middle(fine)
         coarse = self.coarse(middle)
-        key = F.normalize(self.near_key(middle) + _doubled(self.wide_key(coarse)))
-        return Features({"fine": fine, "middle": middle, "coarse": coarse, "key": key})
+        deep = self.deep(coarse)
+        wide = self.coarse_key(coarse) + _doubled(self.deep_key(deep))
+        key = F.normalize(self.key(middle) + _doubled(wide))
+        return Features(
+            {"fine": fine, "middle": middle, "coarse": coarse, "deep": deep, "key": key}
+        )
 
 
 def _down(width: int, wider: int) -> nn.Conv2d:
@@ -176,22 +175,27 @@ class _Fuse(nn.Module):
 
     With them go similarities to the prototypes: how much each place of the query looks like the
     mean of the support's foreground and of its background, in groups of channels.
+
+    Args:
+        width: channels of the maps of images, and of the result.
+        before: channels of what came before.
+        shown: whether the support's map is seen too; at fine scales, where organs of two patients
+            no longer lie upon each other, it costs more than it tells.
     """
 
-    def __init__(self, width: int, before: int) -> None:
+    def __init__(self, width: int, before: int, shown: bool = True) -> None:
         super().__init__()
-        self.groups = width // 4
-        self.mix = nn.Conv2d(3 * width + 1 + 2 * self.groups + before, width, 1)
+        self.groups, self.shown = width // 4, shown
+        seen = 3 * width if shown else width
+        self.mix = nn.Conv2d(seen + 1 + 2 * self.groups + before, width, 1)
 
-    def forward(
-        self, support: Tensor, mask: Tensor, query: Tensor, before: list[Tensor]
-    ) -> Tensor:
+    def forward(self, support: Tensor, mask: Tensor, query: Tensor, before: Tensor) -> Tensor:
         """support (N, Sh, C, h, w) and mask (N, Sh, 1, h, w), averaged over the supports."""
-        shown = [x.mean(1) for x in (support, support * mask, mask)]
-        alike = [
-            _similarity(support, weight, query, self.groups) for weight in (mask, 1 - mask)
-        ]
-        mixed: Tensor = self.mix(torch.cat([query, *shown, *alike, *before], 1))
+        parts = [query, mask.mean(1), before]
+        parts += [_similarity(support, weight, query, self.groups) for weight in (mask, 1 - mask)]
+        if self.shown:
+            parts += [support.mean(1), (support * mask).mean(1)]
+        mixed: Tensor = self.mix(torch.cat(parts, 1))
         return mixed
 
 
@@ -200,13 +204,21 @@ def _similarity(support: Tensor, weight: Tensor, query: Tensor, groups: int) -> 
 
     Both are seen from the supports' overall mean. A prototype of no weight is like nothing: 0.
     """
-    centre = support.mean((1, 3, 4), keepdim=True)
-    total = weight.sum((1, 3, 4), keepdim=True)
-    prototype = ((support - centre) * weight).sum((1, 3, 4), keepdim=True) / (total + 1e-3)
-    grouped = (query - centre[:, 0]).unflatten(1, (groups, -1))
-    direction = F.normalize(prototype[:, 0].unflatten(1, (groups, -1)), dim=2, eps=1e-3)
-    length = (grouped.square().sum(2) + 1e-4).sqrt()
-    return (grouped * direction).sum(2) / length
+    centre = support.mean((1, 3, 4))[..., None, None]
+    total = weight.sum((1, 3, 4))[..., None, None] + 1e-3
+    prototype = (support * weight).sum((1, 3, 4))[..., None, None] / total
+    direction = prototype - centre * (total - 1e-3) / total
+    grouped = direction.view(len(query), groups, -1, 1, 1)
+    direction = F.normalize(grouped, dim=2, eps=1e-3).flatten(1, 2)
+    seen = query - centre
+    dot, square = (_group_sum(x, groups) for x in (seen * direction, seen.square()))
+    return dot * (square + 1e-4).rsqrt()
+
+
+def _group_sum(x: Tensor, groups: int) -> Tensor:
+    """Sums (N, groups, h, w) over the groups of channels of x (N, C, h, w)."""
+    width = x.shape[1] // groups
+    return F.conv2d(x, x.new_ones(groups, width, 1, 1), groups=groups)
 
 
 class _Read(nn.Module):
@@ -227,22 +239,28 @@ class _Read(nn.Module):
         self.nearness = nn.Parameter(torch.linspace(20.0, 5.0, self.heads).log())
         nn.init.zeros_(self.ask.weight)
 
-    def forward(self, x: Tensor, query: Tensor, support: Tensor, mask: Tensor) -> Tensor:
-        """x (N, C, h, w); query (N, S, h, w); support (N, Sh, S, h, w); mask (N, Sh, 1, h, w)."""
+    def forward(self, x: Tensor, support: Tensor, mask: Tensor, query: Tensor) -> Tensor:
+        """x (N, C, h, w); support (N, Sh, S, h, w); mask (N, Sh, 1, h, w); query (N, S, h, w)."""
         shots = support.shape[1]
         seen = support.movedim(2, -1).flatten(1, 3)
         ask = self.key(query.flatten(2).mT) + self.ask(x.flatten(2).mT)
-        alike = self._split(ask) @ self._split(self.key(seen)).mT
+        alike = _unit(self._split(ask)) @ _unit(self._split(self.key(seen))).mT
         near = _squared_distances(x).repeat(1, shots) * self.nearness.exp().view(-1, 1, 1)
         attention = torch.softmax(alike * self.sharpness.exp().view(-1, 1, 1) - near, -1)
-        value = self.value(seen).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        value = self._split(self.value(seen))
         where = mask.movedim(2, -1).flatten(1, 3)[:, None].expand(-1, self.heads, -1, -1)
         answer = attention.to(value.dtype) @ torch.cat([value, where], -1)
-        return x + self.out(answer.transpose(1, 2).flatten(2)).mT.view_as(x)
+        added: Tensor = self.out(answer.transpose(1, 2).flatten(2))
+        return x + added.mT.view_as(x)
 
     def _split(self, tokens: Tensor) -> Tensor:
-        """(N, P, C) to unit vectors (N, heads, P, C / heads)."""
-        return F.normalize(tokens.unflatten(-1, (self.heads, -1)), dim=-1).transpose(1, 2)
+        """(N, P, C) to (N, heads, P, C / heads)."""
+        return tokens.view(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Vectors (..., C) of length 1."""
+    return F.normalize(vectors, dim=-1)
 
 
 def _squared_distances(x: Tensor) -> Tensor:
@@ -258,50 +276,48 @@ class _Matcher(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse, deep = widths
-        self.align = _Align()
         self.fuse_middle = _Fuse(middle, middle + 1)
         self.middle_in = _Residual(middle)
         self.fuse_coarse = _Fuse(coarse, middle)
         self.coarse_in = _Residual(coarse)
         self.read_coarse = _Read(coarse, coarse)
         self.down = _down(coarse, deep)
+        self.fuse_deep = _Fuse(deep, deep)
         self.deep = nn.ModuleList(_Residual(deep) for _ in range(2))
-        self.read_deep = nn.ModuleList(_Read(deep, coarse) for _ in range(2))
+        self.read_deep = nn.ModuleList(_Read(deep, deep) for _ in range(2))
         self.presence = nn.Linear(deep, 1)
         self.coarse_mix = nn.Conv2d(deep + coarse, coarse, 1)
         self.coarse_out = _Residual(coarse)
         self.middle_mix = nn.Conv2d(coarse + middle, middle, 1)
         self.middle_out = nn.Sequential(_Residual(middle), _Residual(middle))
         self.to_fine = nn.Conv2d(middle, fine, 1)
-        self.fuse_fine = _Fuse(fine, fine + 1)
+        self.fuse_fine = _Fuse(fine, fine + 1, shown=False)
         self.fine_out = nn.Sequential(_Residual(fine), _Residual(fine))
         self.out = nn.Sequential(
             nn.GroupNorm(1, fine), nn.ReLU(), nn.Conv2d(fine, 4, 3, padding=1), nn.PixelShuffle(2)
         )
 
-    def forward(self, support: Features, masks: Tensor, query: Features) -> Comparison:
-        """Logits (N, 1, 2h, 2w) where "fine" is h×w; see `InContext.compare`."""
+    def forward(
+        self, support: Features, masks: Tensor, query: Features, attention: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (N, 1, 2h, 2w) where "fine" is h×w, and presence (N,); see `InContext.compare`."""
         at = {
             name: (support[name], _at_scale(masks, query[name]), query[name])
-            for name in ("fine", "middle", "coarse")
+            for name in ("fine", "middle", "coarse", "deep")
         }
-        attention = self.align(support["key"], query["key"])
         moved = _moved(attention, torch.cat(at["middle"][:2], 2))
-        middle = self.middle_in(self.fuse_middle(*at["middle"], [moved]))
-        coarse_shown, coarse_mask, coarse_seen = at["coarse"]
-        coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], [F.avg_pool2d(middle, 2)]))
-        coarse = self.read_coarse(coarse, coarse_seen, coarse_shown, coarse_mask)
-        deep = self.down(coarse)
-        deep_shown, deep_mask = _pooled(coarse_shown), _pooled(coarse_mask)
-        deep_seen = F.avg_pool2d(coarse_seen, 2)
+        middle = self.middle_in(self.fuse_middle(*at["middle"], moved))
+        coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], F.avg_pool2d(middle, 2)))
+        coarse = self.read_coarse(coarse, *at["coarse"])
+        deep = self.fuse_deep(*at["deep"], self.down(coarse))
         for read, residual in zip(self.read_deep, self.deep, strict=True):
-            deep = residual(read(deep, deep_seen, deep_shown, deep_mask))
+            deep = residual(read(deep, *at["deep"]))
         presence = self.presence(deep.mean((2, 3)))[:, 0]
         coarse = self.coarse_out(self.coarse_mix(torch.cat([_doubled(deep), coarse], 1)))
         middle = self.middle_mix(torch.cat([_doubled(coarse), middle], 1))
         before = torch.cat([self.to_fine(self.middle_out(middle)), moved[:, -1:]], 1)
-        fine = self.fine_out(self.fuse_fine(*at["fine"], [_doubled(before)]))
-        return Comparison(self.out(fine), presence, attention)
+        fine = self.fine_out(self.fuse_fine(*at["fine"], _doubled(before)))
+        return self.out(fine), presence
 
 
 class _Align(nn.Module):
@@ -315,30 +331,34 @@ class _Align(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(10.0).log())
         self.nearness = nn.Parameter(torch.tensor(10.0).log())
 
-    def forward(self, support: Tensor, query: Tensor) -> Tensor:
-        """Unit keys (N, Sh, C, h, w) and (N, C, h, w) to weights (N, h·w, Sh·h·w), float."""
-        alike = query.flatten(2).mT @ support.transpose(1, 2).flatten(2)
-        near = _squared_distances(query).repeat(1, support.shape[1])
+    def forward(self, support: Features, query: Features) -> Tensor:
+        """Keys (N, Sh, C, h, w) of the supports and (N, C, h, w): weights (N, h·w, Sh·h·w)."""
+        shown, asked = support["key"], query["key"]
+        alike = asked.flatten(2).mT @ shown.transpose(1, 2).flatten(2)
+        near = _squared_distances(asked).repeat(1, shown.shape[1])
         return torch.softmax(alike * self.sharpness.exp() - near * self.nearness.exp(), -1)
 
 
 def _moved(attention: Tensor, support: Tensor) -> Tensor:
     """Maps (N, Sh, C, h, w) of the supports, moved to the query's places: (N, C, h, w)."""
     flat = support.movedim(2, -1).flatten(1, 3)
-    moved = attention.to(flat.dtype) @ flat
-    return moved.mT.unflatten(-1, support.shape[-2:]).contiguous(memory_format=torch.channels_last)
+    moved = (attention.to(flat.dtype) @ flat).mT
+    moved = moved.reshape(*moved.shape[:2], *support.shape[-2:])
+    return moved.contiguous(memory_format=torch.channels_last)
 
 
 def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Tensor:
     """−log of the attention that each place of the query gives to places of its own label.
 
     Args:
-        attention: (N, h·w, h·w), from `InContext.compare` with one support.
+        attention: (N, h·w, h·w), from `InContext.align` with one support.
         support: labels (N, H, W) int64 of the support, H a multiple of h.
         query: labels (N, H, W) of the query. Places whose label the support lacks are left out.
     """
     step = round((query[0].numel() / attention.shape[1]) ** 0.5)
-    shown, wanted = (x[:, step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query))
+    shown, wanted = (
+        x[:, step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query)
+    )
     labels = int(max(shown.max(), wanted.max())) + 1
     votes = attention @ F.one_hot(shown, labels).to(attention.dtype)
     share = votes.gather(2, wanted[..., None])[..., 0]
@@ -348,12 +368,7 @@ def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Te
 
 def _at_scale(masks: Tensor, like: Tensor) -> Tensor:
     """Masks (N, Sh, H, W) as the share of each cell of `like` (N, C, h, w): (N, Sh, 1, h, w)."""
-    return F.adaptive_avg_pool2d(masks, like.shape[-2:])[:, :, None].to(like.dtype)
-
-
-def _pooled(x: Tensor) -> Tensor:
-    """(N, Sh, C, h, w) at fine the size."""
-    return F.avg_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+    return F.adaptive_avg_pool2d(masks, list(like.shape[-2:]))[:, :, None].to(like.dtype)
 
 
 def _doubled(x: Tensor) -> Tensor:

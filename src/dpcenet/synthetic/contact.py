@@ -15,14 +15,17 @@ _RED = np.array([255.0, 40.0, 40.0])
 
 
 def contact_sheet(pairs: Pairs, columns: int = 8) -> npt.NDArray[np.uint8]:
-    """An RGB picture: each tile shows support, support with mask, query, query with mask."""
+    """An RGB picture: each tile is support, support and mask, query, query and mask.
+
+    The mask is that of the pair's first target.
+    """
     tiles = [
         np.concatenate(
             [
                 _shown(pairs.support_images[i, 0], None),
-                _shown(pairs.support_images[i, 0], pairs.support_masks[i]),
+                _shown(pairs.support_images[i, 0], pairs.support_masks[i, 0]),
                 _shown(pairs.query_images[i, 0], None),
-                _shown(pairs.query_images[i, 0], pairs.query_masks[i]),
+                _shown(pairs.query_images[i, 0], pairs.query_masks[i, 0]),
             ]
         )
         for i in range(len(pairs.targets))

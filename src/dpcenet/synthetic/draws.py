@@ -1,4 +1,4 @@
-"""Random numbers of one batch: every draw is a pure function of (seed, batch number, device type)."""
+"""Random numbers of one batch: a pure function of seed, batch number and kind of device."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ class Draws:
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Uniform draws in [low, high)."""
-        return low + (high - low) * torch.rand(
-            shape, generator=self._generator, device=self.device
-        )
+        return low + (high - low) * torch.rand(shape, generator=self._generator, device=self.device)
 
     def log_uniform(self, *shape: int, low: float, high: float) -> Tensor:
         """Draws in [low, high) whose logarithm is uniform."""
@@ -45,6 +43,10 @@ class Draws:
         """Integers in [0, high), int64."""
         return torch.randint(high, shape, generator=self._generator, device=self.device)
 
-    def pick(self, weights: Tensor) -> Tensor:
-        """One column per row of `weights` (B, L), with probability in proportion; (B,) int64."""
-        return torch.multinomial(weights, 1, generator=self._generator)[:, 0]
+    def pick(self, weights: Tensor, count: int) -> Tensor:
+        """Different columns of each row of `weights` (B, L), in proportion; (B, count) int64.
+
+        Columns of no weight are picked where no others are left.
+        """
+        chances = weights.clamp_min(1e-30)
+        return torch.multinomial(chances, count, generator=self._generator)

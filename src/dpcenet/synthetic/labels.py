@@ -96,8 +96,9 @@ def draw_anatomy(draws: Draws, batch: int) -> Anatomy:
     return Anatomy(
         organs=_draw_organs(draws, batch),
         wall=1 - torch.cat([torch.zeros_like(thickness[:, :1]), thickness[:, :-1]], 1).cumsum(1),
-        body=torch.stack([draws.uniform(batch, low=0.7, high=1.0),
-                          draws.uniform(batch, low=0.5, high=0.9)], -1),
+        body=torch.stack(
+            [draws.uniform(batch, low=0.7, high=1.0), draws.uniform(batch, low=0.5, high=0.9)], -1
+        ),
         fields=fields.view(batch, 2, -1, _FIELD, _FIELD),
         speed=draws.uniform(batch, 1, fields.shape[1], low=0.5, high=2.5),
     )
@@ -257,7 +258,9 @@ def cut(anatomy: Anatomy, coordinates: Tensor, depth: Tensor, size: int) -> Tens
     body = (places / anatomy.body[:, None, None]).square().sum(-1, keepdim=True).sqrt()
     wall = anatomy.wall[:, None, None] * (1 + 0.04 * noise[..., 1:4]) - body - 0.06 * noise[..., :1]
     ground = _ground(_enlarged(wall, size), _enlarged(fillers, size))
-    return _painted(ground, _enlarged(_inside(organs, places, noise, depth), size), FIRST_ORGAN + order)
+    return _painted(
+        ground, _enlarged(_inside(organs, places, noise, depth), size), FIRST_ORGAN + order
+    )
 
 
 def _enlarged(field: Tensor, size: int) -> Tensor:

@@ -23,6 +23,7 @@ class PairOptions:
         changed: share of pairs whose query has another contrast than the support.
         missing: chance that a patient lacks an organ.
         ground: weight of layers and fillers as targets, relative to an organ.
+        targets: labels asked of each pair, T.
         smallest: fewest pixels of a target in the support, at 128 pixels per side.
     """
 
@@ -32,6 +33,7 @@ class PairOptions:
     missing: float = 0.06
     ground: float = 0.15
     smallest: int = 14
+    targets: int = 3
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Pairs:
 
     Attributes:
         support_images, query_images: (B, 1, H, W) float32, z-scored.
-        support_masks, query_masks: (B, H, W) float32 in {0, 1}.
+        support_masks, query_masks: (B, T, H, W) float32 in {0, 1}.
         support_labels, query_labels: (B, H, W) int64, all labels of the slices.
-        targets: (B,) int64, the label of the masks.
+        targets: (B, T) int64, the labels of the masks.
     """
 
     support_images: Tensor
@@ -82,7 +84,7 @@ class PairGenerator:
         draws, count = Draws(self.seed, number, self.device), self.batch
         anatomy = draw_anatomy(draws, count)
         contrast = draw_contrast(draws, count)
-        variation = draws.log_uniform(count, low=0.3, high=1.6)
+        variation = draws.log_uniform(count, low=0.3, high=1.4)
         matrix, shift = view(draws, count)
         slices = [
             self._slice(draws, anatomy, variation, matrix, shift, depth)
@@ -90,9 +92,11 @@ class PairGenerator:
         ]
         changed = draws.chance(count, p=self.options.changed)
         other = vary(draws, contrast, changed)
-        images = [_image(draws, labels, c) for labels, c in zip(slices, (contrast, other), strict=True)]
+        images = [
+            _image(draws, labels, c) for labels, c in zip(slices, (contrast, other), strict=True)
+        ]
         targets = self._targets(draws, slices[0], slices[1])
-        masks = [(labels == targets.view(-1, 1, 1)).float() for labels in slices]
+        masks = [(labels[:, None] == targets[..., None, None]).float() for labels in slices]
         return Pairs(images[0], masks[0], images[1], masks[1], slices[0], slices[1], targets)
 
     def _depths(self, draws: Draws, variation: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,17 +119,18 @@ class PairGenerator:
         return cut(patient, places, depth, size) * field_of_view(draws, self.batch, size)
 
     def _targets(self, draws: Draws, support: Tensor, query: Tensor) -> Tensor:
-        """One label of each support, in `absent` of the pairs one that the query lacks."""
+        """Labels of each support (B, T), a share `absent` of them lacking in the query."""
+        count = self.options.targets
         smallest = self.options.smallest * (self.options.size / 128) ** 2
         sizes, others = _areas(support), _areas(query)
-        weight = torch.where(torch.arange(LABELS, device=support.device) < FIRST_ORGAN,
-                             self.options.ground, 1.0)
-        weight = weight * (sizes >= smallest)
+        label = torch.arange(LABELS, device=support.device)
+        weight = torch.where(label < FIRST_ORGAN, self.options.ground, 1.0) * (sizes >= smallest)
         weight[:, 0] = 1e-6  # air, where nothing else is left
-        lacking = draws.chance(len(support), 1, p=self.options.absent)
-        fitting = weight * torch.where(lacking, others == 0, others >= smallest / 2)
-        found = (fitting[:, 1:] > 0).any(1, keepdim=True)
-        return draws.pick(torch.where(found, fitting, weight))
+        found = draws.pick(weight * (others >= smallest / 2) + 1e-9 * weight, count)
+        lacking = weight * (others == 0)
+        lost = draws.pick(lacking + 1e-9 * weight, count)
+        swap = draws.chance(len(support), count, p=self.options.absent)
+        return torch.where(swap & (lacking.gather(1, lost) > 0), lost, found)
 
 
 def _areas(labels: Tensor) -> Tensor:

@@ -51,7 +51,9 @@ def draw_contrast(draws: Draws, batch: int) -> Contrast:
     )
     amount = draws.log_uniform(batch, 1, 1, low=0.005, high=0.06)
     texture = amount * draws.normal(batch, LABELS, 1 + len(SCALES)).abs()
-    coarse_grained = draws.chance(batch, LABELS, 1, p=0.15) * draws.uniform(batch, LABELS, 1, high=0.2)
+    coarse_grained = draws.chance(batch, LABELS, 1, p=0.15) * draws.uniform(
+        batch, LABELS, 1, high=0.2
+    )
     texture = texture + coarse_grained * draws.uniform(batch, LABELS, 1 + len(SCALES))
     texture[:, 0] = 0
     coarse = draws.uniform(batch, high=0.3) * (~is_ct[:, 0])
@@ -108,8 +110,7 @@ def _scanned(draws: Draws, image: Tensor) -> Tensor:
     level = draws.log_uniform(batch, 1, 1, low=0.003, high=0.07)
     image = (image + level * draws.normal(batch, size, size)).abs()
     image = image.clamp_max(1.2).minimum(draws.uniform(batch, 1, 1, low=0.7, high=1.3))
-    image = (image + 1e-4) ** draws.log_uniform(batch, 1, 1, low=0.8, high=1.25)
-    return image
+    return (image + 1e-4) ** draws.log_uniform(batch, 1, 1, low=0.8, high=1.25)
 
 
 def field_of_view(draws: Draws, batch: int, size: int) -> Tensor:
@@ -117,4 +118,4 @@ def field_of_view(draws: Draws, batch: int, size: int) -> Tensor:
     axis = torch.linspace(-1, 1, size, device=draws.device).abs()
     padded = draws.chance(batch, 1, p=0.25)
     half = torch.where(padded, draws.uniform(batch, 2, low=0.6, high=1.1), 2.0)
-    return ((axis < half[:, :1])[:, :, None] & (axis < half[:, 1:])[:, None])
+    return (axis < half[:, :1])[:, :, None] & (axis < half[:, 1:])[:, None]

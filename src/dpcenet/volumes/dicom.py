@@ -170,7 +170,8 @@ def _pixels(file: FileDataset, path: Path) -> npt.NDArray[Any]:
     try:
         pixels: npt.NDArray[Any] = file.pixel_array
     except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise _bad(path, f"the pixels cannot be read ({error})", "pixels of the right size") from error
+        found = f"the pixels cannot be read ({error})"
+        raise _bad(path, found, "pixels of the right size") from error
     if "RescaleSlope" not in file and "RescaleIntercept" not in file:
         return pixels
     slope = float(getattr(file, "RescaleSlope", 1))

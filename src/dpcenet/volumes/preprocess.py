@@ -123,7 +123,7 @@ def _plan(
     """Where every prepared voxel comes from."""
     z, y, x = oriented.data.shape
     dz, dy, dx = oriented.spacing
-    target = _in_plane_spacing((y, x), (dy, dx), rules)
+    target = in_plane_spacing((y, x), (dy, dx), rules)
     step = (_step(dz, rules.slice_spacing_mm or dz), _step(dy, target), _step(dx, target))
     planes, rows, columns = (
         resample.resampled_length(n, s) for n, s in zip((z, y, x), step, strict=True)
@@ -143,7 +143,7 @@ def _plan(
     )
 
 
-def _in_plane_spacing(
+def in_plane_spacing(
     shape: tuple[int, int], spacing: tuple[float, float], rules: Preprocessing
 ) -> float:
     """Target spacing in mm of rows and columns; coarser than asked where the scan has to fit."""
