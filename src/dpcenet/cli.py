@@ -262,12 +262,12 @@ def doctor(
     """Explain scans before anyone trains. Exit code 1 when something is wrong."""
     from dpcenet.doctor import as_table, diagnose, to_json, write_fixed
 
-    reports = diagnose(paths, label=label, dataset=dataset)
-    written = write_fixed(reports, fix) if fix is not None else []
-    typer.echo(to_json(reports) if as_json else as_table(reports))
-    for path in written:
-        typer.echo(f"written: {path}", err=True)
-    if any(report.errors for report in reports):
+    diagnosis = diagnose(paths, label=label, dataset=dataset)
+    mended = write_fixed(diagnosis, fix) if fix is not None else []
+    typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
+    for line in mended:
+        typer.echo(line, err=True)
+    if diagnosis.wrong:
         raise typer.Exit(1)
 
 

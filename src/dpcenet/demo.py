@@ -20,7 +20,7 @@ from dpcenet.segment import Segmenter, segment_files
 from dpcenet.train import train
 
 PRESET = "dpcenet/small"
-CASES = 8
+CASES = 7
 
 
 def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None = None) -> str:
@@ -44,13 +44,15 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
         if not data.is_dir():
             write_phantoms(data, CASES)
     cases = find_cases(data).cases
-    if len(cases) < 6 or any(case.label is None for case in cases):
-        raise DatasetError(f"{data}: the demo needs at least 6 scans, all with labels")
+    if len(cases) < 4 or any(case.label is None for case in cases):
+        raise DatasetError(f"{data}: the demo needs at least 4 scans, all with labels")
     dataset = prepare(data, out / "prepared", labels=labels, jobs=jobs)
     config = load_preset(PRESET)
     if steps is not None:
         config = replace(config, train=replace(config.train, steps=steps))
-    run = train(config, RunFlags(dataset.folder, fold=0), out / "run", resume=True)
+    folds = 5 if len(cases) >= 15 else 3
+    flags = RunFlags(dataset.folder, fold=0, folds=folds)
+    run = train(config, flags, out / "run", resume=True)
     evaluate(run.folder, "paper")
     evaluate(run.folder, "blind")
     fold = run.make_fold(dataset)

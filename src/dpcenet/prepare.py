@@ -70,7 +70,9 @@ def prepare(
     """
     spec = dataset_spec(dataset)
     found = find_cases(source, spec)
-    cases, missing = expected_cases(found, spec, source)
+    cases, missing, surplus = expected_cases(found, spec, source)
+    for name in surplus:
+        _LOG.warning("%s: case %s is not one of %s; left out", source, name, spec.title)
     try:
         rules = _rules(spec, cases, modality or found.modality, spacing_mm, changes or {})
     except (TypeError, ValueError) as error:
@@ -91,22 +93,22 @@ def prepare(
 
 def expected_cases(
     found: Source, spec: DatasetSpec, source: Path
-) -> tuple[tuple[SourceCase, ...], list[str]]:
-    """The cases that belong to the data set, and a line for each that is missing.
+) -> tuple[tuple[SourceCase, ...], list[str], list[str]]:
+    """The cases that belong to the data set, a line for each that is missing, and the surplus.
 
-    A case that does not belong to it is named on the log and left out.
+    Raises:
+        DatasetError: none belongs to it.
     """
     if not spec.cases:
-        return found.cases, []
+        return found.cases, [], []
     by_name = {case.name: case for case in found.cases}
-    for name in sorted(set(by_name) - set(spec.cases)):
-        _LOG.warning("%s: case %s is not one of %s; left out", source, name, spec.title)
+    surplus = sorted(set(by_name) - set(spec.cases))
     missing = [f"{name}: no scan" for name in spec.cases if name not in by_name]
     belong = tuple(by_name[name] for name in spec.cases if name in by_name)
     missing += [f"{case.name}: no labels" for case in belong if case.label is None]
     if not belong:
         raise DatasetError(f"{source}: no case of {spec.title} among {', '.join(sorted(by_name))}")
-    return tuple(case for case in belong if case.label is not None), missing
+    return tuple(case for case in belong if case.label is not None), missing, surplus
 
 
 def _declared(spec: DatasetSpec, found: Source) -> tuple[int, ...]:

@@ -82,7 +82,7 @@ def prepare_case(case: SourceCase, folder: Path, recipe: Recipe) -> None:
     wanted = {"format": FORMAT, "sources": sources, "rules": recipe.rules.to_json()}
     identity = hash_of(wanted)
     done = folder / "case.json"
-    if done.exists() and read_json(done)["identity"] == identity and _intact(folder):
+    if done.exists() and read_json(done)["identity"] == identity and intact(folder):
         return
     done.unlink(missing_ok=True)
     for left_over in folder.glob(".partial-*"):  # of a run that was killed
@@ -107,7 +107,7 @@ def _save(array: npt.NDArray[Any], path: Path) -> None:
         np.save(stream, array, allow_pickle=False)
 
 
-def _intact(folder: Path) -> bool:
+def intact(folder: Path) -> bool:
     """Whether every array that case.json names is there with its bytes."""
     return all(
         (folder / f"{name}.npy").is_file() and file_hash(folder / f"{name}.npy") == digest

@@ -368,7 +368,8 @@ def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Te
 
 def _at_scale(masks: Tensor, like: Tensor) -> Tensor:
     """Masks (N, Sh, H, W) as the share of each cell of `like` (N, C, h, w): (N, Sh, 1, h, w)."""
-    return F.adaptive_avg_pool2d(masks, list(like.shape[-2:]))[:, :, None].to(like.dtype)
+    height, width = like.shape[-2:]
+    return F.adaptive_avg_pool2d(masks, (height, width))[:, :, None].to(like.dtype)
 
 
 def _doubled(x: Tensor) -> Tensor:
