@@ -324,6 +324,21 @@ def report(
 
 
 @app.command()
+def download(
+    name: Annotated[
+        str, typer.Argument(help="File of official weights; an unknown one lists all.")
+    ],
+    out: Out,
+) -> None:
+    """Download official weights of a trunk and verify their hash. Nothing else uses the network."""
+    from dpcenet.weights import OFFICIAL
+    from dpcenet.weights import download as run_download
+
+    typer.echo(str(run_download(name, out)))
+    typer.echo(OFFICIAL[name].licence)
+
+
+@app.command()
 def demo(
     out: Out = Path("demo"),
     data: Annotated[

@@ -23,7 +23,7 @@ from dpcenet.datasets.contact import FOLDS
 from dpcenet.datasets.examine import Report, examine
 from dpcenet.datasets.folder import find_cases
 from dpcenet.datasets.recipe import intact
-from dpcenet.datasets.repair import repair
+from dpcenet.datasets.repair import Repaired, repair
 from dpcenet.datasets.spec import DatasetSpec, RawCase, SourceCase
 from dpcenet.datasets.splits import divide
 from dpcenet.datasets.store import open_dataset
@@ -33,7 +33,7 @@ from dpcenet.prepare import expected_cases
 from dpcenet.progress import progress_bar
 from dpcenet.volumes.dicom import read_series
 from dpcenet.volumes.grid import SourceGrid
-from dpcenet.volumes.io import stem, write_mask
+from dpcenet.volumes.io import read_volume, stem, write_mask
 from dpcenet.volumes.nifti import write_nifti
 
 
@@ -89,7 +89,8 @@ def diagnose(
         ConfigError: labels are given for several scans, or there is no such data set.
         DatasetError: a folder holds no scan.
     """
-    if label is not None and (len(paths) != 1 or paths[0].is_dir() and not _is_dicom(paths[0])):
+    one_scan = len(paths) == 1 and (not paths[0].is_dir() or _is_dicom(paths[0]))
+    if label is not None and not one_scan:
         raise ConfigError("--label goes with one scan")
     patients: list[Patient] = []
     reports: list[Report] = []
@@ -131,10 +132,8 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _read_dicom(case: SourceCase) -> RawCase:
-    labels = None
-    if case.label is not None:
-        labels = dataset_spec("folder").read(replace(case, image=case.label, label=None)).scan
-    return RawCase(read_series(case.image).scan, labels and labels.volume)
+    labels = None if case.label is None else read_volume(case.label).volume
+    return RawCase(read_series(case.image).scan, labels)
 
 
 def _prepared_reports(path: Path) -> list[Report]:
@@ -234,13 +233,7 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> list[str]:
     for report in diagnosis.reports:
         if not report.errors:
             continue
-        patient = diagnosis.patients.get(report.path)
-        try:
-            mended = repair(patient.spec.read(patient.case)) if patient else None
-        except InputError as error:
-            mended = None
-            lines.append(f"{report.case}: cannot be mended: {error}")
-            continue
+        mended = _mended(diagnosis.patients.get(report.path))
         if mended is None or not mended.done:
             lines.append(f"{report.case}: cannot be mended")
             continue
@@ -252,6 +245,16 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> list[str]:
             write_mask(mended.label.data.astype(np.int64), label, grid)
         lines.append(f"{report.case}: {'; '.join(mended.done)}: {image}")
     return lines
+
+
+def _mended(patient: Patient | None) -> Repaired | None:
+    """The case with its faults repaired; None if it cannot be read."""
+    if patient is None:
+        return None
+    try:
+        return repair(patient.spec.read(patient.case))
+    except InputError:
+        return None  # its report already says why
 
 
 def _refuse_existing(*paths: Path) -> None:

@@ -187,16 +187,14 @@ def _pictures(run: Run, scores: Sequence[Score], protocol: str) -> list[dict[str
     mine = [score for score in scores if score.method == run.config.preset]
     for label in dict.fromkeys(score.label for score in mine):
         ranked = sorted((s for s in mine if s.label == label), key=lambda s: -s.dice)
-        ranks = dict(zip(PICTURES, (0, len(ranked) // 2, len(ranked) - 1), strict=True))
-        for name, rank in ranks.items():
+        ranks: dict[int, list[str]] = {}
+        for name, rank in zip(PICTURES, (0, len(ranked) // 2, len(ranked) - 1), strict=True):
+            ranks.setdefault(rank, []).append(name)
+        for rank, names in ranks.items():
             score = ranked[rank]
-            pictures.append(
-                {
-                    "caption": f"{label}, {name} of {len(ranked)} ({protocol}): case {score.case}, "
-                    f"Dice {100 * score.dice:.1f} %",
-                    "data": _overlay(run, dataset, score),
-                }
-            )
+            title = f"{label}, {' and '.join(names)} of {len(ranked)} ({protocol})"
+            caption = f"{title}: case {score.case}, Dice {100 * score.dice:.1f} %"
+            pictures.append({"caption": caption, "data": _overlay(run, dataset, score)})
     return pictures
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
+from dpcenet.files import file_hash
 
 # A step counter of batch norm: older official files lack it, and it changes no output.
 COUNTER = "num_batches_tracked"
@@ -172,8 +173,7 @@ def sha256_of(path: Path | str) -> str:
         WeightsError: the file cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_hash(Path(path))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Mend what can be mended in a case that was read: voxels without a value, labels off their scan."""
+"""Mend what can be mended in a case: voxels without a value, labels that lie off their scan."""
 
 from __future__ import annotations
 
