@@ -102,7 +102,7 @@ class PairGenerator:
     def _depths(self, draws: Draws, variation: Tensor) -> tuple[Tensor, Tensor]:
         """Where the two slices lie along z: only roughly matched."""
         support = draws.normal(len(variation), std=0.04)
-        return support, support + draws.normal(len(variation), std=0.06) * variation
+        return support, support + draws.normal(len(variation), std=0.08) * variation
 
     def _slice(
         self,

@@ -42,7 +42,9 @@ def draw_contrast(draws: Draws, batch: int) -> Contrast:
     mean = tissue.gather(1, draws.integers(batch, LABELS, high=TISSUES))
     twins = slice(FIRST_ORGAN + FREE, FIRST_ORGAN + FREE + TWINS)
     mean[:, twins] = mean[:, FIRST_ORGAN : FIRST_ORGAN + TWINS]
-    mean = mean + spread * draws.normal(batch, LABELS)
+    mean = (mean + spread * draws.normal(batch, LABELS)).clamp(0, 1.1)
+    skew = draws.log_uniform(batch, 1, low=0.7, high=2.5)  # few scans use their range evenly
+    mean = torch.where(is_ct, mean, mean**skew)
     mean[:, 0] = 0
     fat = torch.where(draws.chance(batch, p=0.5), 0.85, 0.2) + draws.normal(batch, std=0.08)
     mean[:, 2] = torch.where(is_ct[:, 0], draws.uniform(batch, low=0.15, high=0.35), fat)
@@ -57,7 +59,7 @@ def draw_contrast(draws: Draws, batch: int) -> Contrast:
     texture = texture + coarse_grained * draws.uniform(batch, LABELS, 1 + len(SCALES))
     texture[:, 0] = 0
     coarse = draws.uniform(batch, high=0.3) * (~is_ct[:, 0])
-    return Contrast(mean.clamp(0, 1.1), texture, coarse)
+    return Contrast(mean.clamp_min(0), texture, coarse)
 
 
 def vary(draws: Draws, contrast: Contrast, changed: Tensor) -> Contrast:
