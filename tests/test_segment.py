@@ -71,7 +71,9 @@ def test_a_query_stored_in_another_order_gets_the_same_mask_in_millimetres(
 
 def test_another_resolution_and_position_gets_the_organ_at_its_place(segmenter: Segmenter) -> None:
     image, labels = phantom(2, SHAPE, SPACING, oblique=False)
-    finer = ndimage.zoom(image.data.astype(np.float32), (1, 1.5, 1.5), order=1, mode="nearest", grid_mode=True)
+    finer = ndimage.zoom(
+        image.data.astype(np.float32), (1, 1.5, 1.5), order=1, mode="nearest", grid_mode=True
+    )
     # grid_mode keeps the field of view: the first voxel's centre moves by half the difference.
     scale = np.diag([1, 72 / finer.shape[1], 72 / finer.shape[2], 1.0])
     scale[1:3, 3] = (72 / finer.shape[1] - 1) / 2

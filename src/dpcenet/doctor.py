@@ -86,7 +86,7 @@ def diagnose(
         quiet: no progress bar.
 
     Raises:
-        ConfigError: labels are given for several scans, or there is no such data set.
+        ConfigError: labels are given for several scans, or there is no such path or data set.
         DatasetError: a folder holds no scan.
     """
     one_scan = len(paths) == 1 and (not paths[0].is_dir() or _is_dicom(paths[0]))
@@ -114,6 +114,8 @@ def _patients(
     path: Path, label: Path | None, spec: DatasetSpec
 ) -> tuple[list[Patient], tuple[str, ...]]:
     """The cases behind a path, and what is wrong with the folder as a whole."""
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no such file or folder")
     if _is_dicom(path):
         case = SourceCase(path.name, path, label)
         return [Patient(case, replace(spec, read=_read_dicom))], ()

@@ -211,10 +211,14 @@ def _write_manifest(
     facts = {name: read_json(out / "cases" / name / "case.json") for name in names}
     hashes = {name: facts[name]["arrays"] for name in names}
     present = _label_values(out, [name for name in names if "label" in hashes[name]])
+    preprocessing = rules.preprocessing
+    if rules.pixel_step is not None:  # `segment` prepares scans of any pixel size: in mm
+        spacing = float(np.median([facts[name]["spacing"][1] for name in names]))
+        preprocessing = replace(preprocessing, spacing_mm=spacing)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "modality": rules.preprocessing.modality,
-        "preprocessing": asdict(rules.preprocessing),
+        "preprocessing": asdict(preprocessing),
         "supervoxel_size": rules.supervoxel_size,
         "superpixel_size": rules.superpixel_size,
         "labels": {str(v): labels.get(v, f"label {v}") for v in sorted(present | set(labels))},

@@ -68,7 +68,9 @@ def test_the_two_rules_differ_a_little() -> None:
     assert [len(run) for run in chunks_of(zs, 3, "number")] == [3, 3, 4]
     assert [len(run) for run in chunks_of(zs, 3, "range")] == [3, 3, 4]
     differing = [
-        n for n in range(2, 40) if chunks_of(np.arange(n), 3, "number") != chunks_of(np.arange(n), 3, "range")
+        n
+        for n in range(2, 40)
+        if chunks_of(np.arange(n), 3, "number") != chunks_of(np.arange(n), 3, "range")
     ]
     assert differing
 

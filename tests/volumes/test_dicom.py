@@ -64,7 +64,9 @@ def test_other_files_are_left_aside(image, tmp_path):
 
 def test_a_missing_slice_is_named(image, tmp_path):
     write_dicom(image, tmp_path)[2].unlink()
-    with pytest.raises(VolumeError, match=r"12\.00 mm between IMG-0004-00002.dcm and IMG-0004-00004.dcm, else"):
+    with pytest.raises(
+        VolumeError, match=r"12\.00 mm between IMG-0004-00002.dcm and IMG-0004-00004.dcm, else"
+    ):
         read_series(tmp_path)
 
 

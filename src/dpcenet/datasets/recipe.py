@@ -89,7 +89,7 @@ def prepare_case(case: SourceCase, folder: Path, recipe: Recipe) -> None:
         left_over.unlink()
     arrays, facts = _compute(case, recipe)
     for name, array in arrays.items():
-        write_atomically(folder / f"{name}.npy", partial(_save, array))
+        write_atomically(folder / f"{name}.npy", partial(save, array))
     hashes = {name: file_hash(folder / f"{name}.npy") for name in arrays}
     write_json(done, {"identity": identity, **wanted, **facts, "arrays": hashes})
 
@@ -102,7 +102,7 @@ def source_hash(path: Path) -> str:
     return hash_of({str(file.relative_to(path)): file_hash(file) for file in files})
 
 
-def _save(array: npt.NDArray[Any], path: Path) -> None:
+def save(array: npt.NDArray[Any], path: Path) -> None:
     with path.open("wb") as stream:  # np.save would add .npy to a temporary name
         np.save(stream, array, allow_pickle=False)
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dpcenet.methods import adnet, catnet, copy, dpcenet, panet, qnet, ssl_alpnet
+from dpcenet.methods import (
+    adnet,
+    catnet,
+    copy,
+    dpcenet,
+    gmrd,
+    incontext,
+    panet,
+    qnet,
+    rpt,
+    ssl_alpnet,
+)
 from dpcenet.methods.base import Method
 
 
@@ -21,8 +32,11 @@ METHODS: Mapping[str, Entry] = {
     "catnet": Entry(catnet.Options, catnet.CATNet),
     "copy": Entry(copy.Options, copy.Copy),
     "dpcenet": Entry(dpcenet.Options, dpcenet.DPCENet),
+    "gmrd": Entry(gmrd.Options, gmrd.GMRD),
+    "incontext": Entry(incontext.Options, incontext.InContext),
     "panet": Entry(panet.Options, panet.PANet),
     "qnet": Entry(qnet.Options, qnet.QNet),
+    "rpt": Entry(rpt.Options, rpt.RPT),
     "ssl_alpnet": Entry(ssl_alpnet.Options, ssl_alpnet.SSLALPNet),
 }
 

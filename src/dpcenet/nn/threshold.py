@@ -9,10 +9,11 @@ Source: ADNet (Hansen et al., Medical Image Analysis 2022).
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from dpcenet.nn.pooling import enlarge, mean_prototype
-from dpcenet.nn.similarity import cosine_maps, threshold_probability, two_class_log_probs
+from dpcenet.nn.similarity import threshold_probability, two_class_log_probs
 
 
 def foreground_probability(query: Tensor, prototypes: Tensor, threshold: Tensor) -> Tensor:
@@ -26,8 +27,9 @@ def foreground_probability(query: Tensor, prototypes: Tensor, threshold: Tensor)
     Returns:
         (N, h, w) in 0…1.
     """
-    own = prototypes.expand(len(query), -1)[:, None]
-    return threshold_probability(cosine_maps(query, own)[:, 0], threshold.reshape(-1, 1, 1))
+    # The official operation, to the last bit: gradients of t magnify what rounding leaves.
+    cosine = F.cosine_similarity(query, prototypes[..., None, None], dim=1)
+    return threshold_probability(cosine, threshold.reshape(-1, 1, 1))
 
 
 def prototype_probability(

@@ -100,7 +100,7 @@ def draw_anatomy(draws: Draws, batch: int) -> Anatomy:
             [draws.uniform(batch, low=0.7, high=1.0), draws.uniform(batch, low=0.5, high=0.9)], -1
         ),
         fields=fields.view(batch, 2, -1, _FIELD, _FIELD),
-        speed=draws.uniform(batch, 1, fields.shape[1], low=0.5, high=2.5),
+        speed=draws.uniform(batch, 1, fields.shape[1], low=0.5, high=5.0),
     )
 
 
@@ -118,8 +118,10 @@ def _draw_organs(draws: Draws, batch: int) -> Organs:
 def _draw_free(draws: Draws, batch: int) -> Organs:
     """Organs of all sizes; some touch the one before them."""
     size = draws.log_uniform(batch, FREE, 1, low=0.07, high=0.5)
-    stretch = draws.normal(batch, FREE, 3, std=0.3)
-    radii = size.log() + stretch - stretch[..., :2].mean(-1, keepdim=True)
+    stretch = draws.normal(batch, FREE, 2, std=0.3)
+    flat_radii = size.log() + stretch - stretch.mean(-1, keepdim=True)
+    height = draws.log_uniform(batch, FREE, 1, low=0.12, high=0.5).log()
+    radii = torch.cat([flat_radii, height], -1)
     centre = draws.normal(batch, FREE, 3, std=0.35)
     angle = draws.uniform(batch, FREE, high=torch.pi)
     away = rotation(2 * angle)[..., 0] * (size + 0.6 * size.roll(1, 1))

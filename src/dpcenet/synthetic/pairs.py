@@ -19,7 +19,7 @@ class PairOptions:
 
     Attributes:
         size: pixels per side.
-        absent: share of pairs whose target is not in the query.
+        absent: share of targets that the query lacks, where it lacks any of the support's labels.
         changed: share of pairs whose query has another contrast than the support.
         missing: chance that a patient lacks an organ.
         ground: weight of layers and fillers as targets, relative to an organ.
@@ -102,7 +102,7 @@ class PairGenerator:
     def _depths(self, draws: Draws, variation: Tensor) -> tuple[Tensor, Tensor]:
         """Where the two slices lie along z: only roughly matched."""
         support = draws.normal(len(variation), std=0.04)
-        return support, support + draws.normal(len(variation), std=0.08) * variation
+        return support, support + draws.normal(len(variation), std=0.07) * variation
 
     def _slice(
         self,
