@@ -32,11 +32,15 @@ def losses(folder: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in rows}
 
 
-@pytest.mark.parametrize(("frozen", "views"), [(False, 0), (True, 0), (True, 3)])
+@pytest.mark.parametrize(
+    ("frozen", "views", "centre"),
+    [(False, 0, False), (False, 0, True), (True, 0, False), (True, 3, True)],
+)
 def test_a_resumed_run_equals_an_undisturbed_one(
-    data: Path, tmp_path: Path, frozen: bool, views: int
+    data: Path, tmp_path: Path, frozen: bool, views: int, centre: bool
 ) -> None:
     config, flags = tiny_config(7, frozen, views), RunFlags(data, fold=0, folds=3)
+    config = replace(config, options=replace(config.options, centre=centre))
     train(config, flags, tmp_path / "whole", device="cpu", quiet=True)
 
     class Killed(Exception):

@@ -108,11 +108,13 @@ class Run:
 
 
 def without_weights(options: Any) -> Any:
-    """Options whose encoder starts empty, for weights that a checkpoint brings."""
-    if not hasattr(options, "encoder"):
-        return options
-    encoder = dataclasses.replace(options.encoder, weights=None)
-    return dataclasses.replace(options, encoder=encoder)
+    """Options that start from random weights, for weights that a checkpoint brings."""
+    if hasattr(options, "encoder"):
+        encoder = dataclasses.replace(options.encoder, weights=None)
+        return dataclasses.replace(options, encoder=encoder)
+    if hasattr(options, "weights"):
+        return dataclasses.replace(options, weights=None)
+    return options
 
 
 def create_run(

@@ -24,7 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "qnet": {"width": 16, "refine_steps": 2},
     "rpt": {"width": 16, "regions": 10, "hidden": 16},
     "gmrd": {"width": 16, "grid": (32, 32), "foreground": 6, "background": 8, "hidden": 4},
-    "incontext": {"size": 64, "widths": (8, 16, 32, 32)},
+    "incontext": {"weights": None, "size": 64, "widths": (8, 16, 32, 32)},
     "catnet": {"width": 32, "blocks": 2},
 }
 METHOD_NAMES = sorted(METHODS)

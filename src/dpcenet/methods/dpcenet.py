@@ -129,6 +129,7 @@ class DPCENet(Method):
             }
         )
 
+    @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
         """Measure the mean of trunk features over training slices, for `centre`."""
         if not self.options.centre:

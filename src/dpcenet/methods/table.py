@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from dpcenet.methods import (
@@ -11,20 +11,20 @@ from dpcenet.methods import (
     copy,
     dpcenet,
     gmrd,
-    incontext,
     panet,
     qnet,
     rpt,
+    shipped,
     ssl_alpnet,
 )
 from dpcenet.methods.base import Method
 
 
 class Entry(NamedTuple):
-    """A method's options and its class; the class takes the options."""
+    """A method's options, and what builds it from them."""
 
     options: type[Any]
-    build: type[Any]
+    build: Callable[[Any], Method]
 
 
 METHODS: Mapping[str, Entry] = {
@@ -33,7 +33,7 @@ METHODS: Mapping[str, Entry] = {
     "copy": Entry(copy.Options, copy.Copy),
     "dpcenet": Entry(dpcenet.Options, dpcenet.DPCENet),
     "gmrd": Entry(gmrd.Options, gmrd.GMRD),
-    "incontext": Entry(incontext.Options, incontext.InContext),
+    "incontext": Entry(shipped.Options, shipped.build),
     "panet": Entry(panet.Options, panet.PANet),
     "qnet": Entry(qnet.Options, qnet.QNet),
     "rpt": Entry(rpt.Options, rpt.RPT),
@@ -43,5 +43,4 @@ METHODS: Mapping[str, Entry] = {
 
 def build_method(name: str, options: object) -> Method:
     """The method of that name, built from its options."""
-    method: Method = METHODS[name].build(options)
-    return method
+    return METHODS[name].build(options)

@@ -1,0 +1,58 @@
+"""The in-context network that comes with the package, trained on made-up images only.
+
+Its model card lies beside the weights: `src/dpcenet/models/incontext.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from dpcenet.errors import WeightsError
+from dpcenet.methods import incontext
+from dpcenet.methods.incontext import InContext
+
+FILE = "incontext.safetensors"
+SHA256 = "c27efb225c9e6f275a5da9996c9e821708e0fc1ff72985e7cf486effb339b6ad"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which weights, and the size of the network.
+
+    Attributes:
+        weights: "shipped", or None for random ones (a checkpoint brings its own).
+        size: pixels of the longer image side inside the network.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of `size`.
+    """
+
+    weights: str | None = "shipped"
+    size: int = 128
+    widths: tuple[int, int, int, int] = (32, 48, 96, 192)
+
+
+def build(options: Options) -> InContext:
+    """The network, with the shipped weights if asked for.
+
+    Raises:
+        WeightsError: the file of the package is not the one that this version was made with.
+    """
+    network = InContext(incontext.Options(size=options.size, widths=options.widths))
+    if options.weights == "shipped":
+        _load(network)
+    return network
+
+
+def _load(network: InContext) -> None:
+    content = (resources.files("dpcenet") / "models" / FILE).read_bytes()
+    if hashlib.sha256(content).hexdigest() != SHA256:
+        raise WeightsError(f"{FILE}: not the weights of this version; install the package again")
+    try:
+        state = {name: tensor.float() for name, tensor in load(content).items()}
+        network.load_state_dict(state)
+    except (SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{FILE}: does not fit the network ({error})") from error
