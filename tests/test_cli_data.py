@@ -1,4 +1,4 @@
-"""`prepare --dataset`, `doctor` and `inspect` from the command line: exit codes and what is said."""
+"""`prepare --dataset`, `doctor` and `inspect` as commands: exit codes and what is said."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from made import tiny_config, write_prepared
-from raw_layouts import made_case, write_acdc, write_nifti
 
 from dpcenet.__main__ import main
 from dpcenet.cli import DATASET_HELP
@@ -18,6 +16,8 @@ from dpcenet.files import read_json
 from dpcenet.runs import RunFlags
 from dpcenet.train import train
 from dpcenet.types import Volume
+from made import tiny_config, write_prepared
+from raw_layouts import made_case, write_acdc, write_nifti
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def scans(tmp_path: Path) -> Path:
 
 
 def test_the_help_names_every_data_set() -> None:
-    assert set(DATASET_HELP.replace(" or", "").rstrip(".").replace(",", " ").split()) == set(DATASETS)
+    assert set(DATASET_HELP.replace(" or", "").rstrip(".").replace(",", " ").split()) == set(
+        DATASETS
+    )
 
 
 def test_prepare_a_data_set(dpcenet, scans: Path, tmp_path: Path, capsys) -> None:

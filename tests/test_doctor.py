@@ -9,7 +9,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from raw_layouts import centroid, made_case, write_chaos, write_dicom, write_nifti
 
 from dpcenet.datasets.examine import Report
 from dpcenet.doctor import as_table, diagnose, to_json, write_fixed
@@ -17,6 +16,7 @@ from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.files import file_hash
 from dpcenet.types import Volume
 from dpcenet.volumes.io import read_volume
+from raw_layouts import centroid, made_case, write_chaos, write_dicom, write_nifti
 
 
 def write_pair(folder: Path, name: str, image: Volume, labels: Volume | None = None) -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_layouts import centroid, made_case, write_acdc, write_chaos, write_nifti, write_nnunet
 
 from dpcenet.datasets import recipe
 from dpcenet.datasets.store import open_dataset
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.prepare import prepare
 from dpcenet.types import Volume
+from raw_layouts import centroid, made_case, write_acdc, write_chaos, write_nifti, write_nnunet
 
 SMALL = {"size": 48}
 CHAOS = {"01": 1, "02": 2, "03": 3, "36": 36}
@@ -119,9 +119,7 @@ def test_a_full_disk_stops_one_case_and_not_the_others(
     assert quick(pairs, tmp_path / "out").hash == undisturbed
 
 
-def test_a_bad_case_is_named_in_a_line_and_the_others_are_kept(
-    pairs: Path, tmp_path: Path
-) -> None:
+def test_a_bad_case_is_named_in_a_line_and_the_others_are_kept(pairs: Path, tmp_path: Path) -> None:
     """In two processes, which prepare the same as one."""
     alone = quick(pairs, tmp_path / "one")
     (pairs / "image_2.nii.gz").write_bytes(b"no scan")
@@ -180,7 +178,7 @@ def test_nnunet_labels_and_modality_come_from_dataset_json(tmp_path: Path) -> No
     with pytest.raises(DatasetError, match=r"label values 3, 4 are unknown") as caught:
         quick(source, tmp_path / "out", dataset="nnunet")
     assert "2 of 3 cases failed" in str(caught.value)
-    names = {value: name for value, name in enumerate("abcd", start=1)}
+    names = dict(enumerate("abcd", start=1))
     write_nnunet(source, [made_case(n) for n in range(3)], names)
     prepared = quick(source, tmp_path / "out", dataset="nnunet")
     assert prepared.labels == names and [c.labelled for c in prepared.cases] == [True, True, False]

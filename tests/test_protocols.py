@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import tiny_config, write_prepared
 
 from dpcenet.datasets.store import open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.evaluate import describe, evaluate
 from dpcenet.files import read_json, write_json
+from dpcenet.report import report
 from dpcenet.runs import Run, RunFlags
 from dpcenet.train import train
+from made import tiny_config, write_prepared
 
 BLOCKS = [["case0", "case6"], ["case1"], ["case2"], ["case3"], ["case4", "case5"]]
 
@@ -69,7 +70,9 @@ def test_two_shots_of_copy_are_the_overlap_of_two_masks(run: Run, data: Path) ->
     """By hand: the mean of two pasted masks is above one half where both show the organ."""
     scores = evaluate(run.folder, "paper", shots=2, chunks=1, quiet=True)
     dataset = open_dataset(data)
-    labels = {name: np.asarray(dataset.case(name).label) == 2 for name in ("case0", "case1", "case6")}
+    labels = {
+        name: np.asarray(dataset.case(name).label) == 2 for name in ("case0", "case1", "case6")
+    }
     pasted = labels["case0"][5] & labels["case1"][5]
     truth = labels["case6"]
     shown = truth.any(axis=(1, 2))
@@ -78,9 +81,10 @@ def test_two_shots_of_copy_are_the_overlap_of_two_masks(run: Run, data: Path) ->
     assert next(s for s in scores if s.method == "copy").dice == pytest.approx(dice)
 
 
-def test_two_shots_blind(run: Run) -> None:
+def test_two_shots_blind(run: Run, tmp_path: Path) -> None:
     scores = evaluate(run.folder, "blind", shots=2, quiet=True)
     assert {s.protocol for s in scores} == {"blind-2shot"}
+    assert report([run.folder], tmp_path).stat().st_size > 1000
 
 
 def test_too_many_shots(run: Run) -> None:
@@ -101,7 +105,13 @@ def test_the_summary_names_its_rules_and_what_setting_2_removed(run: Run, data: 
         "removed_by_all": 4 * 6,
     }
     line = describe(summary)
-    for part in ("EP1", "1 chunks by range", "folds lineage", "of 36 training slices", "removes 24"):
+    for part in (
+        "EP1",
+        "1 chunks by range",
+        "folds lineage",
+        "of 36 training slices",
+        "removes 24",
+    ):
         assert part in line
 
 

@@ -228,9 +228,7 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
-    from dpcenet.evaluate import Rules, describe
     from dpcenet.evaluate import evaluate as run_evaluate
-    from dpcenet.files import read_json
     from dpcenet.report import text_table
     from dpcenet.runs import open_run
 
@@ -244,9 +242,7 @@ def evaluate(
         data=data,
         device=device,
     )
-    tag = Rules(protocol.value, shots=shots).tag
     typer.echo(text_table(open_run(run)))
-    typer.echo(describe(read_json(run / f"summary-{tag}.json")))
 
 
 @app.command()

@@ -25,15 +25,11 @@ from matplotlib.figure import Figure
 from dpcenet.config import config_to_dict
 from dpcenet.datasets.store import PreparedDataset, open_dataset
 from dpcenet.errors import DatasetError, RunError
-from dpcenet.evaluate import read_scores
-from dpcenet.files import write_text
+from dpcenet.evaluate import describe, read_scores
+from dpcenet.files import read_json, write_text
 from dpcenet.runs import Run, open_run
 from dpcenet.types import Score
 
-PROTOCOLS = {
-    "paper": "organ slices of the query known, support slices in chunks (EP1)",
-    "blind": "every slice of the query, nothing known of its labels",
-}
 PICTURES = ("best", "median", "worst")
 
 
@@ -77,7 +73,7 @@ def report(folders: Sequence[Path], out: Path) -> Path:
     page = [_describe(open_run(folder)) for folder in folders]
     template = (resources.files("dpcenet") / "templates" / "report.html").read_text()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(template).render(runs=page, protocols=PROTOCOLS)
+    html = environment.from_string(template).render(runs=page)
     write_text(out / "report.html", html)
     return out / "report.html"
 
@@ -85,13 +81,10 @@ def report(folders: Sequence[Path], out: Path) -> Path:
 def _describe(run: Run) -> dict[str, Any]:
     """Everything the template shows of one run."""
     tables, pictures = [], []
-    for protocol in PROTOCOLS:
-        path = run.folder / f"scores-{protocol}.csv"
-        if path.exists():
-            scores = read_scores(path)
-            labels = list(dict.fromkeys(score.label for score in scores))
-            tables.append({"protocol": protocol, "labels": labels, "rows": table_rows(scores)})
-            pictures += _pictures(run, scores, protocol)
+    for tag, scores, rules in evaluations(run):
+        labels = list(dict.fromkeys(score.label for score in scores))
+        tables.append({"rules": rules, "labels": labels, "rows": table_rows(scores)})
+        pictures += _pictures(run, scores, tag)
     return {
         "name": run.folder.name,
         "preset": run.config.preset,
@@ -106,6 +99,19 @@ def _describe(run: Run) -> dict[str, Any]:
             **run.facts["versions"],
         },
     }
+
+
+def evaluations(run: Run) -> list[tuple[str, list[Score], str]]:
+    """What a run was evaluated by: tag, scores, and the rules in a line; "paper" first."""
+    paths = sorted(
+        run.folder.glob("scores-*.csv"), key=lambda path: ("paper" not in path.stem, path)
+    )
+    found = []
+    for path in paths:
+        tag = path.stem.removeprefix("scores-")
+        summary = read_json(run.folder / f"summary-{tag}.json")
+        found.append((tag, read_scores(path), describe(summary)))
+    return found
 
 
 def table_rows(scores: Sequence[Score]) -> list[Row]:
@@ -131,13 +137,9 @@ def table_rows(scores: Sequence[Score]) -> list[Row]:
 def text_table(run: Run) -> str:
     """The tables of a run as plain text, for the terminal."""
     lines = []
-    for protocol, meaning in PROTOCOLS.items():
-        path = run.folder / f"scores-{protocol}.csv"
-        if not path.exists():
-            continue
-        scores = read_scores(path)
+    for _, scores, rules in evaluations(run):
         labels = list(dict.fromkeys(score.label for score in scores))
-        lines += ["", f"Dice in percent, {protocol}: {meaning}"]
+        lines += ["", f"Dice in percent, {rules}"]
         heads = ["method", *labels, "mean"]
         width = max(len(row.name) for row in table_rows(scores)) + 2
         lines.append(heads[0].ljust(width) + "".join(head.rjust(15) for head in heads[1:]))
@@ -201,7 +203,8 @@ def _pictures(run: Run, scores: Sequence[Score], protocol: str) -> list[dict[str
 def _overlay(run: Run, dataset: PreparedDataset, score: Score) -> str:
     """Support, query, prediction and truth on the slice that shows most of the organ."""
     value = next(k for k, name in dataset.labels.items() if name == score.label)
-    query, support = dataset.case(score.case), dataset.case(score.support)
+    query = dataset.case(score.case)
+    supports = [dataset.case(name) for name in score.support.split("+")]
     name = f"{score.case}-by-{score.support}.npz"
     path = run.folder / f"predictions-{score.protocol}" / name
     if not path.is_file():
@@ -211,7 +214,12 @@ def _overlay(run: Run, dataset: PreparedDataset, score: Score) -> str:
         served = arrays[f"support slice {score.label}"]
     truth = np.asarray(query.label == value)
     z = int(truth.sum(axis=(1, 2)).argmax())
-    z_support = int(served[z])
+    z_support, support = int(served[z]), supports[0]
+    for case in supports:  # slices are numbered through all supports
+        if z_support < len(case.image):
+            support = case
+            break
+        z_support -= len(case.image)
     if z_support < 0:  # no support slice was matched here: show the organ's largest
         z_support = int((support.label == value).sum(axis=(1, 2)).argmax())
     panels = {

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import write_prepared
 from PIL import Image
 
 from dpcenet.datasets.contact import (
@@ -18,6 +17,7 @@ from dpcenet.datasets.contact import (
     write_contact_sheet,
 )
 from dpcenet.datasets.store import open_dataset
+from made import write_prepared
 
 
 @pytest.fixture(scope="module")

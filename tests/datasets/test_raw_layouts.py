@@ -9,15 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from raw_layouts import (
-    centroid,
-    made_case,
-    write_acdc,
-    write_chaos,
-    write_msd,
-    write_nifti,
-    write_nnunet,
-)
 
 from dpcenet.datasets import acdc, chaost2, cmr, lineage, msd, nnunet, sabs
 from dpcenet.datasets.folder import find_cases
@@ -27,6 +18,15 @@ from dpcenet.datasets.table import DATASETS, dataset_spec
 from dpcenet.errors import ConfigError, DatasetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+from raw_layouts import (
+    centroid,
+    made_case,
+    write_acdc,
+    write_chaos,
+    write_msd,
+    write_nifti,
+    write_nnunet,
+)
 
 NAMES = {1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"}
 BIG = (5, 300, 290)  # SABS loses 32 pixels at each side

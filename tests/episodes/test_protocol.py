@@ -1,4 +1,4 @@
-"""Which support slice serves which query slice: the lineage's tables, and the rest by brute force."""
+"""Which support slice serves which query slice: the lineage's tables, the rest by hand."""
 
 from __future__ import annotations
 

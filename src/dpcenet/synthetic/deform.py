@@ -59,22 +59,25 @@ def patient_coordinates(
 ) -> Tensor:
     """Where the pixels of one patient's slice lie in the shared anatomy.
 
+    How patients lie in the scanner varies on its own: between some pairs far more than anatomy.
+
     Args:
         draws: source of the patient's pose and of the smooth deformation.
         matrix: (B, 2, 2), from `view`.
         shift: (B, 2), from `view`.
-        variation: (B,), how much patients differ; 1 is usual.
+        variation: (B,), how much patients differ; 1 is usual, 0 is not at all.
         size: pixels per side.
 
     Returns:
         (B, size, size, 2) anatomy coordinates (x, y).
     """
     batch = len(matrix)
-    amount = variation[:, None]
-    pose = rotation(draws.normal(batch, std=0.09) * variation)
-    scale = (draws.normal(batch, 1, std=0.06) + draws.normal(batch, 2, std=0.04)) * amount
-    matrix = matrix @ (pose * scale.exp()[:, None])
-    shift = shift + draws.normal(batch, 2, std=0.06) * amount
+    amount = variation * draws.log_uniform(batch, low=0.4, high=3.0)
+    turn = rotation(draws.normal(batch, std=0.09) * amount)
+    scale = draws.normal(batch, 1, std=0.06) * amount[:, None]
+    scale = scale + draws.normal(batch, 2, std=0.04) * variation[:, None]
+    matrix = matrix @ (turn * scale.exp()[:, None])
+    shift = shift + draws.normal(batch, 2, std=0.06) * amount[:, None]
     coordinates = pixel_grid(size, draws.device).view(1, -1, 2) @ matrix.mT + shift[:, None]
     for knots, std in ((5, 0.05), (8, 0.02)):
         bend = smooth_field(draws, batch, 2, knots, size) * (std * variation.view(-1, 1, 1, 1))

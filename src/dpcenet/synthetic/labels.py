@@ -92,10 +92,10 @@ def draw_anatomy(draws: Draws, batch: int) -> Anatomy:
     noise = smooth_field(draws, 2 * batch, NOISES, 9, _FIELD)
     filler = smooth_field(draws, 2 * batch, FILLERS, 10, _FIELD)
     fields = torch.cat([0.06 * coarse, noise, filler], 1)
-    thickness = draws.log_uniform(batch, LAYERS - 1, low=0.01, high=0.16)
+    thickness = draws.log_uniform(batch, LAYERS - 2, low=0.01, high=0.16)
     return Anatomy(
         organs=_draw_organs(draws, batch),
-        wall=1 - torch.cat([torch.zeros_like(thickness[:, :1]), thickness[:, :-1]], 1).cumsum(1),
+        wall=1 - F.pad(thickness, (1, 0)).cumsum(1),
         body=torch.stack(
             [draws.uniform(batch, low=0.7, high=1.0), draws.uniform(batch, low=0.5, high=0.9)], -1
         ),
