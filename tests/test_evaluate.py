@@ -11,9 +11,10 @@ import pytest
 
 from dpcenet.datasets.store import open_dataset
 from dpcenet.errors import RunError
-from dpcenet.evaluate import evaluate, read_scores
+from dpcenet.evaluate import evaluate
 from dpcenet.report import report, table_rows
 from dpcenet.runs import Run, RunFlags
+from dpcenet.scores import read_scores
 from dpcenet.train import train
 from made import LABELS, tiny_config, write_prepared
 

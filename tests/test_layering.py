@@ -16,7 +16,7 @@ LAYERS = (
     {"episodes", "prepare", "doctor"},
     {"config"},
     {"engine", "checkpoint"},
-    {"bank", "runs", "runlog", "pretrain"},
+    {"bank", "runs", "runlog", "pretrain", "scores"},
     {"train", "evaluate", "segment"},
     {"report"},
     {"demo"},

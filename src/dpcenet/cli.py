@@ -224,6 +224,10 @@ def evaluate(
     bounds: Annotated[
         BoundsName, typer.Option(help="Chunks of equal number (ADNet), or range (SSL-ALPNet).")
     ] = BoundsName.number,
+    neighbours: Annotated[
+        int | None,
+        typer.Option(min=0, help="Support slices on either side; default: the method's own."),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -239,6 +243,7 @@ def evaluate(
         shots=shots,
         chunks=chunks,
         bounds=bounds.value,
+        neighbours=neighbours,
         data=data,
         device=device,
     )
@@ -287,10 +292,16 @@ def segment(
     queries: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
     support_image: Annotated[Path, typer.Option(help="The labelled scan.")],
     support_mask: Annotated[Path, typer.Option(help="Its labels.")],
-    run: Annotated[Path, typer.Option(help="Folder of a trained run.")],
     out: Out,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a trained run; default: the network that comes with dpcenet."),
+    ] = None,
     label: Annotated[
         list[int] | None, typer.Option(help="Label value to segment; repeat; default all.")
+    ] = None,
+    modality: Annotated[
+        Modality | None, typer.Option(help="Without --run; by default by the labelled scan.")
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -298,7 +309,11 @@ def segment(
     from dpcenet.segment import Segmenter, expand_queries, segment_files
 
     files = expand_queries(queries)
-    segmenter = Segmenter.from_run(run, device)
+    if run is not None:
+        segmenter = Segmenter.from_run(run, device)
+    else:
+        kind = cast("Literal['mr', 'ct'] | None", modality and modality.value)
+        segmenter = Segmenter.shipped(device, kind)
     support = segmenter.support(support_image, support_mask, tuple(label or ()))
     outcomes = segment_files(segmenter, files, support, out)
     failed = [outcome for outcome in outcomes if outcome.mask is None]

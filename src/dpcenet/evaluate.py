@@ -7,14 +7,10 @@ slice of each from the images alone. The last two are told nothing of the query'
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,23 +25,18 @@ from dpcenet.episodes.protocol import (
     blind_shot_tasks,
     every_slice_tasks,
     organ_tasks,
+    with_neighbours,
 )
-from dpcenet.errors import ConfigError
-from dpcenet.files import write_atomically, write_json, write_text
+from dpcenet.files import write_atomically, write_json
 from dpcenet.methods.base import Method
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.metrics import score_mask
 from dpcenet.progress import progress_bar
 from dpcenet.runs import Run, open_run
+from dpcenet.scores import SAYS, Protocol, summarise, write_scores
 from dpcenet.types import Encoded, Features, Score
 
-Protocol = Literal["paper", "ep2", "blind"]
-SAYS: dict[Protocol, str] = {
-    "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
-    "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",
-    "blind": "every slice of the query, matched by the images alone; blind to the query's labels",
-}
 COPY = "copy"  # the row of the pasted mask, which every table carries
 
 
@@ -59,6 +50,7 @@ class Rules:
         shots: labelled scans at once: that one and those after it.
         chunks: of "paper": 3, or 1.
         bounds: of "paper": how organ slices are cut into chunks.
+        neighbours: support slices on either side that help; None takes the method's own number.
     """
 
     protocol: Protocol = "paper"
@@ -66,6 +58,7 @@ class Rules:
     shots: int = 1
     chunks: int = 3
     bounds: Bounds = "number"
+    neighbours: int | None = None
 
     @property
     def tag(self) -> str:
@@ -107,6 +100,7 @@ def evaluate(
     shots: int = 1,
     chunks: int = 3,
     bounds: Bounds = "number",
+    neighbours: int | None = None,
     data: Path | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -115,7 +109,7 @@ def evaluate(
 
     Args:
         folder: of the run.
-        protocol, support, shots, chunks, bounds: see `Rules`.
+        protocol, support, shots, chunks, bounds, neighbours: see `Rules`.
         data: the prepared data set, if it has moved since the training.
         device: "auto", "cpu", "cuda", …
         quiet: no progress bar.
@@ -123,11 +117,12 @@ def evaluate(
     Raises:
         RunError, DatasetError, ConfigError: the message says what to do.
     """
-    rules = Rules(protocol, support, shots, chunks, bounds)
     run = open_run(folder)
     dataset = open_dataset(data or run.flags.data)
     place = choose_device(device)
     method = run.load_method(place)
+    reach = method.neighbours if neighbours is None else neighbours
+    rules = Rules(protocol, support, shots, chunks, bounds, reach)
     sets = run.make_fold(dataset).support_sets(support, shots)
     total = sum(len(queries) for _, queries in sets)
     scores: list[Score] = []
@@ -174,8 +169,10 @@ def _score_case(
         tasks = _tasks(rules, support, target, value, matches)
         if not tasks and rules.protocol != "blind":
             continue  # nothing to score: the organ is missing from one of the two scans
+        near = with_neighbours(tasks, support.labels, value, rules.neighbours or 0)
         for name, judged in ((run.config.preset, method), (COPY, Copy(CopyOptions()))):
-            found = segment_label(judged, support.slices, joined, query.slices, value, tasks)
+            served = near if judged is method else tasks
+            found = segment_label(judged, support.slices, joined, query.slices, value, served)
             mask = found > 0.5
             scores.append(
                 Score(
@@ -224,11 +221,7 @@ def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int
 
 def _write(run: Run, dataset: PreparedDataset, scores: Sequence[Score], rules: Rules) -> None:
     """scores-<protocol>.csv and summary-<protocol>.json."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, [field.name for field in dataclasses.fields(Score)])
-    writer.writeheader()
-    writer.writerows(dataclasses.asdict(score) for score in scores)
-    write_text(run.folder / f"scores-{rules.tag}.csv", stream.getvalue())
+    write_scores(run.folder / f"scores-{rules.tag}.csv", scores)
     fold = run.make_fold(dataset)
     seen = {name for score in scores for name in score.support.split("+")} & set(fold.train)
     summary = {
@@ -238,6 +231,7 @@ def _write(run: Run, dataset: PreparedDataset, scores: Sequence[Score], rules: R
         "shots": rules.shots,
         "supports_trained_on": sorted(seen),
         "chunks": rules.chunks if rules.protocol == "paper" else None,
+        "neighbours": rules.neighbours,
         "bounds": rules.bounds if rules.protocol == "paper" else None,
         "dataset": dataset.origin.name,
         "scheme": run.flags.scheme,
@@ -265,68 +259,3 @@ def _exclusion(run: Run, dataset: PreparedDataset, train: Sequence[str]) -> dict
         "removed_by_any": counted.any_removed,
         "removed_by_all": counted.all_removed,
     }
-
-
-def describe(summary: Mapping[str, Any]) -> str:
-    """One line for a table: the rules that its numbers were made by.
-
-    Args:
-        summary: what summary-<protocol>.json holds.
-    """
-    shots = summary.get("shots", 1)
-    parts = [
-        f"{summary['protocol']} ({SAYS[summary['protocol']]})",
-        f"support {summary['support']}" + (f", {shots} shots" if shots > 1 else ""),
-        f"folds {summary['scheme']}",
-        f"setting {summary['setting']}",
-    ]
-    if summary["chunks"]:
-        parts.insert(1, f"{summary['chunks']} chunks by {summary.get('bounds', 'number')}")
-    if summary.get("supports_trained_on"):
-        parts.append(f"supports seen in training: {', '.join(summary['supports_trained_on'])}")
-    if removed := summary.get("exclusion"):
-        parts.append(
-            f"exclusion {removed['rule']}: of {removed['training_slices']} training slices "
-            f"'any' removes {removed['removed_by_any']}, 'all' {removed['removed_by_all']}"
-        )
-    return "; ".join(parts)
-
-
-def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation over cases for each label, and the mean of the labels."""
-    by_label: dict[str, dict[str, float]] = {}
-    for label in dict.fromkeys(score.label for score in scores):
-        rows = [score for score in scores if score.label == label]
-        dices = [row.dice for row in rows]
-        by_label[label] = {
-            "cases": len(rows),
-            "dice": fmean(dices),
-            "dice_sd": stdev(dices) if len(dices) > 1 else 0.0,
-            "iou": fmean(row.iou for row in rows),
-            "hd95_mm": fmean(row.hd95_mm for row in rows),
-            "nsd": fmean(row.nsd for row in rows),
-        }
-    if by_label:
-        names = ("dice", "iou", "hd95_mm", "nsd")
-        by_label["mean"] = {k: fmean(row[k] for row in by_label.values()) for k in names}
-    return by_label
-
-
-def read_scores(path: Path) -> list[Score]:
-    """The rows of a scores file.
-
-    Raises:
-        ConfigError: the file is missing or has other columns.
-    """
-    kinds = {
-        f.name: {"int": int, "float": float}.get(str(f.type), str)
-        for f in dataclasses.fields(Score)
-    }
-    try:
-        with path.open(newline="") as stream:
-            return [
-                Score(**{name: kind(row[name]) for name, kind in kinds.items()})
-                for row in csv.DictReader(stream)
-            ]
-    except (OSError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path}: not a scores file ({error}); run `dpcenet evaluate`") from error

@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 from dpcenet.config import config_to_dict
 from dpcenet.datasets.store import PreparedDataset, open_dataset
 from dpcenet.errors import DatasetError, RunError
-from dpcenet.evaluate import describe, read_scores
 from dpcenet.files import read_json, write_text
 from dpcenet.runs import Run, open_run
+from dpcenet.scores import describe, read_scores
 from dpcenet.types import Score
 
 PICTURES = ("best", "median", "worst")

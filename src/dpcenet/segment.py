@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,16 @@ import torch
 
 from dpcenet.config import Precision
 from dpcenet.datasets.folder import find_cases
-from dpcenet.engine import choose_device, encode_slices, match_slices, segment_label
-from dpcenet.episodes.protocol import blind_tasks
+from dpcenet.engine import (
+    choose_device,
+    choose_precision,
+    encode_slices,
+    match_slices,
+    segment_label,
+)
+from dpcenet.episodes.protocol import blind_tasks, with_neighbours
 from dpcenet.errors import ConfigError, InputError
+from dpcenet.methods import shipped
 from dpcenet.methods.base import Method
 from dpcenet.progress import progress_bar
 from dpcenet.runs import open_run
@@ -27,6 +35,7 @@ from dpcenet.volumes.io import check_intensities, check_mask, read_volume, stem,
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 
 Scan = ScanFile | Volume | Path | str
+CT_AIR = -300.0  # Hounsfield units
 
 
 @dataclass(frozen=True)
@@ -38,12 +47,14 @@ class Support:
         label: (Z, H, W) uint8 in that geometry.
         values: the labels to segment.
         affine: of that geometry; queries are oriented like it.
+        rules: by which it was prepared, with its pixel size; queries are prepared by them too.
     """
 
     slices: Encoded
     label: npt.NDArray[np.uint8]
     values: tuple[int, ...]
     affine: npt.NDArray[np.float64]
+    rules: Preprocessing
 
 
 @dataclass(frozen=True)
@@ -52,13 +63,13 @@ class Segmenter:
 
     Attributes:
         method: in evaluation mode, on `device`.
-        rules: of preprocessing.
+        rules: of preprocessing; None chooses them by the labelled scan's intensities.
         precision: of the trunk.
         device: where it computes.
     """
 
     method: Method
-    rules: Preprocessing
+    rules: Preprocessing | None
     precision: Precision
     device: torch.device
 
@@ -72,6 +83,19 @@ class Segmenter:
         run, place = open_run(Path(folder)), choose_device(device)
         rules = Preprocessing(**run.facts["preprocessing"])
         return Segmenter(run.load_method(place), rules, run.precision, place)
+
+    @staticmethod
+    def shipped(device: str = "auto", modality: Literal["mr", "ct"] | None = None) -> Segmenter:
+        """The in-context network that comes with the package: no training, no download.
+
+        Args:
+            device: where it computes.
+            modality: of the scans; None looks at the labelled scan.
+        """
+        place = choose_device(device)
+        method = shipped.build(shipped.Options()).to(place).eval()
+        rules = {"mr": Preprocessing.for_mr(), "ct": Preprocessing.for_ct(), None: None}[modality]
+        return Segmenter(method, rules, choose_precision("auto", place), place)
 
     def support(self, image: Scan, mask: Scan, labels: Sequence[int] = ()) -> Support:
         """Encode a labelled scan.
@@ -92,12 +116,16 @@ class Segmenter:
         missing = [value for value in labels if value not in present]
         if missing:
             raise ConfigError(f"--label {missing[0]}: {_name(mask)} holds only {present}")
-        prepared, record = preprocess(scan, self.rules)
+        rules = self.rules or _rules_for(scan.volume)
+        prepared, record = preprocess(scan, rules)
+        # One scale for all: an open spacing would fit each scan's own field of view.
+        rules = replace(rules, spacing_mm=rules.spacing_mm or prepared.spacing[1])
         return Support(
             self._encode(prepared.image, prepared.spacing),
             preprocess_labels(truth.volume, record),
             tuple(labels) or tuple(present),
             prepared.affine,
+            rules,
         )
 
     def segment(self, query: Scan, support: Support) -> Volume:
@@ -116,17 +144,18 @@ class Segmenter:
         """
         scan = _open(query)
         check_intensities(scan.volume, _name(query))
-        # One scale for both: an open spacing would fit each scan's own field of view.
-        rules = self.rules
-        if rules.spacing_mm is None:
-            rules = replace(rules, spacing_mm=support.slices.spacing[1])
-        prepared, record = preprocess(scan, rules, like=support.affine)
+        prepared, record = preprocess(scan, support.rules, like=support.affine)
         slices = self._encode(prepared.image, prepared.spacing)
         matches = match_slices(self.method, support.slices, slices)
         mask = np.zeros(scan.volume.data.shape, dtype=np.uint8)
         best = np.full(mask.shape, 0.5, dtype=np.float32)
         for value in support.values:
-            tasks = blind_tasks(matches, support.label, value)
+            tasks = with_neighbours(
+                blind_tasks(matches, support.label, value),
+                [support.label],
+                value,
+                self.method.neighbours,
+            )
             found = segment_label(self.method, support.slices, support.label, slices, value, tasks)
             probability = record.restore_probability(found)
             better = probability > best
@@ -145,7 +174,7 @@ def segment(
     support_image: Scan,
     support_mask: Scan,
     *,
-    run: Path | str,
+    run: Path | str | None = None,
     labels: Sequence[int] = (),
     device: str = "auto",
 ) -> Volume:
@@ -153,7 +182,7 @@ def segment(
 
     Args:
         query, support_image, support_mask: paths, or `dpcenet.Volume(data (Z, Y, X), affine)`.
-        run: folder of a trained run.
+        run: folder of a trained run; by default the network that comes with the package.
         labels: values to segment; by default every value of the mask.
         device: "auto", "cpu", "cuda", …
 
@@ -163,7 +192,7 @@ def segment(
     Raises:
         InputError, RunError: the message says what to do.
     """
-    segmenter = Segmenter.from_run(run, device)
+    segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
     return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))
 
 
@@ -227,6 +256,12 @@ def _attempt(segmenter: Segmenter, query: Path, support: Support, target: Path) 
 def _mask_name(query: Path) -> str:
     name = stem(query)
     return f"{name}_seg{query.name.removeprefix(name)}"
+
+
+def _rules_for(volume: Volume) -> Preprocessing:
+    """CT where air lies far below water, as only Hounsfield units have it; else MR."""
+    air = float(np.percentile(volume.data.astype(np.float32), 1))
+    return Preprocessing.for_ct() if air < CT_AIR else Preprocessing.for_mr()
 
 
 def _open(scan: Scan) -> ScanFile:

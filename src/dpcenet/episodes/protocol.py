@@ -149,6 +149,31 @@ def blind_shot_tasks(
     return [SliceTask(support, tuple(query)) for support, query in groups.items()]
 
 
+def with_neighbours(
+    tasks: Sequence[SliceTask], support_labels: Sequence[Labels], value: int, reach: int
+) -> list[SliceTask]:
+    """The same tasks, in which slices near the support's help: those of its scan that show the
+    label and lie at most `reach` away. The chosen slice stays first."""
+    shown = {
+        start + int(z): number
+        for number, (start, label) in enumerate(
+            zip(_starts(support_labels), support_labels, strict=True)
+        )
+        for z in organ_slices(label, value)
+    }
+    widened = []
+    for task in tasks:
+        near = [
+            z + step
+            for z in task.support
+            for distance in range(1, reach + 1)
+            for step in (-distance, distance)
+            if z in shown and shown.get(z + step) == shown[z]
+        ]
+        widened.append(SliceTask(tuple(dict.fromkeys((*task.support, *near))), task.query))
+    return widened
+
+
 def _support_slices(
     support_labels: Sequence[Labels], value: int, chunks: int
 ) -> list[tuple[int, ...]]:

@@ -20,7 +20,12 @@ class Method(nn.Module, ABC):
     `extract` is the trunk, which a preset may freeze: an engine may then compute its output once
     and keep it. `project` is the trained part of the encoder. `match` needs features only. No
     state of a support is kept on the module.
+
+    Attributes:
+        neighbours: how many support slices on either side of the chosen one help to segment.
     """
+
+    neighbours = 0
 
     @property
     def trunk(self) -> Encoder | None:
@@ -51,7 +56,7 @@ class Method(nn.Module, ABC):
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
         """Slice descriptors (B, d), from which the slices of two scans are aligned."""
         maps = [tensor for tensor in features.maps.values() if tensor.ndim == 4]
-        return describe_slices(maps[-1])
+        return describe_slices(maps[-1], cells=8)
 
     @abstractmethod
     def match(

@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -26,6 +28,7 @@ from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
 from dpcenet.methods.base import Method
+from dpcenet.nn.alignment import describe_slices
 from dpcenet.types import Features, Prediction
 
 
@@ -50,6 +53,8 @@ class InContext(Method):
     Args:
         options: its size.
     """
+
+    neighbours = 1
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__()
@@ -92,6 +97,12 @@ class InContext(Method):
             loss = F.binary_cross_entropy_with_logits(presence, there)
             losses["presence"] = self.options.presence_weight * loss
         return Prediction(two_class_log_probs(logits), losses)
+
+    def describe(self, features: Features) -> npt.NDArray[np.float64]:
+        """Slice descriptors, seen from the scan's own mean: scans differ more than slices."""
+        rows = describe_slices(features["coarse"], cells=8)
+        centred: npt.NDArray[np.float64] = rows - rows.mean(axis=0)
+        return centred
 
     def compare(
         self, support: Features, support_masks: Tensor, query: Features, attention: Tensor
