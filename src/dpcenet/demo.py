@@ -1,6 +1,7 @@
 """`dpcenet demo`: the whole way, on made volumes or on a folder of real pairs.
 
-prepare → train a small preset → segment → evaluate → report
+prepare → the network that comes with the package, and a small DPCENet trained here → evaluate →
+segment → report
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dpcenet.runs import RunFlags
 from dpcenet.segment import Segmenter, segment_files
 from dpcenet.train import train
 
-PRESET = "dpcenet/small"
+PRESETS = {"incontext/shipped": "incontext", "dpcenet/small": "dpcenet"}  # the first segments
 CASES = 7
 
 
@@ -47,23 +48,26 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
     if len(cases) < 4 or any(case.label is None for case in cases):
         raise DatasetError(f"{data}: the demo needs at least 4 scans, all with labels")
     dataset = prepare(data, out / "prepared", labels=labels, jobs=jobs)
-    config = load_preset(PRESET)
-    if steps is not None:
-        config = replace(config, train=replace(config.train, steps=steps))
     folds = 5 if len(cases) >= 15 else 3
     flags = RunFlags(dataset.folder, fold=0, folds=folds)
-    run = train(config, flags, out / "run", resume=True)
-    evaluate(run.folder, "paper")
-    evaluate(run.folder, "blind")
-    fold = run.make_fold(dataset)
-    ((support_name, query_names),) = fold.pairs("last")
+    runs = []
+    for preset, name in PRESETS.items():
+        config = load_preset(preset)
+        if steps is not None:
+            config = replace(config, train=replace(config.train, steps=steps))
+        run = train(config, flags, out / "runs" / name, resume=True)
+        evaluate(run.folder, "paper")
+        evaluate(run.folder, "blind")
+        runs.append(run)
+    ((support_name, query_names),) = runs[0].make_fold(dataset).pairs("last")
     by_name = {case.name: case for case in cases}
-    segmenter = Segmenter.from_run(run.folder)
+    segmenter = Segmenter.shipped()
     chosen = by_name[support_name]
     assert chosen.label is not None
     support = segmenter.support(chosen.image, chosen.label)
     queries = [by_name[name].image for name in query_names]
     outcomes = segment_files(segmenter, queries, support, out / "masks")
-    page = report([run.folder], out)
+    page = report([run.folder for run in runs], out)
     masks = "\n".join(f"  {o.mask or o.error}" for o in outcomes)
-    return f"{text_table(run)}\n\nmasks:\n{masks}\nreport: {page}"
+    tables = "\n".join(text_table(run) for run in runs)
+    return f"{tables}\n\nmasks:\n{masks}\nreport: {page}"

@@ -19,7 +19,8 @@ from torch import Tensor
 from dpcenet.checkpoint import load_tensors, save_tensors
 from dpcenet.errors import RunError
 from dpcenet.files import write_text
-from dpcenet.methods.incontext import InContext, Options, correspondence_loss
+from dpcenet.methods.incontext import InContext, Options
+from dpcenet.nn.matching import correspondence_loss
 from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -201,7 +202,7 @@ class _Run:
             features = network.encode(torch.cat([pairs.support_images, pairs.query_images]))
             support = features.rows(slice(None, count)).apply(lambda x: x[:, None])
             query = features.rows(slice(count, None))
-            attention = network.align(support, query)
+            attention = network.align(support["key"], query["key"])
             masks = pairs.support_masks[:, None].unbind(2)
             return [network.compare(support, m, query, attention) for m in masks], attention
 
