@@ -15,8 +15,9 @@ from torch import Tensor
 from dpcenet.config import Precision
 from dpcenet.episodes.protocol import SliceTask
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import Method, SecondLook
 from dpcenet.nn.alignment import align_slices, slice_costs
+from dpcenet.nn.zoom import windows_around
 from dpcenet.types import Encoded, Episode, Features
 
 BATCH = 8  # slices encoded at once
@@ -92,16 +93,24 @@ def with_trunk_features(
             start += len(part)
 
 
+def encode_scan(
+    method: Method,
+    image: npt.NDArray[np.float32],
+    spacing: tuple[float, float, float],
+    device: torch.device,
+    precision: Precision,
+) -> Encoded:
+    """Encode the slices of a prepared scan (Z, H, W), each once."""
+    images = torch.from_numpy(np.array(image, np.float32))[:, None].to(device)
+    return Encoded(images, encode_slices(method, images, precision), spacing)
+
+
 @torch.no_grad()
-def encode_slices(
-    method: Method, image: npt.NDArray[np.float32], device: torch.device, precision: Precision
-) -> Features:
-    """Features, ready for `match`, of the slices of a volume (Z, H, W); each is encoded once."""
-    parts = []
-    for start in range(0, len(image), BATCH):
-        batch = torch.from_numpy(np.array(image[start : start + BATCH], np.float32))[:, None]
-        parts.append(method.project(extract(method, batch.to(device), precision)))
-    return Features.join(parts)
+def encode_slices(method: Method, images: Tensor, precision: Precision) -> Features:
+    """Features, ready for `match`, of slices (B, 1, H, W)."""
+    starts = range(0, len(images), BATCH)
+    parts = (extract(method, images[start : start + BATCH], precision) for start in starts)
+    return Features.join([method.project(part) for part in parts])
 
 
 @torch.no_grad()
@@ -111,18 +120,50 @@ def predict_slices(
     support_masks: Tensor,
     query: Features,
     seed: int = 0,
-    batch: int = BATCH,
-) -> npt.NDArray[np.float32]:
+) -> Tensor:
     """Foreground probability (N, H, W) of query slices, all with the same support slices."""
     parts = [
-        method.match(support, support_masks, query.rows(slice(start, start + batch)), seed=seed)
+        method.match(support, support_masks, query.rows(slice(start, start + BATCH)), seed=seed)
         .log_probs[:, 1]
         .exp()
-        .cpu()
-        for start in range(0, len(query), batch)
+        for start in range(0, len(query), BATCH)
     ]
-    probabilities: npt.NDArray[np.float32] = torch.cat(parts).float().numpy()
-    return probabilities
+    return torch.cat(parts).float()
+
+
+@torch.no_grad()
+def look_again(
+    method: Method,
+    look: SecondLook,
+    support_images: Tensor,
+    support_masks: Tensor,
+    query_images: Tensor,
+    first: Tensor,
+    precision: Precision,
+) -> Tensor:
+    """Segment once more through windows around the organ; the mean of both answers inside them.
+
+    Small organs fill few pixels of a whole slice. The window of a query lies where the organ was
+    found first.
+
+    Args:
+        look: size of the windows.
+        support_images: (Sh, 1, H, W); support_masks: (Sh, H, W).
+        query_images: (N, 1, H, W); first: (N, H, W), the probabilities found in them.
+
+    Returns:
+        (N, H, W).
+    """
+    windows = windows_around(support_masks, first, look.gain, look.least)
+    if windows is None:
+        return first
+    theirs, ours = windows
+    masks = (theirs.cut(support_masks[:, None], look.size)[:, 0] > 0.5).float()
+    support = encode_slices(method, theirs.cut(support_images, look.size), precision)
+    query = encode_slices(method, ours.cut(query_images, look.size), precision)
+    second = predict_slices(method, support, masks, query)
+    back, inside = ours.paste(second, (first.shape[-2], first.shape[-1]))
+    return torch.where(inside, (back + first) / 2, first)
 
 
 def masks_of(
@@ -146,16 +187,18 @@ def segment_label(
     query: Encoded,
     value: int,
     tasks: Sequence[SliceTask],
+    precision: Precision = "float32",
 ) -> npt.NDArray[np.float32]:
     """Foreground probability (Z, H, W) of one label; 0 on slices that no task covers."""
-    device = next(iter(support.features.maps.values())).device
-    shape = (len(query.features), *support_label.shape[1:])
-    probability = np.zeros(shape, dtype=np.float32)
+    probability = torch.zeros(query.images[:, 0].shape)
     for task in tasks:
-        probability[list(task.query)] = predict_slices(
-            method,
-            support.features.rows(list(task.support)),
-            masks_of(support_label, task.support, value, device),
-            query.features.rows(list(task.query)),
+        theirs, ours = list(task.support), list(task.query)
+        masks = masks_of(support_label, task.support, value, query.images.device)
+        found = predict_slices(
+            method, support.features.rows(theirs), masks, query.features.rows(ours)
         )
-    return probability
+        if method.second_look is not None:
+            images = support.images[theirs], masks, query.images[ours]
+            found = look_again(method, method.second_look, *images, found, precision)
+        probability[ours] = found.cpu()
+    return probability.numpy()

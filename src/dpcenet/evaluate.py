@@ -18,7 +18,7 @@ import torch
 
 from dpcenet.datasets.splits import count_excluded
 from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.engine import choose_device, encode_slices, match_slices, segment_label
+from dpcenet.engine import choose_device, encode_scan, match_slices, segment_label
 from dpcenet.episodes.protocol import (
     Bounds,
     SliceTask,
@@ -86,9 +86,14 @@ class Scans:
     def each(self) -> list[Encoded]:
         """The features of each scan."""
         stops = np.cumsum([len(case.image) for case in self.cases]).tolist()
-        return [
-            Encoded(self.slices.features.rows(slice(stop - len(case.image), stop)), case.spacing)
+        rows = [
+            slice(stop - len(case.image), stop)
             for case, stop in zip(self.cases, stops, strict=True)
+        ]
+        images, features = self.slices.images, self.slices.features
+        return [
+            Encoded(images[part], features.rows(part), case.spacing)
+            for case, part in zip(self.cases, rows, strict=True)
         ]
 
 
@@ -140,8 +145,10 @@ def evaluate(
 
 
 def _encode(run: Run, method: Method, cases: Sequence[PreparedCase], device: torch.device) -> Scans:
-    features = [encode_slices(method, case.image, device, run.precision) for case in cases]
-    return Scans(tuple(cases), Encoded(Features.join(features), cases[0].spacing))
+    parts = [encode_scan(method, case.image, case.spacing, device, run.precision) for case in cases]
+    images = torch.cat([part.images for part in parts])
+    features = Features.join([part.features for part in parts])
+    return Scans(tuple(cases), Encoded(images, features, cases[0].spacing))
 
 
 def _score_case(
@@ -172,7 +179,9 @@ def _score_case(
         near = with_neighbours(tasks, support.labels, value, rules.neighbours or 0)
         for name, judged in ((run.config.preset, method), (COPY, Copy(CopyOptions()))):
             served = near if judged is method else tasks
-            found = segment_label(judged, support.slices, joined, query.slices, value, served)
+            found = segment_label(
+                judged, support.slices, joined, query.slices, value, served, run.precision
+            )
             mask = found > 0.5
             scores.append(
                 Score(

@@ -19,7 +19,7 @@ from dpcenet.datasets.folder import find_cases
 from dpcenet.engine import (
     choose_device,
     choose_precision,
-    encode_slices,
+    encode_scan,
     match_slices,
     segment_label,
 )
@@ -156,7 +156,15 @@ class Segmenter:
                 value,
                 self.method.neighbours,
             )
-            found = segment_label(self.method, support.slices, support.label, slices, value, tasks)
+            found = segment_label(
+                self.method,
+                support.slices,
+                support.label,
+                slices,
+                value,
+                tasks,
+                self.precision,
+            )
             probability = record.restore_probability(found)
             better = probability > best
             mask[better], best[better] = value, probability[better]
@@ -165,8 +173,7 @@ class Segmenter:
     def _encode(
         self, image: npt.NDArray[np.float32], spacing: tuple[float, float, float]
     ) -> Encoded:
-        features = encode_slices(self.method, image, self.device, self.precision)
-        return Encoded(features, spacing)
+        return encode_scan(self.method, image, spacing, self.device, self.precision)
 
 
 def segment(

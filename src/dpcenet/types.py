@@ -103,10 +103,12 @@ class Encoded:
     """A prepared scan of which every slice was encoded once.
 
     Attributes:
+        images: (Z, 1, H, W) float, the slices themselves.
         features: of its Z slices, ready for a method's `match`.
         spacing: of the prepared slices along z, y, x in mm.
     """
 
+    images: Tensor
     features: Features
     spacing: tuple[float, float, float]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,21 @@ from dpcenet.nn.encoder import Encoder
 from dpcenet.types import Episode, Features, Prediction
 
 
+@dataclass(frozen=True)
+class SecondLook:
+    """Square windows around an organ, in which a slice is segmented once more.
+
+    Attributes:
+        size: pixels of a window inside the network.
+        gain: half of a window's side, in standard deviations of the support's mask.
+        least: smallest half side, in pixels of the slice.
+    """
+
+    size: int
+    gain: float
+    least: float
+
+
 class Method(nn.Module, ABC):
     """A few-shot segmentation method.
 
@@ -23,9 +39,11 @@ class Method(nn.Module, ABC):
 
     Attributes:
         neighbours: how many support slices on either side of the chosen one help to segment.
+        second_look: windows through which a slice is segmented once more, or None.
     """
 
-    neighbours = 0
+    neighbours: int = 0
+    second_look: SecondLook | None = None
 
     @property
     def trunk(self) -> Encoder | None:

@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import Method, SecondLook
 from dpcenet.nn.alignment import describe_slices
 from dpcenet.nn.matching import Align, Fuse, Read, Residual, moved_by
 from dpcenet.types import Features, Prediction
@@ -61,6 +61,7 @@ class InContext(Method):
     def __init__(self, options: Options | None = None) -> None:
         super().__init__()
         self.options = options or Options()
+        self.second_look = SecondLook(size=self.options.size, gain=6.0, least=48.0)
         self.pyramid = _Pyramid(self.options.widths)
         self.align = Align()
         self.matcher = _Matcher(self.options.widths)

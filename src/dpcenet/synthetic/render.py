@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dpcenet.synthetic.deform import smooth_field
 from dpcenet.synthetic.draws import Draws
-from dpcenet.synthetic.labels import FIRST_ORGAN, FREE, LABELS, LAYERS, TWINS
+from dpcenet.synthetic.labels import FIRST_ORGAN, LABELS, LAYERS
+from dpcenet.synthetic.organs import FREE, TWINS
 
 TISSUES = 6
 SCALES = (2, 4, 8)  # pixels per control point of the texture, beside white noise
