@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def commands() -> list[str]:
-    """The lines of the README's bash block."""
-    (block,) = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    return block.strip().splitlines()
+    """The lines of the README's bash blocks."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return "".join(blocks).strip().splitlines()
 
 
 def test_the_readmes_commands_run(tmp_path: Path) -> None:
@@ -32,7 +32,8 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, (line, done.stderr)
-    assert len(list((tmp_path / "masks").glob("image_*_seg.nii.gz"))) == 6
+    for folder in ("masks", "masks-dpcenet"):
+        assert len(list((tmp_path / folder).glob("image_*_seg.nii.gz"))) == 6
     assert (tmp_path / "report" / "report.html").is_file()
 
 

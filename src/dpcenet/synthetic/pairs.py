@@ -113,6 +113,7 @@ class PairGenerator:
         shift: Tensor,
         depth: Tensor,
     ) -> Tensor:
+        """Labels (B, H, W) of a new patient of each anatomy."""
         size = self.options.size
         patient = draw_patient(draws, anatomy, variation, self.options.missing)
         places = patient_coordinates(draws, matrix, shift, variation, size // 2)

@@ -33,34 +33,38 @@ class Contrast:
 
 def draw_contrast(draws: Draws, batch: int) -> Contrast:
     """Draws the contrast of `batch` data sets, a third of them CT-like."""
+    is_ct = draws.chance(batch, 1, p=0.35)
+    amount = draws.log_uniform(batch, 1, 1, low=0.005, high=0.06)
+    texture = amount * draws.normal(batch, LABELS, 1 + len(SCALES)).abs()
+    grained = draws.chance(batch, LABELS, 1, p=0.15) * draws.uniform(batch, LABELS, 1, high=0.2)
+    texture = texture + grained * draws.uniform(batch, LABELS, 1 + len(SCALES))
+    texture[:, 0] = 0
+    coarse = draws.uniform(batch, high=0.3) * ~is_ct[:, 0]
+    return Contrast(_draw_means(draws, is_ct), texture, coarse)
+
+
+def _draw_means(draws: Draws, is_ct: Tensor) -> Tensor:
+    """Brightness of each label (B, LABELS): few tissues, so that many labels look alike."""
+    batch = len(is_ct)
     soft = draws.log_uniform(batch, 1, low=0.02, high=0.12)
     ct = 0.5 + soft * draws.normal(batch, TISSUES)
     ct[:, -1] = torch.where(draws.chance(batch, p=0.6), 0.95, 0.05)  # bone, or gas
-    mr = draws.uniform(batch, TISSUES, low=0.05)
-    is_ct = draws.chance(batch, 1, p=0.35)
-    tissue = torch.where(is_ct, ct, mr)
-    spread = draws.log_uniform(batch, 1, low=0.01, high=0.1)
+    tissue = torch.where(is_ct, ct, draws.uniform(batch, TISSUES, low=0.05))
     mean = tissue.gather(1, draws.integers(batch, LABELS, high=TISSUES))
     twins = slice(FIRST_ORGAN + FREE, FIRST_ORGAN + FREE + TWINS)
     mean[:, twins] = mean[:, FIRST_ORGAN : FIRST_ORGAN + TWINS]
+    spread = draws.log_uniform(batch, 1, low=0.01, high=0.1)
     mean = (mean + spread * draws.normal(batch, LABELS)).clamp(0, 1.1)
     skew = draws.log_uniform(batch, 1, low=0.7, high=2.5)  # few scans use their range evenly
     mean = torch.where(is_ct, mean, mean**skew)
+    bright = torch.where(draws.chance(batch, 1, p=0.5), 0.85, 0.2)
+    bright = bright + draws.normal(batch, 1, std=0.08)
+    fat = torch.where(is_ct, draws.uniform(batch, 1, low=0.15, high=0.35), bright)
+    fillers = mean[:, LAYERS : LAYERS + 3]
+    mean[:, LAYERS : LAYERS + 3] = torch.where(draws.chance(batch, 3, p=0.6), fat, fillers)
+    mean[:, 2:3] = fat
     mean[:, 0] = 0
-    fat = torch.where(draws.chance(batch, p=0.5), 0.85, 0.2) + draws.normal(batch, std=0.08)
-    mean[:, 2] = torch.where(is_ct[:, 0], draws.uniform(batch, low=0.15, high=0.35), fat)
-    mean[:, LAYERS : LAYERS + 3] = torch.where(  # some fillers are fat
-        draws.chance(batch, 3, p=0.6), mean[:, 2:3], mean[:, LAYERS : LAYERS + 3]
-    )
-    amount = draws.log_uniform(batch, 1, 1, low=0.005, high=0.06)
-    texture = amount * draws.normal(batch, LABELS, 1 + len(SCALES)).abs()
-    coarse_grained = draws.chance(batch, LABELS, 1, p=0.15) * draws.uniform(
-        batch, LABELS, 1, high=0.2
-    )
-    texture = texture + coarse_grained * draws.uniform(batch, LABELS, 1 + len(SCALES))
-    texture[:, 0] = 0
-    coarse = draws.uniform(batch, high=0.3) * (~is_ct[:, 0])
-    return Contrast(mean.clamp_min(0), texture, coarse)
+    return mean.clamp_min(0)
 
 
 def vary(draws: Draws, contrast: Contrast, changed: Tensor) -> Contrast:
