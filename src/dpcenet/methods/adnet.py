@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import Method
-from dpcenet.nn.encoder import Encoder, EncoderOptions
-from dpcenet.nn.reduction import reduction
+from dpcenet.methods.base import SingleScale
+from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.nn.threshold import enlarged_log_probs, hard_cells, prototype_probability
 from dpcenet.types import Features, Prediction
@@ -40,22 +39,13 @@ class Options:
     threshold_weight: float = 1.0
 
 
-class ADNet(Method):
+class ADNet(SingleScale):
     """The network of the paper. See `Options` for what can be switched."""
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
+        super().__init__(options.encoder, options.width)
         self.options = options
-        self.encoder = Encoder(options.encoder)
-        self.reduce = reduction(self.encoder, options.width)
         self.threshold = nn.Parameter(torch.tensor([options.threshold]))
-
-    def extract(self, images: Tensor) -> Features:
-        (maps,) = self.encoder(images).values()
-        return Features({"features": maps})
-
-    def project(self, features: Features) -> Features:
-        return features.apply(self.reduce)
 
     def match(
         self,

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.nn.alignment import describe_slices
-from dpcenet.nn.encoder import Encoder
+from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.nn.reduction import reduction
 from dpcenet.types import Episode, Features, Prediction
 
 
@@ -121,3 +122,24 @@ class Method(nn.Module, ABC):
                 query_masks=episode.query_masks,
                 seed=episode.seed,
             )
+
+
+class SingleScale(Method):
+    """What methods share that match at one scale: a trunk of one output and a trained 1×1.
+
+    Args:
+        encoder: its options name one output.
+        width: channels after the 1×1 convolution; 0 leaves it out.
+    """
+
+    def __init__(self, encoder: EncoderOptions, width: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(encoder)
+        self.reduce = reduction(self.encoder, width)
+
+    def extract(self, images: Tensor) -> Features:
+        (maps,) = self.encoder(images).values()
+        return Features({"features": maps})
+
+    def project(self, features: Features) -> Features:
+        return features.apply(self.reduce)

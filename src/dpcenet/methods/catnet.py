@@ -13,12 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import SingleScale
 from dpcenet.nn.cat_cascade import CascadeHead, MaskSide
 from dpcenet.nn.cat_repository import RepositoryHead
-from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
-from dpcenet.nn.reduction import reduction
 from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.nn.threshold import enlarged_log_probs, hard_cells, prototype_probability
 from dpcenet.types import Features, Prediction
@@ -54,16 +53,14 @@ class Options:
     cells: tuple[int, int] = (32, 32)
 
 
-class CATNet(Method):
+class CATNet(SingleScale):
     """The paper's cascade or the repository's head. See `Options` for what can be switched."""
 
     head: CascadeHead | RepositoryHead
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
+        super().__init__(options.encoder, options.width)
         self.options = options
-        self.encoder = Encoder(options.encoder)
-        self.reduce = reduction(self.encoder, options.width)
         (channels,) = self.encoder.channels.values()
         width = options.width or channels
         if options.head == "cascade":
@@ -71,13 +68,6 @@ class CATNet(Method):
         else:
             self.head = RepositoryHead(width, options.cells)
         self.threshold = nn.Parameter(torch.tensor([options.threshold]))
-
-    def extract(self, images: Tensor) -> Features:
-        (maps,) = self.encoder(images).values()
-        return Features({"features": maps})
-
-    def project(self, features: Features) -> Features:
-        return features.apply(self.reduce)
 
     def match(
         self,

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import SingleScale
 from dpcenet.nn.decoder import MapDecoder
 from dpcenet.nn.descriptors import (
     PixelMLP,
@@ -25,10 +25,9 @@ from dpcenet.nn.descriptors import (
     populate,
     signed_background,
 )
-from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks
 from dpcenet.nn.pooling import enlarge, mean_prototype
-from dpcenet.nn.reduction import reduction
 from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.nn.threshold import enlarged_log_probs, prototype_probability
@@ -75,14 +74,12 @@ class Options:
     descriptor_weight: float = 0.5
 
 
-class GMRD(Method):
+class GMRD(SingleScale):
     """The network of the paper. See `Options` for what can be switched."""
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
+        super().__init__(options.encoder, options.width)
         self.options = options
-        self.encoder = Encoder(options.encoder)
-        self.reduce = reduction(self.encoder, options.width)
         counts = {"background": options.background, "foreground": options.foreground}
         self.mlps = nn.ModuleDict(
             {
@@ -96,13 +93,6 @@ class GMRD(Method):
                 for name, count in counts.items()
             }
         )
-
-    def extract(self, images: Tensor) -> Features:
-        (maps,) = self.encoder(images).values()
-        return Features({"features": maps})
-
-    def project(self, features: Features) -> Features:
-        return features.apply(self.reduce)
 
     def match(
         self,

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dpcenet.methods.base import Method
-from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.methods.base import SingleScale
+from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.pooling import enlarge, mean_prototype
-from dpcenet.nn.reduction import reduction
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Features, Prediction
 
@@ -37,21 +36,12 @@ class Options:
     width: int = 256
 
 
-class PANet(Method):
+class PANet(SingleScale):
     """The network of the paper. See `Options` for what can be switched."""
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
+        super().__init__(options.encoder, options.width)
         self.options = options
-        self.encoder = Encoder(options.encoder)
-        self.reduce = reduction(self.encoder, options.width)
-
-    def extract(self, images: Tensor) -> Features:
-        (maps,) = self.encoder(images).values()
-        return Features({"features": maps})
-
-    def project(self, features: Features) -> Features:
-        return features.apply(self.reduce)
 
     def match(
         self,

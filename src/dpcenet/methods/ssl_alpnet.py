@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dpcenet.methods.base import Method
-from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.methods.base import SingleScale
+from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.local_prototypes import assigned_score, local_prototypes, window_means
 from dpcenet.nn.losses import hard_masks
 from dpcenet.nn.pooling import enlarge, masked_average, shrink
-from dpcenet.nn.reduction import reduction
 from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.types import Features, Prediction
 
@@ -43,21 +42,12 @@ class Options:
     coverage: float = 0.95
 
 
-class SSLALPNet(Method):
+class SSLALPNet(SingleScale):
     """The network of the paper. See `Options` for what can be switched."""
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
+        super().__init__(options.encoder, options.width)
         self.options = options
-        self.encoder = Encoder(options.encoder)
-        self.reduce = reduction(self.encoder, options.width)
-
-    def extract(self, images: Tensor) -> Features:
-        (maps,) = self.encoder(images).values()
-        return Features({"features": maps})
-
-    def project(self, features: Features) -> Features:
-        return features.apply(self.reduce)
 
     def match(
         self,
