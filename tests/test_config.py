@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from dpcenet.config import config_to_dict, load_preset, parse_config, preset_names
+from dpcenet.config import (
+    config_to_dict,
+    load_options,
+    load_preset,
+    parse_config,
+    preset_names,
+)
 from dpcenet.errors import ConfigError
 from dpcenet.methods.table import METHODS
+from dpcenet.pretrain import PretrainConfig
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -56,3 +63,12 @@ def test_overrides_replace_single_values() -> None:
     assert dataclasses.replace(config.options, encoder=plain.options.encoder) == plain.options
     with pytest.raises(ConfigError, match="key=value"):
         load_preset("dpcenet/paper", ("train.steps",))
+
+
+def test_options_of_a_command_come_from_file_and_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "pretrain.yaml"
+    path.write_text("steps: 7\npairs: {size: 64}\n")
+    options = load_options(PretrainConfig, path, ("network.size=96",))
+    assert (options.steps, options.pairs.size, options.network.size) == (7, 64, 96)
+    with pytest.raises(ConfigError, match=r"unknown key pairs\.sise"):
+        load_options(PretrainConfig, None, ("pairs.sise=3",))

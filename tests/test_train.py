@@ -155,3 +155,11 @@ def test_the_log_tells_how_sharp_each_attention_is(data: Path, tmp_path: Path) -
     row = json.loads((run.folder / "log.jsonl").read_text().splitlines()[-1])
     for name in ("sqca", "spatial", "channel"):
         assert row[f"layer1.{name}"] >= 1
+
+
+def test_a_method_trains_on_made_up_pairs(data: Path, tmp_path: Path) -> None:
+    config = tiny_config(3)
+    episodes = replace(config.episodes, source="synthetic", made_size=64)
+    config = replace(config, episodes=episodes, options=replace(config.options, centre=True))
+    train(config, RunFlags(data, fold=0, folds=3), tmp_path / "run", device="cpu", quiet=True)
+    assert sorted(losses(tmp_path / "run")) == [1, 2, 3]

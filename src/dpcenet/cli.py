@@ -335,6 +335,26 @@ def report(
 
 
 @app.command()
+def pretrain(
+    run: Annotated[Path, typer.Option(help="Folder of the training; goes on where it was.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file; default: the built-in.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key.key=value of the config; repeat.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after that long.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Train the in-context network on made-up images. Killed and called again, it goes on."""
+    from dpcenet.config import load_options
+    from dpcenet.pretrain import Pace, PretrainConfig
+    from dpcenet.pretrain import pretrain as run_pretrain
+
+    options = load_options(PretrainConfig, config, tuple(set_ or ()))
+    steps = run_pretrain(options, run, Pace(minutes=minutes, device=device))
+    typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
+
+
+@app.command()
 def download(
     name: Annotated[
         str, typer.Argument(help="File of official weights; an unknown one lists all.")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +20,7 @@ from dpcenet.episodes.sampler import EpisodeOptions
 from dpcenet.errors import ConfigError
 from dpcenet.methods.table import METHODS
 
+Options = TypeVar("Options")
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -129,6 +130,24 @@ def parse_config(data: object, preset: str, source: str) -> Config:
     whole = {**data, "preset": data.get("preset", preset), "options": None}
     config: Config = _validate(Config, whole, source, "")
     return dataclasses.replace(config, options=options)
+
+
+def load_options(kind: type[Options], path: Path | None, overrides: tuple[str, ...]) -> Options:
+    """A dataclass from its defaults, a YAML file and "key.key=value" texts.
+
+    Raises:
+        ConfigError: the file cannot be read, an unknown key, or a wrong value.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(path.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+    for override in overrides:
+        _override(data, override)
+    options: Options = _validate(kind, data, str(path or "--set"), "")
+    return options
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:

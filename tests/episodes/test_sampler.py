@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from dpcenet.datasets.store import PreparedDataset, open_dataset
 from dpcenet.episodes.augment import AugmentOptions
 from dpcenet.episodes.sampler import EpisodeOptions, EpisodeSampler
-from dpcenet.errors import DatasetError
+from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.types import Episode
 from made import write_prepared
 
@@ -112,3 +112,18 @@ def test_fixed_views_are_few_and_the_same_for_each_slice(dataset: PreparedDatase
             key = (which.z, which.view_index)
             assert torch.equal(seen.setdefault(key, image), image)
     assert len(seen) <= 3 * len(dataset.cases[0].image)
+
+
+@pytest.mark.parametrize("source", ["synthetic", "mixed"])
+def test_made_up_pairs_are_episodes_too(dataset: PreparedDataset, source: str) -> None:
+    options = EpisodeOptions(source=source, min_area=20, made_size=64)
+    sampler = EpisodeSampler(dataset.cases, options, seed=0)
+    assert same(sampler[2], sampler[2]) and not same(sampler[2], sampler[4])
+    assert sampler[2].support_images.shape == (1, 1, 64, 64)
+    assert sampler[2].support_masks.shape == sampler[2].query_masks.shape == (1, 64, 64)
+    if source == "mixed":
+        assert sampler.plan(3).support.target > 0 and same(
+            sampler[3], EpisodeSampler(dataset.cases, EpisodeOptions(min_area=20), seed=0)[3]
+        )
+    with pytest.raises(ConfigError, match="no fixed views"):
+        EpisodeSampler(dataset.cases, EpisodeOptions(source=source, views=2), seed=0)

@@ -20,10 +20,11 @@ from torch.utils.data import Dataset
 from dpcenet.datasets.splits import admissible_slices
 from dpcenet.datasets.store import PreparedCase
 from dpcenet.episodes.augment import PLAIN, AugmentOptions, View, apply_view, draw_view
-from dpcenet.errors import DatasetError
+from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.synthetic import PairGenerator, PairOptions
 from dpcenet.types import Episode
 
-Source = Literal["supervoxel", "superpixel", "labels"]
+Source = Literal["supervoxel", "superpixel", "labels", "synthetic", "mixed"]
 Place = tuple[int, int, int]  # case, slice, target segment
 
 
@@ -33,17 +34,20 @@ class EpisodeOptions:
 
     Attributes:
         source: "supervoxel" takes adjacent slices of one supervoxel (ADNet's lineage);
-            "superpixel" two views of one slice (SSL-ALPNet's); "labels" organ labels of two scans.
+            "superpixel" two views of one slice (SSL-ALPNet's); "labels" organ labels of two scans;
+            "synthetic" made-up pairs; "mixed" these and supervoxels in turn.
         min_area: pixels that the target must have on the larger of the two slices.
         views: 0 draws a fresh view each time; V > 0 draws from V fixed views of each slice, so
             that their features can be kept.
         augment: ranges of the views.
+        made_size: pixels per side of made-up pairs.
     """
 
     source: Source = "supervoxel"
     min_area: int = 200
     views: int = 0
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    made_size: int = 256
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class EpisodeSampler(Dataset[Episode]):
         labels: organ labels to train on, for the source "labels".
 
     Raises:
+        ConfigError: fixed views of made-up pairs.
         DatasetError: no slice of these cases can make an episode.
     """
 
@@ -92,14 +97,21 @@ class EpisodeSampler(Dataset[Episode]):
         self.cases = tuple(cases)
         self.options = options
         self.seed = seed
+        self._made: PairGenerator | None = None
+        if options.source in ("synthetic", "mixed"):
+            if options.views:
+                raise ConfigError("episodes.views: made-up pairs have no fixed views; set it to 0")
+            self._made = PairGenerator(seed, 1, PairOptions(size=options.made_size, targets=1))
+        if options.source == "synthetic":
+            self.cases = ()
         allowed = [
             admissible_slices(case.label, excluded, exclusion)
             if excluded
             else np.ones(len(case.image), dtype=bool)
-            for case in self.cases
+            for case in real
         ]
         self.dropped_slices = int(sum((~mask).sum() for mask in allowed))
-        self._segments = [_segments(case, options.source) for case in self.cases]
+        self._segments = [_segments(case, options.source) for case in real]
         areas = [_areas(segments) for segments in self._segments]
         if options.source == "labels":
             areas = [_only(area, labels) for area in areas]
@@ -107,7 +119,7 @@ class EpisodeSampler(Dataset[Episode]):
             _choices(area, ok, options) for area, ok in zip(areas, allowed, strict=True)
         ]
         self._usable = [i for i, choice in enumerate(self._choices) if choice]
-        if not self._usable:
+        if real and not self._usable:
             raise DatasetError(
                 f"no episode can be drawn: no {options.source} of {len(self.cases)} cases has "
                 f"{options.min_area} pixels on an admissible slice; prepare with a smaller "
@@ -126,7 +138,16 @@ class EpisodeSampler(Dataset[Episode]):
         return EpisodePlan(support, query, int(random.integers(2**31)))
 
     def __getitem__(self, n: int) -> Episode:
-        return self.render(self.plan(n))
+        if self._made is None or (self.options.source == "mixed" and n % 2):
+            return self.render(self.plan(n))
+        pair = self._made(n)
+        return Episode(
+            pair.support_images,
+            pair.support_masks[:, 0],
+            pair.query_images,
+            pair.query_masks[:, 0],
+            seed=n,
+        )
 
     def render(self, plan: EpisodePlan) -> Episode:
         """The tensors of a plan: one support, one query, float32."""
@@ -204,7 +225,7 @@ class EpisodeSampler(Dataset[Episode]):
 def _segments(case: PreparedCase, source: Source) -> npt.NDArray[np.integer]:
     if source == "labels":
         return case.label
-    return case.supervoxels if source == "supervoxel" else case.superpixels
+    return case.superpixels if source == "superpixel" else case.supervoxels
 
 
 def _areas(segments: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
@@ -225,7 +246,7 @@ def _choices(
 ) -> dict[int, npt.NDArray[np.int64]]:
     """Segment → the slices (for supervoxels, the lower of two neighbours) that make an episode."""
     shown = (areas > 0) & allowed[:, None]
-    if options.source == "supervoxel":
+    if options.source in ("supervoxel", "mixed"):
         largest = np.maximum(areas[:-1], areas[1:])
         good = shown[:-1] & shown[1:] & (largest >= options.min_area)
     elif options.source == "superpixel":
