@@ -102,8 +102,7 @@ class EpisodeSampler(Dataset[Episode]):
             if options.views:
                 raise ConfigError("episodes.views: made-up pairs have no fixed views; set it to 0")
             self._made = PairGenerator(seed, 1, PairOptions(size=options.made_size, targets=1))
-        if options.source == "synthetic":
-            self.cases = ()
+        real = () if options.source == "synthetic" else self.cases
         allowed = [
             admissible_slices(case.label, excluded, exclusion)
             if excluded
