@@ -20,7 +20,7 @@ run tuned dpcenet/tuned
 run finetuned-trunk dpcenet/tuned --set options.encoder.frozen=false --set episodes.views=0
 run literal-attention dpcenet/tuned --set options.attention=literal
 run no-class-weights dpcenet/tuned --set train.class_weights=[1,1] --set options.reverse_weights=[1,1]
-run not-centred dpcenet/tuned --set options.centre=false
+run centred dpcenet/tuned --set options.centre=true
 run no-decoder dpcenet/tuned --set options.decoder_width=0
 run two-scales dpcenet/tuned --set "options.encoder.outputs=[layer3, layer4]"
 run no-sqca-no-dpce dpcenet/tuned --set options.sqca=off --set options.dpce=false

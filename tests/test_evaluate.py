@@ -12,9 +12,10 @@ import pytest
 from dpcenet.datasets.store import open_dataset
 from dpcenet.errors import RunError
 from dpcenet.evaluate import evaluate
-from dpcenet.report import report, table_rows
+from dpcenet.report import report
 from dpcenet.runs import Run, RunFlags
 from dpcenet.scores import read_scores
+from dpcenet.tables import as_markdown, row_names, table_rows, tables_of
 from dpcenet.train import train
 from made import LABELS, tiny_config, write_prepared
 
@@ -117,3 +118,30 @@ def test_the_report_prints_what_the_scores_say(run: Run, tmp_path: Path) -> None
     assert page.count("data:image/png;base64,") >= 2 * 3
     assert "http://" not in page and "https://" not in page  # self-contained
     assert table_rows(rows)[0].cases == len({r.case for r in rows})
+
+
+def test_folds_of_one_config_make_one_row(run: Run, data: Path, tmp_path: Path) -> None:
+    other = train(
+        tiny_config(4),
+        RunFlags(data, fold=0, folds=3),
+        tmp_path / "other",
+        device="cpu",
+        quiet=True,
+    )
+    rows = []
+    for one in (run, other):
+        rows += evaluate(one.folder, "ep2", quiet=True)
+    tables = tables_of([run, other])
+    (table,) = (t for t in tables if t.rules.startswith("ep2"))
+    assert [row.name for row in table.rows] == ["tiny", "copy"]
+    liver = [100 * r.dice for r in rows if (r.method, r.label) == ("tiny", "liver")]
+    assert table.rows[0].cells[0].mean == pytest.approx(np.mean(liver))
+    assert f"{np.mean(liver):.1f} ± {np.std(liver, ddof=1):.1f}" in as_markdown(tables)
+    longer = train(
+        tiny_config(5),
+        RunFlags(data, fold=0, folds=3),
+        tmp_path / "longer",
+        device="cpu",
+        quiet=True,
+    )
+    assert row_names([run, longer]) == ["tiny (run)", "tiny (longer)"]

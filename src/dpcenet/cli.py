@@ -233,8 +233,8 @@ def evaluate(
 ) -> None:
     """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
     from dpcenet.evaluate import evaluate as run_evaluate
-    from dpcenet.report import text_table
     from dpcenet.runs import open_run
+    from dpcenet.tables import as_text, tables_of
 
     run_evaluate(
         run,
@@ -247,7 +247,7 @@ def evaluate(
         data=data,
         device=device,
     )
-    typer.echo(text_table(open_run(run)))
+    typer.echo(as_text(tables_of([open_run(run)])))
 
 
 @app.command()
@@ -328,10 +328,14 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
     out: Out,
 ) -> None:
-    """Write one self-contained HTML page: tables, pictures, curves, provenance."""
+    """Write one self-contained HTML page: tables, pictures, curves, provenance; and tables.md."""
     from dpcenet.report import report as run_report
+    from dpcenet.runs import open_run
+    from dpcenet.tables import as_text, tables_of
 
-    typer.echo(str(run_report(runs, out)))
+    page = run_report(runs, out)
+    typer.echo(as_text(tables_of([open_run(run) for run in runs])))
+    typer.echo(str(page))
 
 
 @app.command()

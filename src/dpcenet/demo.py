@@ -15,9 +15,10 @@ from dpcenet.datasets.phantom import PHANTOM_LABELS, write_phantoms
 from dpcenet.errors import DatasetError
 from dpcenet.evaluate import evaluate
 from dpcenet.prepare import prepare
-from dpcenet.report import report, text_table
+from dpcenet.report import report
 from dpcenet.runs import RunFlags
 from dpcenet.segment import Segmenter, segment_files
+from dpcenet.tables import as_text, tables_of
 from dpcenet.train import train
 
 PRESETS = {"incontext/shipped": "incontext", "dpcenet/small": "dpcenet"}  # the first segments
@@ -69,5 +70,5 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
     outcomes = segment_files(segmenter, queries, support, out / "masks")
     page = report([run.folder for run in runs], out)
     masks = "\n".join(f"  {o.mask or o.error}" for o in outcomes)
-    tables = "\n".join(text_table(run) for run in runs)
+    tables = as_text(tables_of(runs))
     return f"{tables}\n\nmasks:\n{masks}\nreport: {page}"

@@ -34,10 +34,8 @@ from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.metrics import score_mask
 from dpcenet.progress import progress_bar
 from dpcenet.runs import Run, open_run
-from dpcenet.scores import SAYS, Protocol, summarise, write_scores
+from dpcenet.scores import COPY, SAYS, Protocol, summarise, write_scores
 from dpcenet.types import Encoded, Features, Score
-
-COPY = "copy"  # the row of the pasted mask, which every table carries
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import jinja2
@@ -25,39 +23,16 @@ from matplotlib.figure import Figure
 from dpcenet.config import config_to_dict
 from dpcenet.datasets.store import PreparedDataset, open_dataset
 from dpcenet.errors import DatasetError, RunError
-from dpcenet.files import read_json, write_text
+from dpcenet.files import write_text
 from dpcenet.runs import Run, open_run
-from dpcenet.scores import describe, read_scores
+from dpcenet.tables import as_markdown, evaluations, table_of, tables_of
 from dpcenet.types import Score
 
 PICTURES = ("best", "median", "worst")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Mean and standard deviation over cases, in percent or mm."""
-
-    mean: float
-    sd: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.sd:.1f}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method's line in a table: a cell for each label, their mean, and further means."""
-
-    name: str
-    cells: tuple[Cell, ...]
-    mean: float
-    hd95_mm: float
-    nsd: float
-    cases: int
-
-
 def report(folders: Sequence[Path], out: Path) -> Path:
-    """Write OUT/report.html.
+    """Write OUT/report.html, and its tables as OUT/tables.md.
 
     Args:
         folders: runs; those that were evaluated are shown with tables and pictures.
@@ -70,11 +45,16 @@ def report(folders: Sequence[Path], out: Path) -> Path:
         RunError: a folder is not a run.
     """
     matplotlib.rcParams["svg.hashsalt"] = "dpcenet"  # the same page for the same runs
-    page = [_describe(open_run(folder)) for folder in folders]
+    runs = [open_run(folder) for folder in folders]
+    tables = tables_of(runs)
+    page = [_describe(run) for run in runs]
     template = (resources.files("dpcenet") / "templates" / "report.html").read_text()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(template).render(runs=page)
+    html = environment.from_string(template).render(
+        runs=page, tables=tables if len(runs) > 1 else []
+    )
     write_text(out / "report.html", html)
+    write_text(out / "tables.md", as_markdown(tables))
     return out / "report.html"
 
 
@@ -82,8 +62,7 @@ def _describe(run: Run) -> dict[str, Any]:
     """Everything the template shows of one run."""
     tables, pictures = [], []
     for tag, scores, rules in evaluations(run):
-        labels = list(dict.fromkeys(score.label for score in scores))
-        tables.append({"rules": rules, "labels": labels, "rows": table_rows(scores)})
+        tables.append(table_of(rules, scores))
         pictures += _pictures(run, scores, tag)
     return {
         "name": run.folder.name,
@@ -99,58 +78,6 @@ def _describe(run: Run) -> dict[str, Any]:
             **run.facts["versions"],
         },
     }
-
-
-def evaluations(run: Run) -> list[tuple[str, list[Score], str]]:
-    """What a run was evaluated by: tag, scores, and the rules in a line; "paper" first."""
-    paths = sorted(
-        run.folder.glob("scores-*.csv"), key=lambda path: ("paper" not in path.stem, path)
-    )
-    found = []
-    for path in paths:
-        tag = path.stem.removeprefix("scores-")
-        summary = read_json(run.folder / f"summary-{tag}.json")
-        found.append((tag, read_scores(path), describe(summary)))
-    return found
-
-
-def table_rows(scores: Sequence[Score]) -> list[Row]:
-    """One row for each method: Dice in percent, mean ± standard deviation over cases."""
-    labels = list(dict.fromkeys(score.label for score in scores))
-    rows = []
-    for method in dict.fromkeys(score.method for score in scores):
-        mine = [score for score in scores if score.method == method]
-        cells = tuple(_cell([s.dice for s in mine if s.label == label]) for label in labels)
-        rows.append(
-            Row(
-                method,
-                cells,
-                mean=fmean(cell.mean for cell in cells),
-                hd95_mm=fmean(score.hd95_mm for score in mine),
-                nsd=100 * fmean(score.nsd for score in mine),
-                cases=len({(score.case, score.support) for score in mine}),
-            )
-        )
-    return rows
-
-
-def text_table(run: Run) -> str:
-    """The tables of a run as plain text, for the terminal."""
-    lines = []
-    for _, scores, rules in evaluations(run):
-        labels = list(dict.fromkeys(score.label for score in scores))
-        lines += ["", f"Dice in percent, {rules}"]
-        heads = ["method", *labels, "mean"]
-        width = max(len(row.name) for row in table_rows(scores)) + 2
-        lines.append(heads[0].ljust(width) + "".join(head.rjust(15) for head in heads[1:]))
-        for row in table_rows(scores):
-            cells = "".join(str(cell).rjust(15) for cell in row.cells)
-            lines.append(row.name.ljust(width) + cells + f"{row.mean:.1f}".rjust(15))
-    return "\n".join(lines)
-
-
-def _cell(dices: list[float]) -> Cell:
-    return Cell(100 * fmean(dices), 100 * stdev(dices) if len(dices) > 1 else 0.0)
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from dpcenet.files import write_text
 from dpcenet.types import Score
 
 Protocol = Literal["paper", "ep2", "blind"]
+COPY = "copy"  # the row of the pasted mask, which every table carries
 SAYS: dict[Protocol, str] = {
     "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
     "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",
