@@ -8,9 +8,6 @@ for fold in 0 1 2 3 4; do
   run=$out/fold$fold
   dpcenet train incontext/shipped --data "$data" --run "$run" --fold "$fold" --scheme lineage --resume
   dpcenet evaluate "$run" --support first --neighbours 0
-  cp "$run/summary-paper.json" "$run/summary-paper-single.json"
-  cp "$run/scores-paper.csv" "$run/scores-paper-single.csv"
-  cp -r "$run/predictions-paper" "$run/predictions-paper-single"
   dpcenet evaluate "$run" --support first
   dpcenet evaluate "$run" --support first --protocol blind
 done

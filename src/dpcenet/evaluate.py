@@ -58,10 +58,16 @@ class Rules:
     bounds: Bounds = "number"
     neighbours: int | None = None
 
+    def reach(self, method: Method) -> int:
+        """How many neighbours help."""
+        return method.neighbours if self.neighbours is None else self.neighbours
+
     @property
     def tag(self) -> str:
         """What the files of this evaluation are called after."""
-        return self.protocol if self.shots == 1 else f"{self.protocol}-{self.shots}shot"
+        shots = f"-{self.shots}shot" if self.shots > 1 else ""
+        near = "" if self.neighbours is None else f"-near{self.neighbours}"
+        return f"{self.protocol}{shots}{near}"
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,7 @@ def evaluate(
     dataset = open_dataset(data or run.flags.data)
     place = choose_device(device)
     method = run.load_method(place)
-    reach = method.neighbours if neighbours is None else neighbours
-    rules = Rules(protocol, support, shots, chunks, bounds, reach)
+    rules = Rules(protocol, support, shots, chunks, bounds, neighbours)
     sets = run.make_fold(dataset).support_sets(support, shots)
     total = sum(len(queries) for _, queries in sets)
     scores: list[Score] = []
@@ -138,7 +143,7 @@ def evaluate(
                 scores += _score_case(run, dataset, method, source, target, rules)
                 done += 1
                 bar(done, query_name)
-    _write(run, dataset, scores, rules)
+    _write(run, dataset, scores, rules, rules.reach(method))
     return scores
 
 
@@ -174,7 +179,7 @@ def _score_case(
         tasks = _tasks(rules, support, target, value, matches)
         if not tasks and rules.protocol != "blind":
             continue  # nothing to score: the organ is missing from one of the two scans
-        near = with_neighbours(tasks, support.labels, value, rules.neighbours or 0)
+        near = with_neighbours(tasks, support.labels, value, rules.reach(method))
         for name, judged in ((run.config.preset, method), (COPY, Copy(CopyOptions()))):
             served = near if judged is method else tasks
             found = segment_label(
@@ -226,7 +231,9 @@ def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int
     return served
 
 
-def _write(run: Run, dataset: PreparedDataset, scores: Sequence[Score], rules: Rules) -> None:
+def _write(
+    run: Run, dataset: PreparedDataset, scores: Sequence[Score], rules: Rules, neighbours: int
+) -> None:
     """scores-<protocol>.csv and summary-<protocol>.json."""
     write_scores(run.folder / f"scores-{rules.tag}.csv", scores)
     fold = run.make_fold(dataset)
@@ -238,7 +245,7 @@ def _write(run: Run, dataset: PreparedDataset, scores: Sequence[Score], rules: R
         "shots": rules.shots,
         "supports_trained_on": sorted(seen),
         "chunks": rules.chunks if rules.protocol == "paper" else None,
-        "neighbours": rules.neighbours,
+        "neighbours": neighbours,
         "bounds": rules.bounds if rules.protocol == "paper" else None,
         "dataset": dataset.origin.name,
         "scheme": run.flags.scheme,
