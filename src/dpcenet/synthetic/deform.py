@@ -59,7 +59,7 @@ def patient_coordinates(
 ) -> Tensor:
     """Where the pixels of one patient's slice lie in the shared anatomy.
 
-    How patients lie in the scanner varies on its own: between some pairs far more than anatomy.
+    How patients lie in the scanner varies on its own, beside their anatomy.
 
     Args:
         draws: source of the patient's pose and of the smooth deformation.
@@ -72,7 +72,7 @@ def patient_coordinates(
         (B, size, size, 2) anatomy coordinates (x, y).
     """
     batch = len(matrix)
-    amount = variation * draws.log_uniform(batch, low=0.4, high=3.0)
+    amount = variation * draws.log_uniform(batch, low=0.5, high=1.6)
     turn = rotation(draws.normal(batch, std=0.09) * amount)
     scale = draws.normal(batch, 1, std=0.06) * amount[:, None]
     scale = scale + draws.normal(batch, 2, std=0.04) * variation[:, None]
