@@ -17,7 +17,7 @@ from dpcenet.methods import incontext
 from dpcenet.methods.incontext import InContext
 
 FILE = "incontext.safetensors"
-SHA256 = "c27efb225c9e6f275a5da9996c9e821708e0fc1ff72985e7cf486effb339b6ad"
+SHA256 = "756383cdce2d1906c4a9d5bce0a986997820e556b418a44a3f2b37af74c9a769"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Options:
     """
 
     weights: str | None = "shipped"
-    size: int = 128
+    size: int = 96
     widths: tuple[int, int, int, int] = (32, 48, 96, 192)
 
 
