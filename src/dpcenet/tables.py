@@ -75,13 +75,16 @@ class Table:
 
 def tables_of(runs: Sequence[Run]) -> list[Table]:
     """One table for each way in which the runs were evaluated."""
-    pooled: dict[str, list[Score]] = {}
-    names = row_names(runs)
-    for run, name in zip(runs, names, strict=True):
+    pooled: dict[str, dict[tuple[str, ...], Score]] = {}
+    for run, name in zip(runs, row_names(runs), strict=True):
         for _, scores, rules in evaluations(run):
-            mine = [s if s.method == COPY else replace(s, method=name) for s in scores]
-            pooled.setdefault(rules, []).extend(mine)
-    return [table_of(rules, list(dict.fromkeys(scores))) for rules, scores in pooled.items()]
+            rows = pooled.setdefault(rules, {})
+            for score in scores:
+                # `copy` stands once; in "blind" it uses the first run's matching of slices.
+                method = COPY if score.method == COPY else name
+                key = (method, score.case, score.label, score.support, f"{score.fold} {score.seed}")
+                rows.setdefault(key, replace(score, method=method))
+    return [table_of(rules, list(rows.values())) for rules, rows in pooled.items()]
 
 
 def row_names(runs: Sequence[Run]) -> list[str]:
