@@ -1,0 +1,8 @@
+"""The command line. Heavy modules are imported inside the command that needs them."""
+
+from __future__ import annotations
+
+from dpcenet.cli import data, networks
+from dpcenet.cli.app import app
+
+__all__ = ["app", "data", "networks"]

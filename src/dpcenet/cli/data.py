@@ -1,0 +1,126 @@
+"""Commands about data: prepare, doctor, inspect, download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from dpcenet.cli.app import DATASET_HELP, Modality, Out, Overflow, app
+from dpcenet.errors import ConfigError
+
+
+@app.command()
+def prepare(
+    source: Annotated[
+        Path, typer.Argument(help="A data set as downloaded, or a folder of image_*/label_*.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder of the prepared data set.")],
+    dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
+    modality: Annotated[
+        Modality | None, typer.Option(help="By default what the folder says, else mr.")
+    ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(help="Pixel size in mm; by default the field of view fits.")
+    ] = None,
+    slice_spacing: Annotated[
+        float | None, typer.Option(help="Slice distance in mm; by default the data set's.")
+    ] = None,
+    overflow: Annotated[
+        Overflow | None, typer.Option(help="A larger field of view: coarser pixels, or cut off.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels of a slice; 257 repeats the lineage's CT defect.")
+    ] = None,
+    supervoxel_size: Annotated[
+        int | None, typer.Option(help="Voxels of the smallest supervoxel; 1000 for hearts.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Name of a label value, as 1=liver; repeat.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Prepare scans: slices of 256x256, supervoxels, a manifest. A second call does nothing."""
+    from dpcenet.prepare import prepare as run_prepare
+
+    names = dict(_name_of(text) for text in label or []) or None
+    changes = {
+        "slice_spacing_mm": slice_spacing,
+        "overflow": overflow and overflow.value,
+        "size": size,
+    }
+    prepared = run_prepare(
+        source,
+        out,
+        dataset=dataset,
+        modality=cast("Literal['mr', 'ct'] | None", modality and modality.value),
+        spacing_mm=spacing,
+        supervoxel_size=supervoxel_size,
+        labels=names,
+        changes={name: value for name, value in changes.items() if value is not None},
+        jobs=jobs,
+    )
+    typer.echo(f"{len(prepared.cases)} cases in {out}, labels: {prepared.labels or 'none'}")
+    if prepared.origin.licence:
+        typer.echo(f"terms: {prepared.origin.licence}; cite {prepared.origin.citation}")
+
+
+@app.command()
+def doctor(
+    paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
+    label: Annotated[Path | None, typer.Option(help="Labels of the one scan given.")] = None,
+    dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
+    fix: Annotated[
+        Path | None, typer.Option(help="Write corrected copies into this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Explain scans before anyone trains. Exit code 1 when something is wrong."""
+    from dpcenet.doctor import as_table, diagnose, to_json, write_fixed
+
+    diagnosis = diagnose(paths, label=label, dataset=dataset)
+    mended = write_fixed(diagnosis, fix) if fix is not None else []
+    typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
+    for line in mended:
+        typer.echo(line, err=True)
+    if diagnosis.wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(help="Prepared data set.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the sheet; by default inside the data set.")
+    ] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Slices shown of each case.")] = 5,
+) -> None:
+    """A contact sheet of a prepared data set: slices, labels, supervoxels, and counts."""
+    from dpcenet.datasets.contact import write_contact_sheet
+    from dpcenet.datasets.store import open_dataset
+
+    typer.echo(str(write_contact_sheet(open_dataset(data), out or data / "inspect", slices)))
+
+
+@app.command()
+def download(
+    name: Annotated[
+        str, typer.Argument(help="File of official weights; an unknown one lists all.")
+    ],
+    out: Out,
+) -> None:
+    """Download official weights of a trunk and verify their hash. Nothing else uses the network."""
+    from dpcenet.weights import OFFICIAL
+    from dpcenet.weights import download as run_download
+
+    typer.echo(str(run_download(name, out)))
+    typer.echo(OFFICIAL[name].licence)
+
+
+def _name_of(text: str) -> tuple[int, str]:
+    """(1, "liver") from "1=liver"."""
+    value, separator, name = text.partition("=")
+    if not separator or not value.isdecimal() or not name:
+        raise ConfigError(f"--label {text}: write it as VALUE=NAME, such as 1=liver")
+    return int(value), name
