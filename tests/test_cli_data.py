@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dpcenet.__main__ import main
-from dpcenet.cli import DATASET_HELP
+from dpcenet.cli.app import DATASET_HELP
 from dpcenet.datasets.store import open_dataset
 from dpcenet.datasets.table import DATASETS
 from dpcenet.files import read_json
