@@ -71,4 +71,4 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
     page = report([run.folder for run in runs], out)
     masks = "\n".join(f"  {o.mask or o.error}" for o in outcomes)
     tables = as_text(tables_of(runs))
-    return f"{tables}\n\nmasks:\n{masks}\nreport: {page}"
+    return f"{tables}\n\nmasks:\n{masks}\nreport: {page}\nFor research only; not a medical device."
