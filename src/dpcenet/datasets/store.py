@@ -23,7 +23,6 @@ from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.volumes.preprocess import Record
 
 FORMAT = 1
-ARRAYS = ("image", "label", "supervoxels", "superpixels")
 
 
 @dataclass(frozen=True)

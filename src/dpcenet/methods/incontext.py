@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
@@ -66,11 +66,6 @@ class InContext(Method):
         self.align = Align()
         self.matcher = _Matcher(self.options.widths)
 
-    @property
-    def trunk_frozen(self) -> bool:
-        """Never: all of the network is trained."""
-        return False
-
     def extract(self, images: Tensor) -> Features:
         """Maps "fine" … "deep" (1/2 … 1/16) and "key" of images (B, 1, H, W), resized to `size`."""
         longer = max(images.shape[-2:])
@@ -101,7 +96,7 @@ class InContext(Method):
             there = query_masks.flatten(1).amax(1)
             loss = F.binary_cross_entropy_with_logits(presence, there)
             losses["presence"] = self.options.presence_weight * loss
-        return Prediction(two_class_log_probs(logits), losses)
+        return Prediction(_log_probs_of(logits), losses)
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
         """Slice descriptors, seen from the scan's own mean: scans differ more than slices."""
@@ -127,7 +122,7 @@ class InContext(Method):
         return _resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
 
 
-def two_class_log_probs(logits: Tensor) -> Tensor:
+def _log_probs_of(logits: Tensor) -> Tensor:
     """Foreground logits (N, H, W) to log-probabilities (N, 2, H, W)."""
     return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], 1)
 
@@ -237,10 +232,23 @@ def load_weights(path: Path, options: Options | None = None) -> InContext:
     Raises:
         WeightsError: the file is missing, or is not of this network.
     """
+    network = InContext(options)
     try:
-        state = load_file(path)
-        network = InContext(options)
-        network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{path}: not weights of the in-context network: {error}") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
+    fill(network, content, str(path))
     return network.eval()
+
+
+def fill(network: InContext, content: bytes, name: str) -> None:
+    """Give a network the weights that a safetensors file, called `name`, holds.
+
+    Raises:
+        WeightsError: the content is damaged, or of another network.
+    """
+    try:
+        state = {key: tensor.float() for key, tensor in load(content).items()}
+        network.load_state_dict(state)
+    except (SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{name}: not weights of the in-context network: {error}") from error

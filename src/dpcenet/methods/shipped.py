@@ -9,9 +9,6 @@ import hashlib
 from dataclasses import dataclass
 from importlib import resources
 
-from safetensors import SafetensorError
-from safetensors.torch import load
-
 from dpcenet.errors import WeightsError
 from dpcenet.methods import incontext
 from dpcenet.methods.incontext import InContext
@@ -51,8 +48,4 @@ def _load(network: InContext) -> None:
     content = (resources.files("dpcenet") / "models" / FILE).read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise WeightsError(f"{FILE}: not the weights of this version; install the package again")
-    try:
-        state = {name: tensor.float() for name, tensor in load(content).items()}
-        network.load_state_dict(state)
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{FILE}: does not fit the network ({error})") from error
+    incontext.fill(network, content, FILE)
