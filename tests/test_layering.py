@@ -17,7 +17,7 @@ LAYERS = (
     {"config"},
     {"engine", "checkpoint"},
     {"bank", "runs", "runlog", "pretrain", "scores"},
-    {"train", "evaluate", "segment", "tables"},
+    {"train", "evaluate", "segmenting", "tables"},
     {"report"},
     {"demo"},
     {"cli"},

@@ -17,7 +17,8 @@ from dpcenet.evaluate import evaluate
 from dpcenet.prepare import prepare
 from dpcenet.report import report
 from dpcenet.runs import RunFlags
-from dpcenet.segment import Segmenter, segment_files
+from dpcenet.segmenting.folder import segment_files
+from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.tables import as_text, tables_of
 from dpcenet.train import train
 

@@ -35,7 +35,7 @@ from dpcenet.metrics import score_mask
 from dpcenet.progress import progress_bar
 from dpcenet.runs import Run, open_run
 from dpcenet.scores import COPY, SAYS, Protocol, summarise, write_scores
-from dpcenet.types import Encoded, Features, Score
+from dpcenet.types import Encoded, Score
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,7 @@ def evaluate(
 
 def _encode(run: Run, method: Method, cases: Sequence[PreparedCase], device: torch.device) -> Scans:
     parts = [encode_scan(method, case.image, case.spacing, device, run.precision) for case in cases]
-    images = torch.cat([part.images for part in parts])
-    features = Features.join([part.features for part in parts])
-    return Scans(tuple(cases), Encoded(images, features, cases[0].spacing))
+    return Scans(tuple(cases), Encoded.join(parts))
 
 
 def _score_case(

@@ -112,6 +112,13 @@ class Encoded:
     features: Features
     spacing: tuple[float, float, float]
 
+    @staticmethod
+    def join(parts: list[Encoded]) -> Encoded:
+        """The slices of several scans, one scan after the other, with the first one's spacing."""
+        images = torch.cat([part.images for part in parts])
+        features = Features.join([part.features for part in parts])
+        return Encoded(images, features, parts[0].spacing)
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -147,7 +147,8 @@ def segment(
     device: Device = "auto",
 ) -> None:
     """Segment scans from one labelled scan; masks lie in each scan's own geometry."""
-    from dpcenet.segment import Segmenter, expand_queries, segment_files
+    from dpcenet.segmenting.folder import expand_queries, segment_files
+    from dpcenet.segmenting.segmenter import Segmenter
 
     files = expand_queries(queries)
     if run is not None:

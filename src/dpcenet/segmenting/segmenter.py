@@ -1,4 +1,4 @@
-"""`dpcenet segment`: masks of unlabelled scans from one labelled scan, in the scans' own geometry.
+"""Masks of unlabelled scans from labelled ones, in the scans' own geometry.
 
 Which support slice serves which query slice is found from the images alone.
 """
@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 
 from dpcenet.config import Precision
-from dpcenet.datasets.folder import find_cases
 from dpcenet.engine import (
     choose_device,
     choose_precision,
@@ -23,38 +22,19 @@ from dpcenet.engine import (
     match_slices,
     segment_label,
 )
-from dpcenet.episodes.protocol import blind_tasks, with_neighbours
-from dpcenet.errors import ConfigError, InputError
+from dpcenet.episodes.protocol import blind_shot_tasks, with_neighbours
+from dpcenet.errors import ConfigError
 from dpcenet.methods import shipped
 from dpcenet.methods.base import Method
-from dpcenet.progress import progress_bar
 from dpcenet.runs import open_run
+from dpcenet.segmenting.support import Found, Labelled, Support
 from dpcenet.types import Encoded, Volume
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.io import check_intensities, check_mask, read_volume, stem, write_mask
+from dpcenet.volumes.io import check_intensities, check_mask, read_volume
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 
 Scan = ScanFile | Volume | Path | str
 CT_AIR = -300.0  # Hounsfield units
-
-
-@dataclass(frozen=True)
-class Support:
-    """A labelled scan, encoded once for any number of queries.
-
-    Attributes:
-        slices: features of its slices, in the network's geometry.
-        label: (Z, H, W) uint8 in that geometry.
-        values: the labels to segment.
-        affine: of that geometry; queries are oriented like it.
-        rules: by which it was prepared, with its pixel size; queries are prepared by them too.
-    """
-
-    slices: Encoded
-    label: npt.NDArray[np.uint8]
-    values: tuple[int, ...]
-    affine: npt.NDArray[np.float64]
-    rules: Preprocessing
 
 
 @dataclass(frozen=True)
@@ -97,47 +77,57 @@ class Segmenter:
         rules = {"mr": Preprocessing.for_mr(), "ct": Preprocessing.for_ct(), None: None}[modality]
         return Segmenter(method, rules, choose_precision("auto", place), place)
 
-    def support(self, image: Scan, mask: Scan, labels: Sequence[int] = ()) -> Support:
-        """Encode a labelled scan.
+    def support(
+        self,
+        images: Scan | Sequence[Scan],
+        masks: Scan | Sequence[Scan],
+        labels: Sequence[int] = (),
+    ) -> Support:
+        """Encode one or several labelled scans.
 
         Args:
-            image: the scan: a path, a Volume, or a ScanFile.
-            mask: whole numbers on the scan's grid, 0 background.
-            labels: values to segment; by default every value of the mask.
+            images: a scan (a path, a Volume, or a ScanFile), or several.
+            masks: whole numbers on each scan's grid, 0 background; as many as scans.
+            labels: values to segment; by default every value of the masks.
 
         Raises:
-            VolumeError: scan or mask cannot be used.
-            ConfigError: a label is not in the mask.
+            VolumeError: a scan or mask cannot be used.
+            ConfigError: a label is in no mask, or a scan lacks its mask.
         """
-        scan, truth = _open(image), _open(mask)
-        check_intensities(scan.volume, _name(image))
-        values = np.unique(check_mask(truth.volume, scan.volume, _name(mask)))
-        present = values[values > 0].tolist()
-        missing = [value for value in labels if value not in present]
-        if missing:
-            raise ConfigError(f"--label {missing[0]}: {_name(mask)} holds only {present}")
-        rules = self.rules or _rules_for(scan.volume)
-        prepared, record = preprocess(scan, rules)
-        # One scale for all: an open spacing would fit each scan's own field of view.
-        rules = replace(rules, spacing_mm=rules.spacing_mm or prepared.spacing[1])
-        return Support(
-            self._encode(prepared.image, prepared.spacing),
-            preprocess_labels(truth.volume, record),
-            tuple(labels) or tuple(present),
-            prepared.affine,
-            rules,
-        )
+        scans, truths = _several(images), _several(masks)
+        if len(scans) != len(truths) or not scans:
+            raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
+        rules, like = self.rules, None
+        labelled: list[Labelled] = []
+        present: set[int] = set()
+        for image, mask in zip(scans, truths, strict=True):
+            scan, truth = _open(image), _open(mask)
+            check_intensities(scan.volume, _name(image))
+            present |= set(np.unique(check_mask(truth.volume, scan.volume, _name(mask))).tolist())
+            prepared, record = preprocess(scan, rules or _rules_for(scan.volume), like=like)
+            if like is None:
+                # One scale for all: an open spacing would fit each scan's own field of view.
+                spacing = record.rules.spacing_mm or prepared.spacing[1]
+                rules, like = replace(record.rules, spacing_mm=spacing), prepared.affine
+            slices = self._encode(prepared.image, prepared.spacing)
+            labelled.append(Labelled(_name(image), slices, preprocess_labels(truth.volume, record)))
+        assert rules is not None and like is not None  # there is a scan
+        present -= {0}
+        if missing := sorted(set(labels) - present):
+            names = " and ".join(_name(mask) for mask in truths)
+            raise ConfigError(f"--label {missing[0]}: {names}: only {sorted(present)} found")
+        return Support(tuple(labelled), tuple(labels) or tuple(sorted(present)), like, rules)
 
     def segment(self, query: Scan, support: Support) -> Volume:
-        """Segment a scan.
+        """Segment a scan: `Found.mask` of `find`."""
+        return self.find(query, support).mask
+
+    def find(self, query: Scan, support: Support) -> Found:
+        """Segment a scan, and keep what judging the result needs.
 
         Args:
             query: a path, a Volume, or a ScanFile.
             support: what `Segmenter.support` made.
-
-        Returns:
-            uint8 label values on the query's own grid; 0 is background. Where labels overlap, the
-            likelier one stands.
 
         Raises:
             VolumeError: the scan cannot be used.
@@ -146,29 +136,31 @@ class Segmenter:
         check_intensities(scan.volume, _name(query))
         prepared, record = preprocess(scan, support.rules, like=support.affine)
         slices = self._encode(prepared.image, prepared.spacing)
-        matches = match_slices(self.method, support.slices, slices)
+        matches = tuple(match_slices(self.method, s.slices, slices) for s in support.scans)
+        source = support.joined()
         mask = np.zeros(scan.volume.data.shape, dtype=np.uint8)
         best = np.full(mask.shape, 0.5, dtype=np.float32)
+        found = {}
         for value in support.values:
             tasks = with_neighbours(
-                blind_tasks(matches, support.label, value),
-                [support.label],
+                blind_shot_tasks(matches, support.labels, value),
+                support.labels,
                 value,
                 self.method.neighbours,
             )
-            found = segment_label(
+            found[value] = segment_label(
                 self.method,
-                support.slices,
-                support.label,
+                source.slices,
+                source.label,
                 slices,
                 value,
                 tasks,
                 self.precision,
             )
-            probability = record.restore_probability(found)
+            probability = record.restore_probability(found[value])
             better = probability > best
             mask[better], best[better] = value, probability[better]
-        return Volume(mask, scan.volume.affine)
+        return Found(slices, matches, found, record, Volume(mask, scan.volume.affine))
 
     def _encode(
         self, image: npt.NDArray[np.float32], spacing: tuple[float, float, float]
@@ -203,68 +195,6 @@ def segment(
     return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one query of a batch: a written mask, or an error."""
-
-    query: Path
-    mask: Path | None
-    error: str = ""
-
-
-def segment_files(
-    segmenter: Segmenter,
-    queries: Sequence[Path],
-    support: Support,
-    out: Path,
-    quiet: bool = False,
-) -> list[Outcome]:
-    """Segment files and write OUT/NAME_seg.* in each one's own format and geometry.
-
-    A scan that cannot be used does not stop the others.
-
-    Raises:
-        ConfigError: two queries would write the same file.
-    """
-    targets = [out / _mask_name(query) for query in queries]
-    twice = sorted({str(target) for target in targets if targets.count(target) > 1})
-    if twice:
-        raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
-    outcomes = []
-    with progress_bar("segment", len(queries), quiet=quiet) as bar:
-        for done, (query, target) in enumerate(zip(queries, targets, strict=True), start=1):
-            outcomes.append(_attempt(segmenter, query, support, target))
-            bar(done, query.name)
-    return outcomes
-
-
-def expand_queries(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are; of a folder its scans, not its labels.
-
-    Raises:
-        DatasetError: a folder without scans.
-    """
-    queries: list[Path] = []
-    for path in paths:
-        queries += [case.image for case in find_cases(path).cases] if path.is_dir() else [path]
-    return queries
-
-
-def _attempt(segmenter: Segmenter, query: Path, support: Support, target: Path) -> Outcome:
-    try:
-        scan = read_volume(query)
-        mask = segmenter.segment(scan, support)
-        write_mask(mask.data, target, scan.grid)
-    except (InputError, OSError) as error:
-        return Outcome(query, None, str(error))
-    return Outcome(query, target)
-
-
-def _mask_name(query: Path) -> str:
-    name = stem(query)
-    return f"{name}_seg{query.name.removeprefix(name)}"
-
-
 def _rules_for(volume: Volume) -> Preprocessing:
     """CT where air lies far below water, as only Hounsfield units have it; else MR."""
     air = float(np.percentile(volume.data.astype(np.float32), 1))
@@ -277,6 +207,10 @@ def _open(scan: Scan) -> ScanFile:
     if isinstance(scan, Volume):
         return ScanFile(scan, SourceGrid.of(scan))
     return read_volume(Path(scan))
+
+
+def _several(scans: Scan | Sequence[Scan]) -> list[Scan]:
+    return [scans] if isinstance(scans, ScanFile | Volume | Path | str) else list(scans)
 
 
 def _name(scan: Scan) -> str:

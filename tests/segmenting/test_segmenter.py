@@ -15,7 +15,8 @@ import dpcenet
 from dpcenet.datasets.phantom import phantom, write_phantoms
 from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.methods.copy import Copy, Options
-from dpcenet.segment import Segmenter, expand_queries, segment_files
+from dpcenet.segmenting.folder import expand_queries, segment_files
+from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
 
@@ -124,7 +125,7 @@ def test_a_folder_of_pairs_gives_its_images_only(tmp_path: Path) -> None:
 
 def test_a_label_that_the_mask_lacks_is_named(segmenter: Segmenter) -> None:
     image, labels = phantom(1, SHAPE, SPACING)
-    with pytest.raises(ConfigError, match=r"--label 9: .* holds only \[1, 2, 3, 4\]"):
+    with pytest.raises(ConfigError, match=r"--label 9: .* only \[1, 2, 3, 4\]"):
         segmenter.support(image, labels, labels=[9])
 
 

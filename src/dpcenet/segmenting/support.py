@@ -1,0 +1,77 @@
+"""What a segmenter knows of the labelled scans, and what it finds in a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.types import Encoded, Volume
+from dpcenet.volumes.preprocess import Preprocessing
+from dpcenet.volumes.record import Record
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled scan, encoded once for any number of queries.
+
+    Attributes:
+        name: by which reports call it.
+        slices: features of its slices, in the network's geometry.
+        label: (Z, H, W) uint8 in that geometry.
+    """
+
+    name: str
+    slices: Encoded
+    label: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Support:
+    """One or several labelled scans, and how queries are made comparable with them.
+
+    Attributes:
+        scans: the labelled scans, all in one orientation.
+        values: the labels to segment.
+        affine: of the first scan's prepared geometry; queries are oriented like it.
+        rules: by which it was prepared, with its pixel size; queries are prepared by them too.
+    """
+
+    scans: tuple[Labelled, ...]
+    values: tuple[int, ...]
+    affine: npt.NDArray[np.float64]
+    rules: Preprocessing
+
+    @property
+    def labels(self) -> tuple[npt.NDArray[np.uint8], ...]:
+        """(Z, H, W) of each scan."""
+        return tuple(scan.label for scan in self.scans)
+
+    def joined(self) -> Labelled:
+        """All slices of all scans, one scan after the other, as the tasks number them."""
+        if len(self.scans) == 1:
+            return self.scans[0]
+        slices = Encoded.join([scan.slices for scan in self.scans])
+        name = "+".join(scan.name for scan in self.scans)
+        return Labelled(name, slices, np.concatenate(self.labels))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one query, in the network's geometry and on the query's own grid.
+
+    Attributes:
+        query: its encoded slices.
+        matches: for each scan of the support, the slice of it that each query slice matches.
+        probability: label value → (Z, H, W) float32, in the network's geometry.
+        record: the way back to the query's own grid.
+        mask: uint8 label values on the query's own grid; 0 is background. Where labels overlap,
+            the likelier one stands.
+    """
+
+    query: Encoded
+    matches: tuple[npt.NDArray[np.int64], ...]
+    probability: dict[int, npt.NDArray[np.float32]]
+    record: Record
+    mask: Volume
