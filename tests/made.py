@@ -43,6 +43,18 @@ def made_scan(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return image.astype(np.float32), label, supervoxels
 
 
+def moved(volume: Volume, permutation: tuple[int, ...], flips: tuple[bool, ...]) -> Volume:
+    """The same volume stored in another order."""
+    data = np.transpose(volume.data, permutation)
+    affine = volume.affine[:, [*permutation, 3]].copy()
+    for axis, flip in enumerate(flips):
+        if flip:
+            data = np.flip(data, axis)
+            affine[:, 3] += affine[:, axis] * (data.shape[axis] - 1)
+            affine[:, axis] *= -1
+    return Volume(np.ascontiguousarray(data), affine)
+
+
 def write_prepared(folder: Path, count: int = 7, labelled: bool = True) -> Path:
     """A prepared data set of made scans, without preparing anything."""
     cases = {}

@@ -95,7 +95,8 @@ def dicom_slice(volume: Volume, z: int, number: int) -> FileDataset:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     file = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
     file.SOPClassUID, file.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
-    file.SeriesInstanceUID = "1.2.3.100"
+    file.StudyInstanceUID, file.SeriesInstanceUID = "1.2.3.99", "1.2.3.100"
+    file.FrameOfReferenceUID = "1.2.3.98"
     file.Modality, file.InstanceNumber = "MR", number + 1
     lps = RAS_TO_LPS @ volume.affine[:3]
     _, between_rows, between_columns = volume.spacing

@@ -31,7 +31,7 @@ from dpcenet.datasets.table import dataset_spec
 from dpcenet.errors import ConfigError, DatasetError, InputError
 from dpcenet.prepare import expected_cases
 from dpcenet.progress import progress_bar
-from dpcenet.volumes.dicom import read_series
+from dpcenet.volumes.dicom.series import read_series
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.io import read_volume, stem, write_mask
 from dpcenet.volumes.nifti import write_nifti
@@ -135,7 +135,7 @@ def _is_dicom(path: Path) -> bool:
 
 def _read_dicom(case: SourceCase) -> RawCase:
     labels = None if case.label is None else read_volume(case.label).volume
-    return RawCase(read_series(case.image).scan, labels)
+    return RawCase(read_series(case.image), labels)
 
 
 def _prepared_reports(path: Path) -> list[Report]:

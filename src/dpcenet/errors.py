@@ -5,7 +5,8 @@ DpcenetError
 │   ├── VolumeError     a scan or mask that cannot be used
 │   ├── DatasetError    a prepared data set or a source folder
 │   ├── ConfigError     a preset, an option or a flag
-│   └── WeightsError    a file of weights
+│   ├── WeightsError    a file of weights
+│   └── TaskError       a task file
 └── RunError            a run folder that is incomplete or damaged (exit code 2)
 """
 
@@ -51,6 +52,10 @@ class ConfigError(InputError):
 
 class WeightsError(InputError):
     """A file of weights is missing, damaged, or does not match the network."""
+
+
+class TaskError(InputError):
+    """A task file is damaged, of a newer format, or of another network."""
 
 
 class RunError(DpcenetError):

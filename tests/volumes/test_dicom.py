@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
+import SimpleITK as sitk
 
-from dpcenet.errors import VolumeError
-from dpcenet.volumes.dicom import read_series
-from raw_layouts import made_case, write_dicom
+pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
+
+from dicoms import change  # noqa: E402
+from pydicom.encaps import encapsulate  # noqa: E402
+from pydicom.uid import HTJ2KLossless, RLELossless  # noqa: E402
+
+from dpcenet.errors import VolumeError  # noqa: E402
+from dpcenet.volumes.dicom.series import read_series  # noqa: E402
+from raw_layouts import made_case, write_dicom  # noqa: E402
 
 
 @pytest.fixture
@@ -18,26 +24,17 @@ def image():
     return made_case()[0]
 
 
-def change(path: Path, **values: object) -> None:
-    file = pydicom.dcmread(path)
-    for name, value in values.items():
-        setattr(file, name, value)
-    file.save_as(path)
-
-
 def test_slices_are_sorted_by_place_not_by_name(image, tmp_path):
     files = write_dicom(image, tmp_path, order=[3, 0, 5, 1, 4, 2])
     series = read_series(tmp_path)
-    np.testing.assert_array_equal(series.scan.volume.data, image.data)
-    np.testing.assert_allclose(series.scan.volume.affine, image.affine, atol=1e-6)
+    np.testing.assert_array_equal(series.volume.data, image.data)
+    np.testing.assert_allclose(series.volume.affine, image.affine, atol=1e-6)
     assert series.files == tuple(files[k] for k in (1, 3, 5, 0, 4, 2))
 
 
 def test_simpleitk_places_the_same_voxels_there(image, tmp_path):
-    import SimpleITK as sitk
-
     write_dicom(image, tmp_path)
-    volume = read_series(tmp_path).scan.volume
+    volume = read_series(tmp_path).volume
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path))
     other = sitk.ReadImage(names)
     z, y, x = 4, 30, 11
@@ -49,9 +46,37 @@ def test_simpleitk_places_the_same_voxels_there(image, tmp_path):
 def test_slope_and_intercept(image, tmp_path):
     for path in write_dicom(image, tmp_path):
         change(path, RescaleSlope=2.0, RescaleIntercept=-1000.0)
-    data = read_series(tmp_path).scan.volume.data
+    data = read_series(tmp_path).volume.data
     assert data.dtype == np.float32
     np.testing.assert_array_equal(data, image.data * 2.0 - 1000)
+
+
+def test_each_slice_has_its_own_slope(image, tmp_path):
+    for z, path in enumerate(write_dicom(image, tmp_path)):
+        change(path, RescaleSlope=float(z + 1), RescaleIntercept=0.0)
+    data = read_series(tmp_path).volume.data
+    np.testing.assert_array_equal(data, image.data * np.arange(1, 7)[:, None, None])
+
+
+def test_slices_stored_in_two_types_keep_their_values(image, tmp_path):
+    paths = write_dicom(image, tmp_path)
+    change(paths[3], PixelRepresentation=0)  # all values are above 0 there
+    image.data[3] = abs(image.data[3])
+    change(paths[3], PixelData=image.data[3].tobytes())
+    data = read_series(tmp_path).volume.data
+    assert data.dtype == np.float32
+    np.testing.assert_array_equal(data, image.data)
+
+
+@pytest.mark.parametrize("values", [{}, {"RescaleSlope": 2.0, "RescaleIntercept": -1000.0}])
+def test_monochrome1_is_turned_as_simpleitk_turns_it(image, tmp_path, values):
+    for path in write_dicom(image, tmp_path):
+        change(path, PhotometricInterpretation="MONOCHROME1", **values)
+    scan = read_series(tmp_path)
+    theirs = [sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] for path in scan.files]
+    np.testing.assert_array_equal(scan.volume.data, np.stack(theirs))
+    middle = image.data[3] > 300
+    assert scan.volume.data[3][middle].mean() < scan.volume.data[3][~middle].mean()
 
 
 @pytest.mark.parametrize(
@@ -59,8 +84,7 @@ def test_slope_and_intercept(image, tmp_path):
 )
 def test_compressed_slices(image, tmp_path, syntax):
     """Written by GDCM, as scanners and archives store them."""
-    import gdcm
-
+    gdcm = pytest.importorskip("gdcm", reason="the extra `dicom` is not installed")
     for path in write_dicom(image, tmp_path):
         reader, writer = gdcm.ImageReader(), gdcm.ImageWriter()
         reader.SetFileName(str(path))
@@ -74,14 +98,42 @@ def test_compressed_slices(image, tmp_path, syntax):
         writer.SetFileName(str(path))
         assert writer.Write()
     assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
-    np.testing.assert_array_equal(read_series(tmp_path).scan.volume.data, image.data)
+    np.testing.assert_array_equal(read_series(tmp_path).volume.data, image.data)
 
 
-def test_other_files_are_left_aside(image, tmp_path):
-    write_dicom(image, tmp_path)
-    (tmp_path / ".DS_Store").write_bytes(b"x" * 300)
-    (tmp_path / "readme.txt").write_text("not DICOM")
-    assert read_series(tmp_path).scan.volume.data.shape == image.data.shape
+def recode(path: Path, syntax: str, frame: bytes, **values: object) -> None:
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID = syntax
+    file.PixelData = encapsulate([frame])
+    file["PixelData"].VR = "OB"
+    for name, value in values.items():
+        setattr(file, name, value)
+    file.save_as(path)
+
+
+def test_a_compression_that_cannot_be_read_is_named(image, tmp_path):
+    for path in write_dicom(image, tmp_path):
+        recode(path, HTJ2KLossless, b"\xff\x4f" + bytes(100))
+    with pytest.raises(VolumeError, match=r"compressed as High-Throughput JPEG 2000.*Decompress"):
+        read_series(tmp_path)
+
+
+def test_damaged_compressed_pixels_are_named(image, tmp_path):
+    for path in write_dicom(image, tmp_path):
+        recode(path, RLELossless, bytes(range(128)) * 2)
+    with pytest.raises(VolumeError, match=r"IMG-0004-00001.dcm: the pixels, compressed as RLE"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_header_that_claims_more_than_its_files_hold(image, tmp_path, packed):
+    for path in write_dicom(image, tmp_path):
+        if packed:
+            recode(path, RLELossless, bytes(64), Rows=15_000, Columns=15_000)
+        else:
+            change(path, Rows=15_000, Columns=15_000, PixelData=bytes(64))
+    with pytest.raises(VolumeError, match=r"claims 2,700,000,000 bytes .* holds at most"):
+        read_series(tmp_path)
 
 
 def test_a_missing_slice_is_named(image, tmp_path):
@@ -92,26 +144,78 @@ def test_a_missing_slice_is_named(image, tmp_path):
         read_series(tmp_path)
 
 
-def test_a_slice_that_is_there_twice(image, tmp_path):
+def test_a_file_that_is_there_twice(image, tmp_path):
     files = write_dicom(image, tmp_path)
     (tmp_path / "again.dcm").write_bytes(files[0].read_bytes())
-    with pytest.raises(VolumeError, match=r"0\.00 mm between"):
+    with pytest.raises(VolumeError, match=r"00001.dcm and again.dcm are the same slice"):
         read_series(tmp_path)
 
 
+def test_two_slices_at_one_place(image, tmp_path):
+    """Two echoes, phases or b-values in one series."""
+    for path in write_dicom(image, tmp_path):
+        twin = path.with_name(f"second-{path.name}")
+        twin.write_bytes(path.read_bytes())
+        change(twin, SOPInstanceUID=f"1.2.4.{path.stem[-1]}")
+    with pytest.raises(VolumeError, match=r"7 or more slices at one place.*second echo, phase"):
+        read_series(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"SeriesInstanceUID": "1.2.3.200"}, "2 series in one folder"),
         ({"PixelSpacing": [1.5, 1.5]}, "another size or spacing"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}, "another direction"),
-        ({"NumberOfFrames": 3}, "several frames"),
+        ({"NumberOfFrames": 3}, r"several frames \(3\) without a place each"),
+        ({"NumberOfFrames": 10**9}, r"several frames \(1000000000\) without"),
+        ({"SamplesPerPixel": 3}, "coloured"),
+        ({"PixelData": None}, "the pixels cannot be read"),
         ({"PixelData": b"\0" * 10}, "the pixels cannot be read"),
+        ({"Rows": None}, "no Rows"),
+        ({"PixelSpacing": None}, "no PixelSpacing"),
+        ({"ImagePositionPatient": None}, "no ImagePositionPatient"),
+        ({"ImageOrientationPatient": None}, "no ImageOrientationPatient"),
+        ({"PixelSpacing": [0, 1.6]}, "above 0"),
+        ({"PixelSpacing": [-1.4, 1.6]}, "above 0"),
+        ({"PixelSpacing": "nan\\1.6"}, "2 finite numbers"),
+        ({"PixelSpacing": [1.4]}, "2 finite numbers"),
+        ({"ImagePositionPatient": "1\\2\\inf"}, "3 finite numbers"),
+        ({"ImageOrientationPatient": [2, 0, 0, 0, 1, 0]}, "two unit vectors"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 0}, "the slope not 0"),
+        ({"RescaleSlope": "inf"}, "slope and intercept are"),
     ],
 )
 def test_a_slice_that_does_not_fit_is_named(image, tmp_path, values, message):
     change(write_dicom(image, tmp_path)[3], **values)
-    with pytest.raises(VolumeError, match=message):
+    with pytest.raises(VolumeError, match=message) as error:
+        read_series(tmp_path)
+    assert "IMG-0004-00004.dcm" in str(error.value)
+
+
+def test_absurd_spacings_of_all_slices(image, tmp_path):
+    for path in write_dicom(image, tmp_path):
+        change(path, PixelSpacing=[1e9, 1e9])
+    with pytest.raises(VolumeError, match="singular"):
+        read_series(tmp_path)
+
+
+def test_a_slice_beside_the_others(image, tmp_path):
+    path = write_dicom(image, tmp_path)[2]
+    file = pydicom.dcmread(path)
+    shift = np.array(file.ImageOrientationPatient[:3], float) * 7
+    change(path, ImagePositionPatient=(np.array(file.ImagePositionPatient, float) + shift).tolist())
+    with pytest.raises(VolumeError, match=r"00003.dcm: it lies 7\.00 mm beside the line"):
+        read_series(tmp_path)
+
+
+def test_a_tilted_gantry(image, tmp_path):
+    for z, path in enumerate(write_dicom(image, tmp_path)):
+        file = pydicom.dcmread(path)
+        shift = np.array(file.ImageOrientationPatient[3:], float) * 6 * np.tan(np.radians(12)) * z
+        place = np.array(file.ImagePositionPatient, float) + shift
+        change(path, ImagePositionPatient=place.round(9).tolist())
+    with pytest.raises(VolumeError, match=r"sheared by 12\.0° \(a tilted gantry\)"):
         read_series(tmp_path)
 
 
@@ -122,11 +226,11 @@ def test_a_file_cut_short(image, tmp_path):
         read_series(tmp_path)
 
 
-def test_no_series(tmp_path):
-    with pytest.raises(VolumeError, match="0 DICOM slices"):
+def test_one_slice_is_no_volume(image, tmp_path):
+    for path in write_dicom(image, tmp_path)[1:]:
+        path.unlink()
+    with pytest.raises(VolumeError, match="1 DICOM slice; expected a series of two or more"):
         read_series(tmp_path)
-    with pytest.raises(VolumeError, match="0 DICOM slices"):
-        read_series(tmp_path / "nowhere")
 
 
 def test_the_cap_on_voxels(image, tmp_path):

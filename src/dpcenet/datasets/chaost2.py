@@ -15,7 +15,7 @@ from PIL import Image
 from dpcenet.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, remap
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom import read_series
+from dpcenet.volumes.dicom.series import read_series
 from dpcenet.volumes.preprocess import Preprocessing
 
 LABELS = {1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"}
@@ -59,11 +59,10 @@ def read(case: SourceCase) -> RawCase:
     Raises:
         VolumeError: a file cannot be used, or pictures and slices do not belong together.
     """
-    series = read_series(case.image)
-    scan = series.scan
+    scan = read_series(case.image)
     if case.label is None:
         return RawCase(scan, None)
-    pictures = _pictures(case.label, series.files)
+    pictures = _pictures(case.label, scan.files)
     stack = np.stack([_grey(path, scan.volume.data.shape[1:]) for path in pictures])
     greys = Volume(stack, scan.volume.affine)
     return RawCase(scan, remap(greys, GREYS, case.label))

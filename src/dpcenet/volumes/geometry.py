@@ -30,6 +30,9 @@ SHEAR_TOLERANCE = 1e-3
 GRID_TOLERANCE_MM = 0.1
 """A mask may lie this far from its image; headers round."""
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""DICOM's and ITK's millimetres to ours, and back."""
+
 # Columns: where slices, rows and columns go. Each frame is right-handed when read as (x, y, z).
 _RIGHT, _FRONT, _HEAD = np.eye(3)
 _FRAMES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -63,7 +64,14 @@ class SourceGrid:
 
 @dataclass(frozen=True)
 class ScanFile:
-    """What was read from a file: the volume and the grid to write a mask back with."""
+    """What was read from a file: the volume and the grid to write a mask back with.
+
+    Attributes:
+        volume: (Z, Y, X).
+        grid: of the file.
+        files: of a DICOM series, the file of each slice, which a DICOM SEG refers to.
+    """
 
     volume: Volume
     grid: SourceGrid
+    files: tuple[Path, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
+from dpcenet.volumes.dicom.files import is_dicom, is_segmentation
+from dpcenet.volumes.dicom.mask import read_seg
+from dpcenet.volumes.dicom.seg import write_seg
+from dpcenet.volumes.dicom.segments import Algorithm
+from dpcenet.volumes.dicom.series import read_series
 from dpcenet.volumes.geometry import on_grid
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
@@ -25,12 +31,14 @@ __all__ = [
     "read_volume",
     "stem",
     "suffix_of",
+    "write_labels",
     "write_mask",
 ]
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+DICOM_SUFFIX = ".dcm"
 
 
 def suffix_of(path: Path) -> str:
@@ -48,7 +56,8 @@ def read_volume(path: Path, max_bytes: int = MAX_BYTES) -> ScanFile:
     """Read a scan or a mask; the suffix chooses the reader.
 
     Args:
-        path: the file.
+        path: the file. A folder that holds one DICOM series, or a file of it, is the series; a
+            DICOM segmentation is a mask. DICOM files need no suffix.
         max_bytes: cap on the voxels, after decompression.
 
     Returns:
@@ -57,12 +66,44 @@ def read_volume(path: Path, max_bytes: int = MAX_BYTES) -> ScanFile:
     Raises:
         VolumeError: the file cannot be used; the message says why.
     """
+    if path.is_dir():
+        return read_series(path, max_bytes)
     check_file(path)
     if suffix_of(path) in NIFTI_SUFFIXES:
         return read_nifti(path, max_bytes)
     if suffix_of(path) in ITK_SUFFIXES:
         return read_itk(path, max_bytes)
-    raise _unknown(path)
+    if path.suffix.lower() != DICOM_SUFFIX and not is_dicom(path):
+        raise _unknown(path)
+    if not is_segmentation(path):
+        return read_series(path, max_bytes)
+    volume, _ = read_seg(path, max_bytes)
+    return ScanFile(volume, SourceGrid.of(volume))
+
+
+def write_labels(
+    mask: npt.NDArray[Any],
+    path: Path,
+    scan: ScanFile,
+    names: Mapping[int, str],
+    algorithm: Algorithm,
+) -> None:
+    """Write a scan's labels: as DICOM SEG where the path ends in .dcm, else as `write_mask` does.
+
+    Args:
+        mask: (Z, Y, X) labels in the array order of the scan's file.
+        path: where; a .dcm needs a scan that was read from a DICOM series.
+        scan: what the labels belong to.
+        names: label value → name; a SEG names its segments so.
+        algorithm: what made the mask; a SEG says so.
+
+    Raises:
+        VolumeError: the mask cannot be written there; the message says why.
+    """
+    if path.suffix.lower() == DICOM_SUFFIX:
+        write_seg(mask, path, scan, names, algorithm)
+    else:
+        write_mask(mask, path, scan.grid)
 
 
 def write_mask(mask: npt.NDArray[Any], path: Path, grid: SourceGrid) -> None:
@@ -147,6 +188,6 @@ def _unknown(path: Path) -> VolumeError:
     return VolumeError(
         path,
         f"the suffix {path.suffix!r} is unknown",
-        " or ".join(SUFFIXES),
+        f"{' or '.join(SUFFIXES)}, or DICOM",
         "Convert the scan, for instance to .nii.gz.",
     )

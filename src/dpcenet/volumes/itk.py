@@ -23,10 +23,9 @@ from dpcenet.errors import VolumeError
 from dpcenet.files import write_atomically
 from dpcenet.types import Volume
 from dpcenet.volumes import payload
-from dpcenet.volumes.geometry import check_affine
+from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 _HEADER_LINES = 10_000
 _HEADER_LINE_BYTES = 100_000
 _ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
@@ -69,7 +68,7 @@ def read_itk(path: Path, max_bytes: int = payload.MAX_BYTES) -> ScanFile:
     try:
         reader.ReadImageInformation()
         claimed = _claimed_bytes(reader, path)
-        affine = _affine(reader)
+        affine = affine_of(reader)
         check_affine(affine, path)
         _check_payload(path, storage, claimed, max_bytes)
         data = sitk.GetArrayFromImage(reader.Execute())
@@ -113,7 +112,7 @@ def write_itk(data: npt.NDArray[np.generic], path: Path, grid: SourceGrid) -> No
 
 def _itk_header(grid: SourceGrid) -> dict[str, Any]:
     """Origin, spacing and direction of a grid that did not come from ITK."""
-    lps = _LPS_TO_RAS @ grid.matrix[:3, [2, 1, 0, 3]]
+    lps = LPS_TO_RAS[:3, :3] @ grid.matrix[:3, [2, 1, 0, 3]]
     spacing = np.linalg.norm(lps[:, :3], axis=0)
     direction = (lps[:, :3] / spacing).ravel()
     return {
@@ -123,12 +122,12 @@ def _itk_header(grid: SourceGrid) -> dict[str, Any]:
     }
 
 
-def _affine(reader: sitk.ImageFileReader) -> npt.NDArray[np.float64]:
+def affine_of(image: sitk.Image | sitk.ImageFileReader) -> npt.NDArray[np.float64]:
     """Affine of the index (z, y, x) to RAS+ mm."""
-    direction = np.reshape(reader.GetDirection(), (3, 3))
+    direction = np.reshape(image.GetDirection(), (3, 3))
     affine = np.eye(4)
-    affine[:3, :3] = (_LPS_TO_RAS @ direction * np.array(reader.GetSpacing()))[:, ::-1]
-    affine[:3, 3] = _LPS_TO_RAS @ np.array(reader.GetOrigin())
+    affine[:3, :3] = (LPS_TO_RAS[:3, :3] @ direction * np.array(image.GetSpacing()))[:, ::-1]
+    affine[:3, 3] = LPS_TO_RAS[:3, :3] @ np.array(image.GetOrigin())
     return affine
 
 

@@ -65,7 +65,7 @@ def read_nifti(path: Path, max_bytes: int = payload.MAX_BYTES) -> ScanFile:
             path, f"the gzip stream is damaged ({error})", "a whole file", payload.COPY_AGAIN
         ) from error
     volume = Volume(data, claims.affine[:, [2, 1, 0, 3]])
-    return ScanFile(volume, SourceGrid.of(volume, "nifti", _geometry_fields(header)))
+    return ScanFile(volume, SourceGrid.of(volume, "nifti", geometry_fields(header)))
 
 
 def write_nifti(data: npt.NDArray[np.generic], path: Path, grid: SourceGrid) -> None:
@@ -76,7 +76,7 @@ def write_nifti(data: npt.NDArray[np.generic], path: Path, grid: SourceGrid) -> 
         path: ends in .nii or .nii.gz.
         grid: of the scan. Shape, affine, qform, sform, their codes and the units are kept.
     """
-    header = _header_for(grid)
+    header = header_for(grid)
     header.set_data_dtype(data.dtype)
     header["vox_offset"] = int(header["sizeof_hdr"]) + 4
     header["scl_slope"], header["scl_inter"] = 1, 0
@@ -185,17 +185,20 @@ def _scaled(data: npt.NDArray[Any], claims: _Claims) -> npt.NDArray[Any]:
     if (claims.slope, claims.inter) == (1.0, 0.0):
         return data
     # 16-bit values keep every digit in float32; wider ones need float64.
-    dtype = np.float32 if data.itemsize <= 2 else np.float64
-    return np.asarray(data.astype(np.float64) * claims.slope + claims.inter, dtype=dtype)
+    out = np.empty(data.shape, dtype=np.float32 if data.itemsize <= 2 else np.float64)
+    for z, plane in enumerate(data):  # slice by slice: float64 of a whole CT is too much
+        out[z] = plane.astype(np.float64) * claims.slope + claims.inter
+    return out
 
 
-def _geometry_fields(header: Header) -> dict[str, Any]:
+def geometry_fields(header: Header) -> dict[str, Any]:
+    """What places the voxels, for `SourceGrid.header`."""
     fields: dict[str, Any] = {name: header[name].tolist() for name in GEOMETRY_FIELDS}
     fields["version"] = 2 if isinstance(header, Nifti2Header) else 1
     return fields
 
 
-def _header_for(grid: SourceGrid) -> Header:
+def header_for(grid: SourceGrid) -> Header:
     """A header with the grid's place; the source's own fields where it was NIfTI."""
     if grid.format == "nifti":
         header = Nifti2Header() if grid.header["version"] == 2 else Nifti1Header()

@@ -135,6 +135,32 @@ class Record:
         values = resample.linear(probability, self.source_positions(), reach=resample.ON_BORDER)
         return np.ascontiguousarray(self.orientation.invert(values))
 
+    def restore_labels(
+        self, probability: Mapping[int, npt.NDArray[np.floating]]
+    ) -> npt.NDArray[np.uint8]:
+        """The likeliest label of every voxel of the scan's grid; 0 where none exceeds one half.
+
+        Slice by slice: the probabilities of a whole CT on its own grid are too much memory.
+
+        Args:
+            probability: label value → (Z, H, W), shaped like the prepared image.
+
+        Returns:
+            uint8 in the shape and order of the scan's file.
+        """
+        at = self.source_positions()
+        labels = np.zeros([len(positions) for positions in at], dtype=np.uint8)
+        for array in probability.values():
+            self._expect(array)
+        for z, plane in enumerate(labels):
+            best = np.full(plane.shape, 0.5, dtype=np.float32)
+            for value, array in probability.items():
+                place = [at[0][z : z + 1], *at[1:]]
+                values = resample.linear(array, place, reach=resample.ON_BORDER)[0]
+                better = values > best
+                plane[better], best[better] = value, values[better]
+        return np.ascontiguousarray(self.orientation.invert(labels))
+
     def denormalise(self, image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Clipped intensities, in the scan's unit, of a prepared image."""
         return np.asarray(image * self.std + self.mean, dtype=np.float32)

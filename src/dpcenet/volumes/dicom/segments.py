@@ -1,0 +1,110 @@
+"""The segments of a DICOM SEG: which label each one holds, what it shows, and what made it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dpcenet.volumes.dicom.codes import ANATOMICAL_STRUCTURE, SCT, Code, property_of
+from dpcenet.volumes.dicom.files import bad
+
+if TYPE_CHECKING:
+    from highdicom.seg import Segmentation, SegmentDescription
+    from highdicom.sr import CodedConcept
+
+RESEARCH = "For research use only."
+_VALUE = re.compile(r"Label (\d+) of the labelled scan")
+_COLOURS = (  # matplotlib's "tab10"; viewers draw segments without one all alike
+    *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
+    *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
+)
+_LONG_STRING = 64  # characters of DICOM's LO
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What made a mask.
+
+    Attributes:
+        version: of dpcenet.
+        model: which weights, such as the first digits of their sha256.
+    """
+
+    version: str
+    model: str
+
+
+def describe(names: Mapping[int, str], algorithm: Algorithm) -> list[SegmentDescription]:
+    """One segment for each label, numbered 1, 2, … as the standard wants.
+
+    Args:
+        names: label value → name, in the order of the segments.
+        algorithm: what made the mask.
+    """
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    maker = hd.AlgorithmIdentificationSequence(
+        name="dpcenet",
+        family=codes.cid7162.ArtificialIntelligence,
+        version=f"{algorithm.version}+{algorithm.model}"[:_LONG_STRING],
+    )
+    found = []
+    for number, (value, name) in enumerate(names.items(), start=1):
+        shown = property_of(name)
+        segment = hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=name[:_LONG_STRING],
+            segmented_property_category=_coded(ANATOMICAL_STRUCTURE),
+            segmented_property_type=_coded(shown.kind),
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=maker,
+            display_color=hd.color.CIELabColor.from_string(_COLOURS[(number - 1) % len(_COLOURS)]),
+        )
+        segment.SegmentDescription = f"Label {value} of the labelled scan. {RESEARCH}"
+        if shown.side is not None:
+            kind = segment.SegmentedPropertyTypeCodeSequence[0]
+            kind.SegmentedPropertyTypeModifierCodeSequence = [_coded(shown.side)]
+        found.append(segment)
+    return found
+
+
+def labels_of(seg: Segmentation) -> tuple[dict[int, int], dict[int, str]]:
+    """Which label each segment holds, and the labels' names.
+
+    Returns:
+        segment number → label value: what `describe` wrote, where each segment has it, else the
+        segment's number; and label value → name.
+    """
+    described = [seg.get_segment_description(number) for number in seg.segment_numbers]
+    numbers = [int(each.segment_number) for each in described]
+    texts = [str(each.get("SegmentDescription", "")) for each in described]
+    written = [int(match[1]) for text in texts if (match := _VALUE.match(text))]
+    ours = len(set(written)) == len(numbers) and max(written) <= np.iinfo(np.uint16).max
+    values = dict(zip(numbers, written if ours else numbers, strict=True))
+    return values, {values[each.segment_number]: str(each.segment_label) for each in described}
+
+
+def import_highdicom(path: Path) -> Any:
+    """The module highdicom.
+
+    Raises:
+        VolumeError: it is not installed.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        remedy = "pip install 'dpcenet[dicom]'"
+        raise bad(path, "highdicom is not installed", "it, for a DICOM SEG", remedy) from error
+    return highdicom
+
+
+def _coded(code: Code) -> CodedConcept:
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(code[0], SCT, code[1])
