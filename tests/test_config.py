@@ -16,7 +16,7 @@ from dpcenet.config import (
 )
 from dpcenet.errors import ConfigError
 from dpcenet.methods.table import METHODS
-from dpcenet.pretrain import PretrainConfig
+from dpcenet.pair_training import PretrainConfig
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -9,15 +9,16 @@ import dpcenet
 
 SOURCE = Path(dpcenet.__file__).parent
 LAYERS = (
-    {"errors", "types", "files", "progress"},
+    {"errors", "types", "files", "progress", "parallel", "published", "spill", "statistics"},
     {"volumes", "weights", "metrics"},
     {"nn"},
     {"datasets", "methods", "synthetic"},
     {"episodes", "prepare", "doctor"},
     {"config"},
     {"engine", "checkpoint"},
-    {"bank", "runs", "runlog", "pretrain", "scores"},
-    {"train", "evaluate", "segmenting", "tables"},
+    {"bank", "runs", "runlog", "pair_training", "pretrain", "scores"},
+    {"train", "evaluate", "segmenting", "provenance", "tables"},
+    {"forms", "benchmark", "figures"},
     {"report"},
     {"demo"},
     {"cli"},

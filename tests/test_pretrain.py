@@ -13,18 +13,8 @@ from safetensors.torch import load_file
 
 from dpcenet.errors import RunError, WeightsError
 from dpcenet.methods.incontext import Options, load_weights
-from dpcenet.pretrain import (
-    CHECKPOINT,
-    LOG,
-    STABLE,
-    WEIGHTS,
-    Pace,
-    PretrainConfig,
-    hard_dice,
-    learning_rate_at,
-    pair_loss,
-    pretrain,
-)
+from dpcenet.pair_training import PretrainConfig, hard_dice, learning_rate_at, pair_loss
+from dpcenet.pretrain import CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
 from dpcenet.synthetic import PairOptions
 
 TINY = PretrainConfig(
@@ -57,7 +47,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(
         return hard_dice(*tensors)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dpcenet.pretrain.hard_dice", interrupted)
+        patch.setattr("dpcenet.pair_training.hard_dice", interrupted)
         pretrain(TINY, tmp_path / "killed", PACE)
     with (tmp_path / "killed" / LOG).open("a") as stream:
         stream.write('{"step": 9, "lo')  # half a line

@@ -14,12 +14,14 @@ from dpcenet.datasets.folder import find_cases
 from dpcenet.datasets.phantom import PHANTOM_LABELS, write_phantoms
 from dpcenet.errors import DatasetError
 from dpcenet.evaluate import evaluate
+from dpcenet.forms import as_text
 from dpcenet.prepare import prepare
 from dpcenet.report import report
 from dpcenet.runs import RunFlags
-from dpcenet.segmenting.folder import segment_files
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.tables import as_text, tables_of
+from dpcenet.segmenting.folder import Batch
+from dpcenet.segmenting.opening import Opening
+from dpcenet.segmenting.running import segment_folder
+from dpcenet.tables import tables_of
 from dpcenet.train import train
 
 PRESETS = {"incontext/shipped": "incontext", "dpcenet/small": "dpcenet"}  # the first segments
@@ -63,12 +65,11 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
         runs.append(run)
     ((support_name, query_names),) = runs[0].make_fold(dataset).pairs("last")
     by_name = {case.name: case for case in cases}
-    segmenter = Segmenter.shipped()
     chosen = by_name[support_name]
     assert chosen.label is not None
-    support = segmenter.support(chosen.image, chosen.label)
+    opening = Opening((chosen.image,), (chosen.label,))
     queries = [by_name[name].image for name in query_names]
-    outcomes = segment_files(segmenter, queries, support, out / "masks")
+    outcomes = segment_folder(queries, opening, Batch(out / "masks")).outcomes
     page = report([run.folder for run in runs], out)
     masks = "\n".join(f"  {o.mask or o.error}" for o in outcomes)
     tables = as_text(tables_of(runs))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,14 @@ from torch import Tensor
 from dpcenet.config import Precision
 from dpcenet.episodes.protocol import SliceTask
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import Method, SecondLook
+from dpcenet.methods.base import Job, Method, SecondLook
 from dpcenet.nn.alignment import align_slices, slice_costs
 from dpcenet.nn.zoom import windows_around
+from dpcenet.spill import on_disk
 from dpcenet.types import Encoded, Episode, Features
 
 BATCH = 8  # slices encoded at once
+GROUP = 4 * BATCH  # slices of small tasks that are segmented together
 
 
 def choose_device(name: str) -> torch.device:
@@ -99,48 +102,47 @@ def encode_scan(
     spacing: tuple[float, float, float],
     device: torch.device,
     precision: Precision,
+    disk: Path | None = None,
 ) -> Encoded:
-    """Encode the slices of a prepared scan (Z, H, W), each once."""
+    """Encode the slices of a prepared scan (Z, H, W), each once.
+
+    With `disk`, a folder, the features lie in nameless files there instead of in memory.
+    """
     images = torch.from_numpy(np.array(image, np.float32))[:, None].to(device)
-    return Encoded(images, encode_slices(method, images, precision), spacing)
+    return Encoded(images, encode_slices(method, images, precision, disk), spacing)
 
 
 @torch.no_grad()
-def encode_slices(method: Method, images: Tensor, precision: Precision) -> Features:
+def encode_slices(
+    method: Method, images: Tensor, precision: Precision, disk: Path | None = None
+) -> Features:
     """Features, ready for `match`, of slices (B, 1, H, W)."""
     starts = range(0, len(images), BATCH)
-    parts = (extract(method, images[start : start + BATCH], precision) for start in starts)
-    return Features.join([method.project(part) for part in parts])
+    parts = (
+        method.project(extract(method, images[start : start + BATCH], precision))
+        for start in starts
+    )
+    return Features.join(list(parts)) if disk is None else on_disk(parts, len(images), disk)
 
 
 @torch.no_grad()
-def predict_slices(
-    method: Method,
-    support: Features,
-    support_masks: Tensor,
-    query: Features,
-    seed: int = 0,
-) -> Tensor:
-    """Foreground probability (N, H, W) of query slices, all with the same support slices."""
-    parts = [
-        method.match(support, support_masks, query.rows(slice(start, start + BATCH)), seed=seed)
-        .log_probs[:, 1]
-        .exp()
-        for start in range(0, len(query), BATCH)
-    ]
-    return torch.cat(parts).float()
+def predict(method: Method, jobs: Sequence[Job]) -> list[Tensor]:
+    """Foreground probability (N, H, W) of each job's query slices."""
+    return [found[:, 1].exp().float() for found in method.match_each(jobs, BATCH)]
 
 
 @torch.no_grad()
 def look_again(
     method: Method,
     look: SecondLook,
-    support_images: Tensor,
-    support_masks: Tensor,
-    query_images: Tensor,
-    first: Tensor,
+    support: Encoded,
+    query: Encoded,
+    value: int,
+    tasks: Sequence[SliceTask],
+    masks: Sequence[Tensor],
+    first: Sequence[Tensor],
     precision: Precision,
-) -> Tensor:
+) -> list[Tensor]:
     """Segment once more through windows around the organ; the mean of both answers inside them.
 
     Small organs fill few pixels of a whole slice. The window of a query lies where the organ was
@@ -148,22 +150,56 @@ def look_again(
 
     Args:
         look: size of the windows.
-        support_images: (Sh, 1, H, W); support_masks: (Sh, H, W).
-        query_images: (N, 1, H, W); first: (N, H, W), the probabilities found in them.
+        value: the label.
+        tasks: which support slices serve which query slices.
+        masks: (Sh, H, W) of each task's support slices.
+        first: of each task, the probabilities (N, H, W) found in its query slices.
 
     Returns:
-        (N, H, W).
+        (N, H, W) of each task.
     """
-    windows = windows_around(support_masks, first, look.gain, look.least)
-    if windows is None:
-        return first
-    theirs, ours = windows
-    masks = (theirs.cut(support_masks[:, None], look.size)[:, 0] > 0.5).float()
-    support = encode_slices(method, theirs.cut(support_images, look.size), precision)
-    query = encode_slices(method, ours.cut(query_images, look.size), precision)
-    second = predict_slices(method, support, masks, query)
-    back, inside = ours.paste(second, (first.shape[-2], first.shape[-1]))
-    return torch.where(inside, (back + first) / 2, first)
+    found = list(first)
+    windows = {
+        i: pair
+        for i, (shown, seen) in enumerate(zip(masks, first, strict=True))
+        if (pair := windows_around(shown, seen, look.gain, look.least)) is not None
+    }
+    ours = _encode_parts(
+        method,
+        [pair[1].cut(query.images[list(tasks[i].query)], look.size) for i, pair in windows.items()],
+        precision,
+    )
+    if support.closeups is not None:  # kept in place of a scan's images
+        kept = support.closeups
+        theirs = [
+            kept.of(value, list(tasks[i].support), pair[0].half) for i, pair in windows.items()
+        ]
+    else:
+        cuts = [
+            pair[0].cut(support.images[list(tasks[i].support)], look.size)
+            for i, pair in windows.items()
+        ]
+        theirs = _encode_parts(method, cuts, precision)
+    small = [
+        (pair[0].cut(masks[i][:, None], look.size)[:, 0] > 0.5).float()
+        for i, pair in windows.items()
+    ]
+    second = predict(method, [Job(*job) for job in zip(theirs, small, ours, strict=True)])
+    for (i, pair), closer in zip(windows.items(), second, strict=True):
+        back, inside = pair[1].paste(closer, (first[i].shape[-2], first[i].shape[-1]))
+        found[i] = torch.where(inside, (back + first[i]) / 2, first[i])
+    return found
+
+
+def _encode_parts(method: Method, parts: Sequence[Tensor], precision: Precision) -> list[Features]:
+    """Features of each part, all of them encoded in common batches."""
+    if not parts:
+        return []
+    whole = encode_slices(method, torch.cat(list(parts)), precision)
+    stops = np.cumsum([len(part) for part in parts]).tolist()
+    return [
+        whole.rows(slice(stop - len(part), stop)) for part, stop in zip(parts, stops, strict=True)
+    ]
 
 
 def masks_of(
@@ -188,17 +224,40 @@ def segment_label(
     value: int,
     tasks: Sequence[SliceTask],
     precision: Precision = "float32",
+    second_look: bool = True,
 ) -> npt.NDArray[np.float32]:
-    """Foreground probability (Z, H, W) of one label; 0 on slices that no task covers."""
+    """Foreground probability (Z, H, W) of one label; 0 on slices that no task covers.
+
+    Without `second_look` features suffice: no window is encoded.
+    """
     probability = torch.zeros(query.images[:, 0].shape)
-    for task in tasks:
-        theirs, ours = list(task.support), list(task.query)
-        masks = masks_of(support_label, task.support, value, query.images.device)
-        found = predict_slices(
-            method, support.features.rows(theirs), masks, query.features.rows(ours)
-        )
-        if method.second_look is not None:
-            images = support.images[theirs], masks, query.images[ours]
-            found = look_again(method, method.second_look, *images, found, precision)
-        probability[ours] = found.cpu()
+    for group in _groups(tasks):
+        masks = [masks_of(support_label, t.support, value, query.images.device) for t in group]
+        jobs = [
+            Job(
+                support.features.rows(list(task.support)),
+                mask,
+                query.features.rows(list(task.query)),
+            )
+            for task, mask in zip(group, masks, strict=True)
+        ]
+        found = predict(method, jobs)
+        if second_look and method.second_look is not None and query.closeups is None:
+            found = look_again(
+                method, method.second_look, support, query, value, group, masks, found, precision
+            )
+        for task, one in zip(group, found, strict=True):
+            probability[list(task.query)] = one.cpu()
     return probability.numpy()
+
+
+def _groups(tasks: Sequence[SliceTask]) -> Iterator[list[SliceTask]]:
+    """Tasks that together fill a batch, so that many small ones cost little more than one."""
+    group: list[SliceTask] = []
+    for task in tasks:
+        group.append(task)
+        if sum(len(one.query) for one in group) >= GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

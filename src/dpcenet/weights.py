@@ -178,6 +178,15 @@ def sha256_of(path: Path | str) -> str:
         raise WeightsError(f"{path}: cannot be read: {error}") from error
 
 
+def hash_of_state(module: nn.Module) -> str:
+    """sha256 of a module's weights and buffers, by name; 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def download(name: str, folder: Path | str) -> Path:
     """Fetch an official file; the only function of this package that uses a network.
 

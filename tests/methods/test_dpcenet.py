@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 
 from dpcenet.methods.dpcenet import DPCENet, Options, Scale
+from dpcenet.nn.attention import effective_keys
 from dpcenet.nn.dual_perspective import PATHS, CrossAlignment, DualPerspective, SelfSimilarity
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
@@ -63,19 +64,25 @@ def test_cross_alignment_is_equations_1_1_and_1_2(
     assert_allclose(aligned[0].detach(), numbers[name], rtol=TOLERANCE, atol=TOLERANCE)
 
 
+EVERY_POSITION = torch.eye(SIDE * SIDE, dtype=torch.float64)[None]
+
+
 def test_both_perspectives_are_equations_1_3_to_1_5(numbers: dict[str, Tensor]) -> None:
-    attention = SelfSimilarity(normalised=False)
-    spatial, _ = attention(numbers["Fs_star"][None])
-    channel, _ = attention(numbers["Fs_star"].T[None])
-    assert_allclose(spatial[0], numbers["F_spatial"], rtol=TOLERANCE, atol=TOLERANCE)
-    assert_allclose(channel[0].T, numbers["F_channel"], rtol=TOLERANCE, atol=TOLERANCE)
-
-
-def test_gates_are_equations_1_6_to_1_9(numbers: dict[str, Tensor]) -> None:
     enhance = golden_scale(numbers).enhance
     assert isinstance(enhance, DualPerspective)
+    spatial, channel, _ = enhance.perspectives(numbers["Fs_star"][None], EVERY_POSITION)
+    assert_allclose(spatial[0], numbers["F_spatial"], rtol=TOLERANCE, atol=TOLERANCE)
+    assert_allclose(channel[0], numbers["F_channel"], rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_gates_are_equations_1_6_to_1_9(numbers: dict[str, Tensor], masked: bool) -> None:
+    """With masks of one, masking the input changes nothing."""
+    enhance = golden_scale(numbers).enhance
+    assert isinstance(enhance, DualPerspective)
+    enhance.masked = masked
     whole = dict.fromkeys(PATHS, torch.ones(1, SIDE * SIDE, dtype=torch.float64))
-    fused, notes = enhance(numbers["Fs_star"][None], whole)
+    fused, notes = enhance(numbers["Fs_star"][None], whole, dict.fromkeys(PATHS, EVERY_POSITION))
     for path, letter in (("foreground", "f"), ("background", "b")):
         assert_allclose(fused[path][0].detach(), numbers[f"F_{letter}"], rtol=TOLERANCE)
         assert_allclose(notes[f"gate_spatial.{path}"], numbers[f"w_{letter}"][0], rtol=TOLERANCE)
@@ -153,7 +160,7 @@ def test_literal_attention_on_long_features_is_the_identity() -> None:
     """What was seen on real features: one effective key, so the attention learns nothing."""
     noise = torch.randn(1, 100, 64, generator=torch.Generator().manual_seed(0))
     rows = 10 * (1 + noise)  # features after a ReLU share a large mean
-    _, literal_keys = SelfSimilarity(normalised=False)(rows)
-    _, normalised_keys = SelfSimilarity(normalised=True)(rows)
+    literal_keys = effective_keys(*SelfSimilarity(normalised=False)(rows), 1.0)
+    normalised_keys = effective_keys(*SelfSimilarity(normalised=True)(rows), 1.0)
     assert float(literal_keys) == pytest.approx(1.0, abs=1e-3)
     assert float(normalised_keys) > 2

@@ -15,10 +15,12 @@ import dpcenet
 from dpcenet.datasets.phantom import phantom, write_phantoms
 from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.methods.copy import Copy, Options
-from dpcenet.segmenting.folder import expand_queries, segment_files
+from dpcenet.segmenting.folder import Batch, segment_files
 from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmenting.sources import find_queries
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
+from made import moved
 
 SHAPE, SPACING = (10, 72, 72), (9.0, 4.0, 4.0)
 
@@ -28,18 +30,6 @@ def segmenter() -> Segmenter:
     """`copy` segments a scan perfectly from itself: any loss is one of geometry."""
     rules = Preprocessing.for_mr(size=96)
     return Segmenter(Copy(Options()).eval(), rules, "float32", torch.device("cpu"))
-
-
-def moved(volume: Volume, permutation: tuple[int, int, int], flips: tuple[bool, ...]) -> Volume:
-    """The same volume stored in another order."""
-    data = np.transpose(volume.data, permutation)
-    affine = volume.affine[:, [*permutation, 3]].copy()
-    for axis, flip in enumerate(flips):
-        if flip:
-            data = np.flip(data, axis)
-            affine[:, 3] += affine[:, axis] * (data.shape[axis] - 1)
-            affine[:, axis] *= -1
-    return Volume(np.ascontiguousarray(data), affine)
 
 
 def dice(one: np.ndarray, two: np.ndarray) -> float:
@@ -97,13 +87,16 @@ def test_files_come_out_in_their_own_format_and_geometry(
     damaged = tmp_path / "scans" / "damaged.nii.gz"
     damaged.write_bytes(image.read_bytes()[:2000])
     support = segmenter.support(image, label, labels=[1, 3])
-    queries = [image, damaged, nrrd]
-    outcomes = segment_files(segmenter, queries, support, tmp_path / "out", quiet=True)
+    queries = find_queries([image, damaged, nrrd])
+    outcomes = segment_files(segmenter, queries, support, Batch(tmp_path / "out"), quiet=True)
     assert [outcome.mask is not None for outcome in outcomes] == [True, False, True]
     assert "damaged.nii.gz" in outcomes[1].error
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "image_01_seg.nii.gz",
+        "image_01_seg.nii.gz.json",
         "other_seg.nrrd",
+        "other_seg.nrrd.json",
+        "segment.json",
     ]
     source, mask = nibabel.load(image), nibabel.load(outcomes[0].mask)
     assert mask.shape == source.shape and np.array_equal(mask.affine, source.affine)
@@ -115,12 +108,6 @@ def test_files_come_out_in_their_own_format_and_geometry(
     np.testing.assert_allclose(ours.GetOrigin(), theirs.GetOrigin(), rtol=1e-12)
     one, two = np.asarray(mask.dataobj).T, sitk.GetArrayFromImage(ours)
     assert np.array_equal(one, two)
-
-
-def test_a_folder_of_pairs_gives_its_images_only(tmp_path: Path) -> None:
-    write_phantoms(tmp_path, 2, shape=SHAPE, spacing=SPACING)
-    names = [path.name for path in expand_queries([tmp_path])]
-    assert names == ["image_01.nii.gz", "image_02.nii.gz"]
 
 
 def test_a_label_that_the_mask_lacks_is_named(segmenter: Segmenter) -> None:

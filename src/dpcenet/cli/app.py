@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dpcenet import __version__
+from dpcenet.errors import ConfigError
 
 app = typer.Typer(
     help="Few-shot medical image segmentation: label one scan, segment the rest. "
@@ -84,3 +85,15 @@ def root(
     ] = False,
 ) -> None:
     """Common options."""
+
+
+def name_of(text: str, flag: str = "--label") -> tuple[int, str]:
+    """(1, "liver") from "1=liver".
+
+    Raises:
+        ConfigError: it is written otherwise; the message names the flag.
+    """
+    value, separator, name = text.partition("=")
+    if not separator or not value.isdecimal() or not name:
+        raise ConfigError(f"{flag} {text}: write it as VALUE=NAME, such as 1=liver")
+    return int(value), name

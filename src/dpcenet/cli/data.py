@@ -7,8 +7,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from dpcenet.cli.app import DATASET_HELP, Modality, Out, Overflow, app
-from dpcenet.errors import ConfigError
+from dpcenet.cli.app import DATASET_HELP, Modality, Out, Overflow, app, name_of
 
 
 @app.command()
@@ -44,7 +43,7 @@ def prepare(
     """Prepare scans: slices of 256x256, supervoxels, a manifest. A second call does nothing."""
     from dpcenet.prepare import prepare as run_prepare
 
-    names = dict(_name_of(text) for text in label or []) or None
+    names = dict(name_of(text) for text in label or []) or None
     changes = {
         "slice_spacing_mm": slice_spacing,
         "overflow": overflow and overflow.value,
@@ -116,11 +115,3 @@ def download(
 
     typer.echo(str(run_download(name, out)))
     typer.echo(OFFICIAL[name].licence)
-
-
-def _name_of(text: str) -> tuple[int, str]:
-    """(1, "liver") from "1=liver"."""
-    value, separator, name = text.partition("=")
-    if not separator or not value.isdecimal() or not name:
-        raise ConfigError(f"--label {text}: write it as VALUE=NAME, such as 1=liver")
-    return int(value), name

@@ -1,4 +1,4 @@
-"""Commands about networks: train, evaluate, segment, report, pretrain, demo."""
+"""Commands about networks: train, evaluate, report, pretrain, demo."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from dpcenet.cli.app import (
     BoundsName,
     Device,
     ExclusionName,
-    Modality,
     Out,
     ProtocolName,
     SchemeName,
     app,
 )
-from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from dpcenet.datasets.store import PreparedDataset
@@ -111,8 +110,9 @@ def evaluate(
 ) -> None:
     """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
     from dpcenet.evaluate import evaluate as run_evaluate
+    from dpcenet.forms import as_text
     from dpcenet.runs import open_run
-    from dpcenet.tables import as_text, tables_of
+    from dpcenet.tables import tables_of
 
     run_evaluate(
         run,
@@ -129,54 +129,22 @@ def evaluate(
 
 
 @app.command()
-def segment(
-    queries: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    support_image: Annotated[Path, typer.Option(help="The labelled scan.")],
-    support_mask: Annotated[Path, typer.Option(help="Its labels.")],
-    out: Out,
-    run: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a trained run; default: the network that comes with dpcenet."),
-    ] = None,
-    label: Annotated[
-        list[int] | None, typer.Option(help="Label value to segment; repeat; default all.")
-    ] = None,
-    modality: Annotated[
-        Modality | None, typer.Option(help="Without --run; by default by the labelled scan.")
-    ] = None,
-    device: Device = "auto",
-) -> None:
-    """Segment scans from one labelled scan; masks lie in each scan's own geometry."""
-    from dpcenet.segmenting.folder import expand_queries, segment_files
-    from dpcenet.segmenting.segmenter import Segmenter
-
-    files = expand_queries(queries)
-    if run is not None:
-        segmenter = Segmenter.from_run(run, device)
-    else:
-        kind = cast("Literal['mr', 'ct'] | None", modality and modality.value)
-        segmenter = Segmenter.shipped(device, kind)
-    support = segmenter.support(support_image, support_mask, tuple(label or ()))
-    outcomes = segment_files(segmenter, files, support, out)
-    failed = [outcome for outcome in outcomes if outcome.mask is None]
-    typer.echo(f"{len(outcomes) - len(failed)} masks in {out}. For research only.")
-    if failed:
-        lines = "\n".join(f"  {outcome.error}" for outcome in failed)
-        raise DatasetError(f"{len(failed)} of {len(outcomes)} scans were not segmented:\n{lines}")
-
-
-@app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of benchmarks.")],
     out: Out,
+    published: Annotated[
+        bool, typer.Option("--published", help="Also what is in print for these methods.")
+    ] = False,
 ) -> None:
-    """Write one self-contained HTML page: tables, pictures, curves, provenance; and tables.md."""
+    """Write tables (Markdown, CSV, LaTeX), figures, and one self-contained HTML page of them."""
+    from dpcenet.benchmark.results import sections_of
+    from dpcenet.forms import as_text
     from dpcenet.report import report as run_report
-    from dpcenet.runs import open_run
-    from dpcenet.tables import as_text, tables_of
+    from dpcenet.tables import tables_of
 
-    page = run_report(runs, out)
-    typer.echo(as_text(tables_of([open_run(run) for run in runs])))
+    page = run_report(runs, out, published)
+    for section in sections_of(runs):
+        typer.echo(as_text(tables_of(section.runs), published))
     typer.echo(str(page))
 
 
@@ -192,12 +160,42 @@ def pretrain(
 ) -> None:
     """Train the in-context network on made-up images. Killed and called again, it goes on."""
     from dpcenet.config import load_options
-    from dpcenet.pretrain import Pace, PretrainConfig
+    from dpcenet.pair_training import PretrainConfig
+    from dpcenet.pretrain import Pace
     from dpcenet.pretrain import pretrain as run_pretrain
 
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
     steps = run_pretrain(options, run, Pace(minutes=minutes, device=device))
     typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
+
+
+@app.command()
+def adapt(
+    data: Annotated[Path, typer.Option(help="Prepared data set; no label of it is needed.")],
+    run: Annotated[Path, typer.Option(help="Folder of the adapted network, a run like others.")],
+    minutes: Annotated[float, typer.Option(help="Time to train; checks come on top.")] = 20.0,
+    start: Annotated[
+        Path | None, typer.Option(help="Run to begin with; default: the package's network.")
+    ] = None,
+    support: Annotated[
+        str | None, typer.Option(help="Labelled case by which to check; default: supervoxels.")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Fold kept out; by default every case is trained on.")
+    ] = None,
+    scheme: Annotated[SchemeName, typer.Option(help="Form of the folds.")] = SchemeName.disjoint,
+    seed: Annotated[int, typer.Option(help="Of the pairs.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Let the in-context network learn from your own unlabelled scans; the better state is kept."""
+    from dpcenet.runs import RunFlags
+    from dpcenet.segmenting.adapt import AdaptOptions, kept_state
+    from dpcenet.segmenting.adapt import adapt as run_adapt
+
+    flags = RunFlags(data=data, fold=fold, scheme=scheme.value, seed=seed)
+    options = AdaptOptions(minutes=minutes, seed=seed)
+    run_adapt(flags, run, options, start=start, support=support, device=device)
+    typer.echo(kept_state(run))
 
 
 @app.command()

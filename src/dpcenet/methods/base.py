@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,21 @@ class SecondLook:
     size: int
     gain: float
     least: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """Query slices that the same support slices serve.
+
+    Attributes:
+        support: features of Sh slices.
+        masks: (Sh, H, W) float in {0, 1}.
+        query: features of N slices.
+    """
+
+    support: Features
+    masks: Tensor
+    query: Features
 
 
 class Method(nn.Module, ABC):
@@ -100,6 +116,28 @@ class Method(nn.Module, ABC):
             log-probabilities at the masks' H×W; extra losses only in training mode.
         """
 
+    def match_each(self, jobs: Sequence[Job], batch: int) -> list[Tensor]:
+        """Log-probabilities (N, 2, H, W) of each job, when evaluating.
+
+        A method whose queries may have supports of their own in one batch does better than one job
+        after the other.
+
+        Args:
+            jobs: any number.
+            batch: query slices computed at once.
+        """
+        return [
+            torch.cat(
+                [
+                    self.match(
+                        job.support, job.masks, job.query.rows(slice(start, start + batch))
+                    ).log_probs
+                    for start in range(0, len(job.query), batch)
+                ]
+            )
+            for job in jobs
+        ]
+
     def forward(self, episode: Episode, extracted: Features | None = None) -> Prediction:
         """Encode support and query as one batch (batch norm sees both), then match.
 
@@ -138,8 +176,9 @@ class SingleScale(Method):
         self.reduce = reduction(self.encoder, width)
 
     def extract(self, images: Tensor) -> Features:
-        (maps,) = self.encoder(images).values()
-        return Features({"features": maps})
+        return Features(self.encoder(images))
 
     def project(self, features: Features) -> Features:
-        return features.apply(self.reduce)
+        """The reduced map (B, width, h, w), as "features" whatever the trunk calls it."""
+        (maps,) = features.maps.values()
+        return Features({"features": self.reduce(maps)})

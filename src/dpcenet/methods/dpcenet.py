@@ -87,23 +87,25 @@ class Scale(nn.Module):
         Returns:
             (N, 2, D): P_bg and P_fg of each query (1.10), and diagnostics.
         """
-        shots, queries = len(support), len(query)
-        rows = _rows(support).repeat(queries, 1, 1)  # one copy for each query, shots innermost
+        queries = len(query)
         notes: dict[str, Tensor] = {}
-        if self.align is not None:
-            rows, notes = self.align(rows, _rows(query).repeat_interleave(shots, dim=0))
+        if self.align is None:
+            rows = _rows(support).repeat(queries, 1, 1)  # one copy for each query, shots innermost
+        else:
+            rows, notes = self.align(_rows(support), _rows(query))
         weights = {
-            "foreground": pull_down(masks, _size(support)).flatten(1).repeat(queries, 1),
             "background": pull_down(1 - masks, _size(support)).flatten(1).repeat(queries, 1),
+            "foreground": pull_down(masks, _size(support)).flatten(1).repeat(queries, 1),
         }
         if self.enhance is None:
-            paths = dict.fromkeys(PATHS, rows)
+            sums = {path: weights[path][:, None] @ rows for path in PATHS}
         else:
             total = weights["foreground"] + weights["background"]  # pixels that fall on each cell
             share = {path: weights[path] / total.clamp_min(EPS) for path in PATHS}
-            paths, found = self.enhance(rows, share)
+            pools = {path: weights[path][:, None] for path in PATHS}
+            sums, found = self.enhance(rows, share, pools)
             notes |= found
-        prototypes = [_prototype(paths[path], weights[path], queries) for path in PATHS]
+        prototypes = [_mean(sums[path], weights[path], queries) for path in PATHS]
         return torch.stack(prototypes, dim=1), notes
 
 
@@ -219,21 +221,22 @@ def _rows(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
 
 
-def _prototype(rows: Tensor, weights: Tensor, queries: int) -> Tensor:
+def _mean(sums: Tensor, weights: Tensor, queries: int) -> Tensor:
     """ΣMF / max(ΣM, ε) over the positions of all shots (1.10).
 
     Args:
-        rows: (N·Sh, hw, D); weights: (N·Sh, hw); queries: N.
+        sums: ΣMF of each pair (N·Sh, 1, D); weights: M (N·Sh, hw); queries: N.
 
     Returns:
         (N, D).
     """
-    total = (weights[:, None] @ rows).view(queries, -1, rows.shape[-1]).sum(dim=1)
+    total = sums.view(queries, -1, sums.shape[-1]).sum(dim=1)
     return total / weights.view(queries, -1).sum(dim=1, keepdim=True).clamp_min(EPS)
 
 
 def _plain_prototypes(support: Tensor, masks: Tensor, queries: int) -> Tensor:
     """Prototypes (N, 2, D) of features that no attention has touched."""
     rows, size = _rows(support), _size(support)
-    pair = [_prototype(rows, pull_down(m, size).flatten(1), 1) for m in (1 - masks, masks)]
+    weights = [pull_down(m, size).flatten(1) for m in (1 - masks, masks)]
+    pair = [_mean(w[:, None] @ rows, w, 1) for w in weights]
     return torch.stack(pair, dim=1).expand(queries, -1, -1)

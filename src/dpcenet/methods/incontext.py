@@ -16,6 +16,7 @@ random labels follows SynthMorph (Hoffmann et al., 2022). The form of the networ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
-from dpcenet.methods.base import Method, SecondLook
+from dpcenet.methods.base import Job, Method, SecondLook
 from dpcenet.nn.alignment import describe_slices
 from dpcenet.nn.matching import Align, Fuse, Read, Residual, moved_by
 from dpcenet.types import Features, Prediction
@@ -98,6 +99,30 @@ class InContext(Method):
             losses["presence"] = self.options.presence_weight * loss
         return Prediction(_log_probs_of(logits), losses)
 
+    def match_each(self, jobs: Sequence[Job], batch: int) -> list[Tensor]:
+        """See `Method.match_each`: slices of all jobs of as many supports share batches.
+
+        In a blind volume nearly every query slice is a job of its own.
+        """
+        found: dict[tuple[int, int], Tensor] = {}
+        places = [(i, n) for i, job in enumerate(jobs) for n in range(len(job.query))]
+        for shots in sorted({len(job.masks) for job in jobs}):
+            mine = [place for place in places if len(jobs[place[0]].masks) == shots]
+            for start in range(0, len(mine), batch):
+                chosen = mine[start : start + batch]
+                supports = [jobs[i].support for i, _ in chosen]
+                support = Features(
+                    {k: torch.stack([s[k] for s in supports]) for k in supports[0].maps}
+                )
+                masks = torch.stack([jobs[i].masks for i, _ in chosen])
+                query = Features.join([jobs[i].query.rows([n]) for i, n in chosen])
+                attention = self.align(support["key"], query["key"])
+                logits, _ = self.compare(support, masks, query, attention)
+                found |= dict(zip(chosen, _log_probs_of(logits), strict=True))
+        return [
+            torch.stack([found[i, n] for n in range(len(job.query))]) for i, job in enumerate(jobs)
+        ]
+
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
         """Slice descriptors, seen from the scan's own mean: scans differ more than slices."""
         rows = describe_slices(features["coarse"], cells=8)
@@ -120,6 +145,11 @@ class InContext(Method):
         """
         logits, presence = self.matcher(support, support_masks, query, attention)
         return _resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
+
+
+def _stacked(supports: Sequence[Features]) -> Features:
+    """The supports (Sh, C, h, w) of N queries as maps (N, Sh, C, h, w)."""
+    return Features({k: torch.stack([s[k] for s in supports]) for k in supports[0].maps})
 
 
 def _log_probs_of(logits: Tensor) -> Tensor:

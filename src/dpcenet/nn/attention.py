@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+BLOCK = 2**24  # attention weights held at once by `received`: 64 MiB of float32
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
@@ -22,6 +25,41 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tenso
     # Four axes (one head) let torch choose its kernel that never holds the Nq×Nk matrix.
     q, k, v = queries[:, None], keys[:, None], values[:, None]
     return F.scaled_dot_product_attention(q, k, v, scale=scale)[:, 0]
+
+
+def received(queries: Tensor, keys: Tensor, pools: Tensor, scale: float) -> Tensor:
+    """How much attention each key gets from pools of queries: pools · softmax(scale·queries keysᵀ).
+
+    Whoever needs only weighted sums of an attention's output rows, w (A V), may take them as
+    (w A) V: half the arithmetic, and a third of it on the way back. The weights are made a block of
+    queries at a time, and made again on the way back, so that no Nq×Nk matrix is held.
+
+    Args:
+        queries: (B, Nq, D).
+        keys: (B, Nk, D).
+        pools: (B, P, Nq), weights of the queries in each pool.
+        scale: factor of the logits.
+
+    Returns:
+        (B, P, Nk).
+    """
+    count = queries.shape[1]
+    step = max(64, BLOCK // (len(queries) * keys.shape[1]))
+    if step >= count:
+        return _received(queries, keys, pools, scale)
+    blocks = zip(torch.split(queries, step, 1), torch.split(pools, step, 2), strict=True)
+    parts = (
+        checkpoint(_received, q, keys, w, scale, use_reentrant=False)
+        if torch.is_grad_enabled()
+        else _received(q, keys, w, scale)
+        for q, w in blocks
+    )
+    total: Tensor = sum(parts, start=pools.new_zeros(()))
+    return total
+
+
+def _received(queries: Tensor, keys: Tensor, pools: Tensor, scale: float) -> Tensor:
+    return pools @ torch.softmax((scale * queries) @ keys.mT, dim=-1)
 
 
 @torch.no_grad()

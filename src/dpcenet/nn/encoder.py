@@ -78,12 +78,14 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """The trunk's outputs for slices (B, 1, H, W) float, by name.
 
-        Feature maps are (B, C, h, w); those of a frozen trunk lie in channels-last memory, so use
-        `reshape`, not `view`.
+        Feature maps are (B, C, h, w); they may lie in channels-last memory, so use `reshape`, not
+        `view`.
         """
-        # Channels-last was up to a fifth faster on a CPU. A trained trunk keeps the order in which
-        # the official code sums: batch statistics of two images amplify rounding (3e-4 of a map).
-        layout = torch.channels_last if self.options.frozen else torch.contiguous_format
+        # Channels-last was up to a fifth faster on a CPU. A trunk in training keeps the order in
+        # which the official code sums: batch statistics of two images amplify rounding (3e-4 of a
+        # map).
+        fixed = self.options.frozen or not self.training
+        layout = torch.channels_last if fixed else torch.contiguous_format
         coloured = images.expand(-1, 3, -1, -1).contiguous(memory_format=layout)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.options.frozen):
             features: dict[str, Tensor] = self.trunk(coloured)

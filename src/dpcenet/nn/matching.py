@@ -74,8 +74,7 @@ def prototype_similarity(support: Tensor, weight: Tensor, query: Tensor, groups:
 
 def _group_sum(x: Tensor, groups: int) -> Tensor:
     """Sums (N, groups, h, w) over the groups of channels of x (N, C, h, w)."""
-    width = x.shape[1] // groups
-    return F.conv2d(x, x.new_ones(groups, width, 1, 1), groups=groups)
+    return torch.unflatten(x, 1, (groups, -1)).sum(2)
 
 
 class Read(nn.Module):
@@ -140,9 +139,10 @@ class Align(nn.Module):
 
     def forward(self, shown: Tensor, asked: Tensor) -> Tensor:
         """Unit keys (N, Sh, C, h, w) of supports and (N, C, h, w): weights (N, h·w, Sh·h·w)."""
-        alike = asked.flatten(2).mT @ shown.transpose(1, 2).flatten(2)
-        near = squared_distances(asked).repeat(1, shown.shape[1])
-        return torch.softmax(alike * self.sharpness.exp() - near * self.nearness.exp(), -1)
+        # The factors go onto the small operands, not onto the N large matrices.
+        near = (squared_distances(asked) * self.nearness.exp()).repeat(1, shown.shape[1])
+        keys = (asked * self.sharpness.exp()).flatten(2).mT
+        return torch.softmax(keys @ shown.transpose(1, 2).flatten(2) - near, -1)
 
 
 def moved_by(attention: Tensor, support: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +27,22 @@ from dpcenet.errors import ConfigError
 from dpcenet.methods import shipped
 from dpcenet.methods.base import Method
 from dpcenet.runs import open_run
+from dpcenet.segmenting.images import (
+    ImageT,
+    Native,
+    Scan,
+    name_of,
+    open_mask,
+    open_scan,
+    same_kind,
+    several,
+)
 from dpcenet.segmenting.support import Found, Labelled, Support
+from dpcenet.segmenting.task_file import read_task
 from dpcenet.types import Encoded, Volume
-from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.io import check_intensities, check_mask, read_volume
+from dpcenet.volumes.io import check_intensities, check_mask
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 
-Scan = ScanFile | Volume | Path | str
 CT_AIR = -300.0  # Hounsfield units
 
 
@@ -77,6 +86,26 @@ class Segmenter:
         rules = {"mr": Preprocessing.for_mr(), "ct": Preprocessing.for_ct(), None: None}[modality]
         return Segmenter(method, rules, choose_precision("auto", place), place)
 
+    @staticmethod
+    def from_task(
+        path: Path | str, run: Path | str | None = None, device: str = "auto"
+    ) -> tuple[Segmenter, Support]:
+        """The network and the support of a task file.
+
+            segmenter, support = Segmenter.from_task("liver.task")
+            mask = segmenter.segment("scan.nii.gz", support)
+
+        Args:
+            path: what `dpcenet task create` wrote.
+            run: folder of the run that it was made with; default the package's own network.
+            device: where it computes.
+
+        Raises:
+            TaskError: the file is damaged, of a newer format, or of another network.
+        """
+        segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
+        return segmenter, read_task(Path(path), segmenter.method, segmenter.device)
+
     def support(
         self,
         images: Scan | Sequence[Scan],
@@ -86,60 +115,68 @@ class Segmenter:
         """Encode one or several labelled scans.
 
         Args:
-            images: a scan (a path, a Volume, or a ScanFile), or several.
-            masks: whole numbers on each scan's grid, 0 background; as many as scans.
+            images: a scan of any kind that `images.open_scan` takes, or a list of them.
+            masks: whole numbers on each scan's grid, 0 background; as many as scans. A DICOM SEG
+                may leave slices out.
             labels: values to segment; by default every value of the masks.
 
         Raises:
             VolumeError: a scan or mask cannot be used.
             ConfigError: a label is in no mask, or a scan lacks its mask.
         """
-        scans, truths = _several(images), _several(masks)
+        scans, truths = several(images), several(masks)
         if len(scans) != len(truths) or not scans:
             raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
         rules, like = self.rules, None
         labelled: list[Labelled] = []
         present: set[int] = set()
         for image, mask in zip(scans, truths, strict=True):
-            scan, truth = _open(image), _open(mask)
-            check_intensities(scan.volume, _name(image))
-            present |= set(np.unique(check_mask(truth.volume, scan.volume, _name(mask))).tolist())
+            scan = open_scan(image)
+            truth = open_mask(mask, scan.volume)
+            check_intensities(scan.volume, name_of(image))
+            present |= set(np.unique(check_mask(truth, scan.volume, name_of(mask))).tolist())
             prepared, record = preprocess(scan, rules or _rules_for(scan.volume), like=like)
             if like is None:
                 # One scale for all: an open spacing would fit each scan's own field of view.
                 spacing = record.rules.spacing_mm or prepared.spacing[1]
                 rules, like = replace(record.rules, spacing_mm=spacing), prepared.affine
             slices = self._encode(prepared.image, prepared.spacing)
-            labelled.append(Labelled(_name(image), slices, preprocess_labels(truth.volume, record)))
+            label = preprocess_labels(truth, record)
+            labelled.append(Labelled.of(name_of(image), prepared.image, slices, label))
         assert rules is not None and like is not None  # there is a scan
         present -= {0}
         if missing := sorted(set(labels) - present):
-            names = " and ".join(_name(mask) for mask in truths)
+            names = " and ".join(name_of(mask) for mask in truths)
             raise ConfigError(f"--label {missing[0]}: {names}: only {sorted(present)} found")
         return Support(tuple(labelled), tuple(labels) or tuple(sorted(present)), like, rules)
 
-    def segment(self, query: Scan, support: Support) -> Volume:
-        """Segment a scan: `Found.mask` of `find`."""
-        return self.find(query, support).mask
+    @overload
+    def segment(self, query: Native, support: Support) -> Volume: ...
 
-    def find(self, query: Scan, support: Support) -> Found:
+    @overload
+    def segment(self, query: ImageT, support: Support) -> ImageT: ...
+
+    def segment(self, query: Scan, support: Support) -> Any:
+        """Segment a scan: `Found.mask` of `find`, an image's in the image's own kind."""
+        return same_kind(self.find(query, support).mask, query)
+
+    def find(self, query: Scan, support: Support, disk: Path | None = None) -> Found:
         """Segment a scan, and keep what judging the result needs.
 
         Args:
-            query: a path, a Volume, or a ScanFile.
+            query: of any kind that `images.open_scan` takes.
             support: what `Segmenter.support` made.
+            disk: folder in which the query's features lie instead of in memory.
 
         Raises:
             VolumeError: the scan cannot be used.
         """
-        scan = _open(query)
-        check_intensities(scan.volume, _name(query))
+        scan = open_scan(query)
+        check_intensities(scan.volume, name_of(query))
         prepared, record = preprocess(scan, support.rules, like=support.affine)
-        slices = self._encode(prepared.image, prepared.spacing)
+        slices = self._encode(prepared.image, prepared.spacing, disk)
         matches = tuple(match_slices(self.method, s.slices, slices) for s in support.scans)
         source = support.joined()
-        mask = np.zeros(scan.volume.data.shape, dtype=np.uint8)
-        best = np.full(mask.shape, 0.5, dtype=np.float32)
         found = {}
         for value in support.values:
             tasks = with_neighbours(
@@ -157,15 +194,40 @@ class Segmenter:
                 tasks,
                 self.precision,
             )
-            probability = record.restore_probability(found[value])
-            better = probability > best
-            mask[better], best[better] = value, probability[better]
-        return Found(slices, matches, found, record, Volume(mask, scan.volume.affine))
+        mask = Volume(record.restore_labels(found), scan.volume.affine)
+        return Found(slices, matches, found, record, mask)
 
     def _encode(
-        self, image: npt.NDArray[np.float32], spacing: tuple[float, float, float]
+        self,
+        image: npt.NDArray[np.float32],
+        spacing: tuple[float, float, float],
+        disk: Path | None = None,
     ) -> Encoded:
-        return encode_scan(self.method, image, spacing, self.device, self.precision)
+        return encode_scan(self.method, image, spacing, self.device, self.precision, disk)
+
+
+@overload
+def segment(
+    query: Native,
+    support_image: Scan,
+    support_mask: Scan,
+    *,
+    run: Path | str | None = None,
+    labels: Sequence[int] = (),
+    device: str = "auto",
+) -> Volume: ...
+
+
+@overload
+def segment(
+    query: ImageT,
+    support_image: Scan,
+    support_mask: Scan,
+    *,
+    run: Path | str | None = None,
+    labels: Sequence[int] = (),
+    device: str = "auto",
+) -> ImageT: ...
 
 
 def segment(
@@ -176,17 +238,20 @@ def segment(
     run: Path | str | None = None,
     labels: Sequence[int] = (),
     device: str = "auto",
-) -> Volume:
+) -> Any:
     """Segment one scan from one labelled scan.
 
     Args:
-        query, support_image, support_mask: paths, or `dpcenet.Volume(data (Z, Y, X), affine)`.
+        query, support_image, support_mask: paths (of a file, or of a folder with one DICOM
+            series), `dpcenet.Volume(data (Z, Y, X), affine)`, or images of nibabel, SimpleITK or
+            MONAI, in any mixture.
         run: folder of a trained run; by default the network that comes with the package.
         labels: values to segment; by default every value of the mask.
         device: "auto", "cpu", "cuda", …
 
     Returns:
-        uint8 label values on the query's own grid.
+        uint8 label values on the query's own grid: an image of the query's own kind, or a Volume
+        where the query is a path or a Volume.
 
     Raises:
         InputError, RunError: the message says what to do.
@@ -199,19 +264,3 @@ def _rules_for(volume: Volume) -> Preprocessing:
     """CT where air lies far below water, as only Hounsfield units have it; else MR."""
     air = float(np.percentile(volume.data.astype(np.float32), 1))
     return Preprocessing.for_ct() if air < CT_AIR else Preprocessing.for_mr()
-
-
-def _open(scan: Scan) -> ScanFile:
-    if isinstance(scan, ScanFile):
-        return scan
-    if isinstance(scan, Volume):
-        return ScanFile(scan, SourceGrid.of(scan))
-    return read_volume(Path(scan))
-
-
-def _several(scans: Scan | Sequence[Scan]) -> list[Scan]:
-    return [scans] if isinstance(scans, ScanFile | Volume | Path | str) else list(scans)
-
-
-def _name(scan: Scan) -> str:
-    return str(scan) if isinstance(scan, Path | str) else "the array"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.errors import ConfigError
 from dpcenet.types import Encoded, Volume
 from dpcenet.volumes.preprocess import Preprocessing
 from dpcenet.volumes.record import Record
@@ -20,11 +23,22 @@ class Labelled:
         name: by which reports call it.
         slices: features of its slices, in the network's geometry.
         label: (Z, H, W) uint8 in that geometry.
+        digest: sha256 of the prepared image and label: what the features were made from.
     """
 
     name: str
     slices: Encoded
     label: npt.NDArray[np.uint8]
+    digest: str = ""
+
+    @staticmethod
+    def of(
+        name: str, image: npt.NDArray[np.float32], slices: Encoded, label: npt.NDArray[np.uint8]
+    ) -> Labelled:
+        """From a prepared image (Z, H, W), its encoded slices and its label."""
+        digest = hashlib.sha256(image.tobytes())
+        digest.update(label.tobytes())
+        return Labelled(name, slices, label, digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -36,12 +50,25 @@ class Support:
         values: the labels to segment.
         affine: of the first scan's prepared geometry; queries are oriented like it.
         rules: by which it was prepared, with its pixel size; queries are prepared by them too.
+        names: of label values, where they are known.
     """
 
     scans: tuple[Labelled, ...]
     values: tuple[int, ...]
     affine: npt.NDArray[np.float64]
     rules: Preprocessing
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def only(self, values: Sequence[int]) -> Support:
+        """The same scans with some of the labels.
+
+        Raises:
+            ConfigError: one of them is not there.
+        """
+        for value in values:
+            if value not in self.values:
+                raise ConfigError(f"--label {value}: only {list(self.values)} found")
+        return replace(self, values=tuple(values))
 
     @property
     def labels(self) -> tuple[npt.NDArray[np.uint8], ...]:

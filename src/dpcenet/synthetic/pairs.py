@@ -10,7 +10,7 @@ from torch import Tensor
 from dpcenet.synthetic.deform import patient_coordinates, view
 from dpcenet.synthetic.draws import Draws
 from dpcenet.synthetic.labels import FIRST_ORGAN, LABELS, Anatomy, cut, draw_anatomy, draw_patient
-from dpcenet.synthetic.render import Contrast, draw_contrast, field_of_view, render, vary
+from dpcenet.synthetic.render import draw_contrast, field_of_view, normalised, render, vary
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Pairs:
     query_labels: Tensor
     targets: Tensor
 
+    def to(self, device: torch.device) -> Pairs:
+        """The same pairs on `device`."""
+        return Pairs(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 class PairGenerator:
     """Endless batches of pairs; batch n is a pure function of (seed, n) on a device type.
@@ -93,7 +97,8 @@ class PairGenerator:
         changed = draws.chance(count, p=self.options.changed)
         other = vary(draws, contrast, changed)
         images = [
-            _image(draws, labels, c) for labels, c in zip(slices, (contrast, other), strict=True)
+            normalised(draws, render(draws, labels, c))
+            for labels, c in zip(slices, (contrast, other), strict=True)
         ]
         targets = self._targets(draws, slices[0], slices[1])
         masks = [(labels[:, None] == targets[..., None, None]).float() for labels in slices]
@@ -139,12 +144,3 @@ def _areas(labels: Tensor) -> Tensor:
     flat = labels.flatten(1)
     zeros = torch.zeros(len(flat), LABELS, device=labels.device)
     return zeros.scatter_add(1, flat, torch.ones_like(flat, dtype=zeros.dtype))
-
-
-def _image(draws: Draws, labels: Tensor, contrast: Contrast) -> Tensor:
-    """(B, 1, H, W), z-scored by numbers that are off as those of a whole volume are for a slice."""
-    image = render(draws, labels, contrast)
-    mean = image.mean((1, 2), keepdim=True)
-    std = image.std((1, 2), keepdim=True).clamp_min(1e-3)
-    image = (image - mean) / std * draws.log_uniform(len(image), 1, 1, low=0.75, high=1.35)
-    return (image + draws.normal(len(image), 1, 1, std=0.15))[:, None]

@@ -126,3 +126,11 @@ def field_of_view(draws: Draws, batch: int, size: int) -> Tensor:
     padded = draws.chance(batch, 1, p=0.25)
     half = torch.where(padded, draws.uniform(batch, 2, low=0.6, high=1.1), 2.0)
     return (axis < half[:, :1])[:, :, None] & (axis < half[:, 1:])[:, None]
+
+
+def normalised(draws: Draws, image: Tensor) -> Tensor:
+    """(B, 1, H, W), z-scored by numbers that are off as those of a whole volume are for a slice."""
+    mean = image.mean((1, 2), keepdim=True)
+    std = image.std((1, 2), keepdim=True).clamp_min(1e-3)
+    image = (image - mean) / std * draws.log_uniform(len(image), 1, 1, low=0.75, high=1.35)
+    return (image + draws.normal(len(image), 1, 1, std=0.15))[:, None]

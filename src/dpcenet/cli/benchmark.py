@@ -1,0 +1,98 @@
+"""The command `dpcenet benchmark`: a plan of many runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dpcenet.cli.app import Device, Out, app
+from dpcenet.errors import RunError
+
+
+class EngineName(StrEnum):
+    """Where runs are computed."""
+
+    local = "local"
+    ray = "ray"
+
+
+@app.command()
+def benchmark(
+    plan: Annotated[str, typer.Argument(help="table1 … table4, smoke, or a YAML file.")],
+    out: Out,
+    data: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER of a prepared data set; repeat.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Pretrained trunk (.safetensors, .pth).")
+    ] = None,
+    equal: Annotated[
+        bool,
+        typer.Option("--equal/--own-trunks", help="One frozen trunk for all, or each its own."),
+    ] = True,
+    steps: Annotated[int | None, typer.Option(help="Of training, in place of the plan's.")] = None,
+    folds: Annotated[str, typer.Option(help="Such as 0 or 0,1; default the plan's.")] = "",
+    seeds: Annotated[str, typer.Option(help="Such as 0 or 0,1,2; default the plan's.")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value of the plan; repeat.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time on this machine.")] = 1,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
+    ] = EngineName.local,
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; default: one on this machine.")
+    ] = None,
+    cpus: Annotated[float, typer.Option(help="Cores that a run takes on the cluster.")] = 1,
+    gpus: Annotated[float, typer.Option(help="GPUs that a run takes on the cluster.")] = 0,
+    any_code: Annotated[
+        bool, typer.Option(help="Keep complete runs that another version of the code made.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Train and evaluate every run of a plan. Stopped and called again, it goes on."""
+    from dpcenet.benchmark.command import Named, choose_once, run_all
+    from dpcenet.benchmark.experiments import Means, experiments
+    from dpcenet.benchmark.made import NAME, made_data
+    from dpcenet.benchmark.plan import load_plan, parse_folders
+    from dpcenet.benchmark.running import Place, code_version
+    from dpcenet.parallel import Engine, in_processes, in_turn, on_ray
+
+    changes = [*(set_ or [])]
+    changes += [f"steps={steps}"] if steps is not None else []
+    changes += [f"{key}=[{value}]" for key, value in (("folds", folds), ("seeds", seeds)) if value]
+    chosen = load_plan(plan, tuple(changes))
+    folders = parse_folders(tuple(data or ()), chosen)
+    if chosen.made:
+        folders = {**folders, NAME: made_data(out, chosen.made, workers)}
+    means = Means(
+        folders=folders,
+        weights=weights,
+        equal=equal,
+        precision=choose_once(out, device),
+    )
+    found = experiments(chosen, means)
+    threads = 0
+    run: Engine = in_turn
+    if engine is EngineName.ray:
+        run, threads = on_ray(address, cpus, gpus), max(1, int(cpus))
+    elif workers > 1:
+        run, threads = in_processes(workers), max(1, (os.cpu_count() or 1) // workers)
+    summary = run_all(
+        Named(Path(plan).stem, chosen.title, f"dpcenet {shlex.join(sys.argv[1:])}"),
+        found,
+        Place(out.resolve(), device, threads, code_version()),
+        run,
+        any_code=any_code,
+        say=typer.echo,
+    )
+    typer.echo(f"{summary.done} runs are complete, {summary.skipped} of them were before: {out}")
+    if summary.failed:
+        lines = "\n".join(f"  {run}: {error}" for run, error in summary.failed.items())
+        raise RunError(f"{len(summary.failed)} runs failed; the others are complete:\n{lines}")

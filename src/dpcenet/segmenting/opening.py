@@ -1,0 +1,65 @@
+"""Which network and which labelled scans: what a person names, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from dpcenet.errors import ConfigError
+from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmenting.support import Support
+from dpcenet.segmenting.task_file import read_task
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A segmenter and its support, by name; a worker process opens its own.
+
+    Attributes:
+        images, masks: labelled scans, in pairs; none with a task.
+        task: a task file, which stands for them.
+        labels: values to segment; default every one.
+        names: of label values, in place of a task's.
+        run: folder of a trained run; default the network that comes with the package.
+        modality: of the scans, for that network; None looks at the labelled scan.
+        device: where it computes.
+    """
+
+    images: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
+    task: Path | None = None
+    labels: tuple[int, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
+    run: Path | None = None
+    modality: Literal["mr", "ct"] | None = None
+    device: str = "auto"
+
+    def open(self) -> tuple[Segmenter, Support]:
+        """Load the network; encode the labelled scans, or read the task.
+
+        Raises:
+            InputError, RunError: something cannot be used; the message says what to do.
+        """
+        if self.task is not None and (self.images or self.masks):
+            raise ConfigError("give --task, or --support-image with --support-mask, not both")
+        if self.task is None and not self.images:
+            raise ConfigError(
+                "no labelled scan: give --support-image and --support-mask, or --task"
+            )
+        segmenter = self.segmenter()
+        if self.task is None:
+            support = segmenter.support(self.images, self.masks, self.labels)
+        else:
+            support = read_task(self.task, segmenter.method, segmenter.device)
+            support = support.only(self.labels) if self.labels else support
+        if unknown := sorted(set(self.names) - set(support.values)):
+            raise ConfigError(f"--name {unknown[0]}=…: the labels are {list(support.values)}")
+        return segmenter, replace(support, names={**support.names, **self.names})
+
+    def segmenter(self) -> Segmenter:
+        """The network alone."""
+        if self.run is not None:
+            return Segmenter.from_run(self.run, self.device)
+        return Segmenter.shipped(self.device, self.modality)

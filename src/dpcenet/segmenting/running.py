@@ -1,0 +1,94 @@
+"""From what a person names to masks and a review: what `dpcenet segment` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpcenet.segmenting.folder import Batch, Outcome, check_targets, collect, segment_each
+from dpcenet.segmenting.grow import support_signatures
+from dpcenet.segmenting.opening import Opening
+from dpcenet.segmenting.review import read_cases, write_review
+from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmenting.sources import Query, find_queries
+from dpcenet.segmenting.support import Support
+from dpcenet.segmenting.workers import segment_shares
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        asked: number of queries.
+        outcomes: of those that were reached, in their order.
+        review: the page that ranks the results; None where nothing was judged.
+        doubtful: results with a label to look at, or to reject.
+    """
+
+    asked: int
+    outcomes: tuple[Outcome, ...]
+    review: Path | None = None
+    doubtful: int = 0
+
+
+def segment_folder(
+    paths: Sequence[Path | str],
+    opening: Opening,
+    batch: Batch,
+    pattern: str | None = None,
+    jobs: int = 1,
+    quiet: bool = False,
+) -> Summary:
+    """Segment files, folders and globs.
+
+    Args:
+        paths: see `find_queries`.
+        opening: the network and the labelled scans.
+        batch: where to, and how.
+        pattern: of names to take from folders.
+        jobs: processes.
+        quiet: no progress bar.
+
+    Raises:
+        InputError, RunError: nothing can be segmented. A single scan that cannot is an outcome.
+    """
+    queries = find_queries(paths, pattern, batch.out)
+    segmenter, support = opening.open()
+    check_targets(queries, batch)
+    if jobs == 1:
+        each = segment_each(segmenter, queries, support, batch)
+    else:
+        each = segment_shares(opening, queries, batch, min(jobs, len(queries)))
+    outcomes = tuple(collect(each, queries, batch, quiet))
+    summary = Summary(len(queries), outcomes)
+    masks = {outcome.query.as_posix() for outcome in outcomes if outcome.mask is not None}
+    if not (batch.check and masks):
+        return summary
+    return _reviewed(summary, segmenter, support, batch, masks, _labelled(queries, opening))
+
+
+def _reviewed(
+    summary: Summary,
+    segmenter: Segmenter,
+    support: Support,
+    batch: Batch,
+    masks: set[str],
+    labelled: list[str],
+) -> Summary:
+    """The summary with a review of this run's cases; an earlier run's are left out."""
+    rows = [row for row in read_cases(batch.out) if row.case in masks]
+    page = write_review(batch.out, rows, support_signatures(segmenter.method, support), labelled)
+    doubtful = sum(any(q.flag != "accept" for q in row.labels.values()) for row in rows)
+    return Summary(summary.asked, summary.outcomes, page, doubtful)
+
+
+def _labelled(queries: Sequence[Query], opening: Opening) -> list[str]:
+    """Names of the queries that are labelled scans themselves."""
+    known = {image.resolve() for image in opening.images}
+    return [
+        query.name.as_posix()
+        for query in queries
+        if known & {path.resolve() for path in (*query.files, query.files[0].parent)}
+    ]

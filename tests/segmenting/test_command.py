@@ -1,0 +1,90 @@
+"""`dpcenet segment` and `dpcenet task` as a person meets them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from made_scans import write_scans
+from typer.testing import CliRunner, Result
+
+from dpcenet.cli import app
+from dpcenet.errors import ConfigError, DatasetError
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def support(scans: Path) -> list[object]:
+    image, label = scans / "image_01.nii.gz", scans / "label_01.nii.gz"
+    return ["--support-image", image, "--support-mask", label, "--label", 4, "--name", "4=spleen"]
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scans")
+    write_scans(folder, 2)
+    return folder
+
+
+def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
+    done = call("segment", scans, *support(scans), "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "2 masks in" in done.stdout and "review.html" in done.stdout
+    assert (tmp_path / "image_02_seg.nii.gz").is_file()
+    rows = list(csv.DictReader((tmp_path / "review.csv").read_text().splitlines()))
+    assert {(row["case"], row["label"]) for row in rows} == {
+        ("image_01", "spleen"),
+        ("image_02", "spleen"),
+    }
+    again = call("segment", scans, *support(scans), "--out", tmp_path)
+    assert "2 masks in" in again.stdout and "2 of them from before" in again.stdout
+
+
+def test_a_task_file_in_place_of_the_scan(scans: Path, tmp_path: Path) -> None:
+    task = tmp_path / "spleen.task"
+    made = call("task", "create", *support(scans), "--note", "a phantom", "-o", task)
+    assert made.exit_code == 0 and "holds no scan" in made.stdout
+    shown = call("task", "show", task)
+    assert "4 = spleen" in shown.stdout and "a phantom" in shown.stdout
+    query = scans / "image_02.nii.gz"
+    masks = []
+    for name, source in (("scan", support(scans)), ("task", ["--task", task])):
+        done = call("segment", query, *source, "--no-check", "--out", tmp_path / name)
+        assert done.exit_code == 0, done.output
+        masks.append(np.asarray(nibabel.load(tmp_path / name / "image_02_seg.nii.gz").dataobj))
+    assert np.array_equal(*masks) and masks[0].any()
+    assert not (tmp_path / "task" / "review.csv").exists()
+
+
+def test_failures_are_named_in_the_summary(scans: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.nii.gz"
+    damaged.write_bytes((scans / "image_02.nii.gz").read_bytes()[:500])
+    paths = [damaged, scans / "label_02.nii.gz", scans / "image_02.nii.gz", tmp_path / "gone.nii"]
+    done = call("segment", *paths, *support(scans), "--no-check", "--out", tmp_path / "out")
+    assert done.exit_code != 0 and isinstance(done.exception, DatasetError)
+    message = str(done.exception)
+    assert message.startswith("3 of 4 scans were not segmented")
+    assert all(name in message for name in ("damaged.nii.gz", "this is a mask", "no such file"))
+    assert (tmp_path / "out" / "image_02_seg.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "no labelled scan"),
+        (["--task", "x.task", "--support-image", "x.nii"], "not both"),
+        (["--task", "x.task", "--memory", "lots"], "write a size such as 4GB"),
+        (["--support-image", "x.nii"], "give pairs"),
+    ],
+)
+def test_mistakes_are_said_at_once(
+    scans: Path, tmp_path: Path, flags: list[str], message: str
+) -> None:
+    done = call("segment", scans, "--out", tmp_path, *flags)
+    assert isinstance(done.exception, ConfigError) and message in str(done.exception)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,57 @@
+"""Several processes write what one writes, and one that is killed costs its own queries only."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from made_scans import write_scans
+
+from dpcenet.errors import ConfigError
+from dpcenet.segmenting.folder import Batch, collect, segment_files
+from dpcenet.segmenting.opening import Opening
+from dpcenet.segmenting.sources import find_queries
+from dpcenet.segmenting.workers import segment_shares
+
+
+def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    write_scans(scans, 3)
+    damaged = scans / "image_02.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:900])
+    opening = Opening((scans / "image_01.nii.gz",), (scans / "label_01.nii.gz",), labels=(4,))
+    queries = find_queries([scans])
+    one, two = Batch(tmp_path / "one"), Batch(tmp_path / "two")
+    segmenter, support = opening.open()
+    alone = segment_files(segmenter, queries, support, one, quiet=True)
+    shared = collect(segment_shares(opening, queries, two, 2), queries, two, quiet=True)
+    assert [o.query for o in shared] == [o.query for o in alone] == [q.name for q in queries]
+    assert [bool(o.mask) for o in shared] == [True, False, True]
+    assert shared[1].error == alone[1].error
+    for name in ("image_01_seg.nii.gz", "image_03_seg.nii.gz"):
+        assert (one.out / name).read_bytes() == (two.out / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_queries_of_a_killed_process_are_named(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    write_scans(scans, 4)
+    opening = Opening((scans / "image_01.nii.gz",), (scans / "label_01.nii.gz",), labels=(4,))
+    outcomes = []
+    for outcome in segment_shares(opening, find_queries([scans]), Batch(tmp_path / "out"), 2):
+        for child in multiprocessing.active_children():
+            child.kill()
+        outcomes.append(outcome)
+    assert sorted(str(o.query) for o in outcomes) == [f"image_0{n}" for n in (1, 2, 3, 4)]
+    lost = [outcome for outcome in outcomes if outcome.mask is None]
+    assert len(lost) >= 2 and all("exit code -9" in outcome.error for outcome in lost)
+    whole = {str(outcome.query) for outcome in outcomes if outcome.mask is not None}
+    assert whole <= {path.name[:8] for path in (tmp_path / "out").glob("image_*_seg.nii.gz")}
+
+
+def test_an_opening_names_what_is_missing_or_too_much(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no labelled scan"):
+        Opening().open()
+    with pytest.raises(ConfigError, match="not both"):
+        Opening(images=(tmp_path,), task=tmp_path).open()
