@@ -12,10 +12,12 @@ import pytest
 from dpcenet.datasets.store import open_dataset
 from dpcenet.errors import RunError
 from dpcenet.evaluate import evaluate
+from dpcenet.forms import as_markdown
+from dpcenet.provenance import row_names
 from dpcenet.report import report
 from dpcenet.runs import Run, RunFlags
 from dpcenet.scores import read_scores
-from dpcenet.tables import as_markdown, row_names, table_rows, tables_of
+from dpcenet.tables import table_of, tables_of
 from dpcenet.train import train
 from made import LABELS, tiny_config, write_prepared
 
@@ -117,7 +119,7 @@ def test_the_report_prints_what_the_scores_say(run: Run, tmp_path: Path) -> None
     assert "not a medical device" in page
     assert page.count("data:image/png;base64,") >= 2 * 3
     assert "http://" not in page and "https://" not in page  # self-contained
-    assert table_rows(rows)[0].cases == len({r.case for r in rows})
+    assert table_of("", rows).rows[0].cases == len({r.case for r in rows})
 
 
 def test_folds_of_one_config_make_one_row(run: Run, data: Path, tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ head of the method.
 
     OUT/features/<key>/rows.npy          (slices · views,) int64, place in the files; 0 is absent
     OUT/features/<key>/<map>.npy         (capacity, C, h, w) float16
+    OUT/features/scans-<key>/<case>.npz  the slices of a scan as they are, for evaluations
+
+Several processes of one machine may fill a bank at the same time.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,15 +23,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import nn
 
 from dpcenet.config import Precision
-from dpcenet.datasets.store import PreparedDataset
-from dpcenet.engine import extract
+from dpcenet.datasets.store import PreparedCase, PreparedDataset
+from dpcenet.engine import BATCH, extract
 from dpcenet.episodes.sampler import EpisodePlan, EpisodeSampler, SliceView
-from dpcenet.files import hash_of
+from dpcenet.files import hash_of, write_atomically
 from dpcenet.methods.base import Method
-from dpcenet.types import Episode, Features
+from dpcenet.types import Encoded, Episode, Features
+from dpcenet.weights import hash_of_state
 
 
 class FeatureBank:
@@ -60,31 +64,26 @@ class FeatureBank:
         self.first = dict(zip(names, starts.tolist(), strict=False))
         key = hash_of(
             {
-                "data": dataset.hash,
-                "trunk": _trunk_hash(method),
-                "precision": precision,
+                **_origin(dataset, method, precision),
                 "views": [self.views, asdict(sampler.options.augment)],
             }
         )
         folder = dataset.folder / "features" / key[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder / "lock").open("w")
-        self.writes = _take(self._lock)
         example = self._compute(SliceView(0, 0, 0, sampler.view(0, 0, 0)))
-        self._open(folder, int(starts[-1]) * self.views, example, limit_gb)
+        self._lock = folder / "lock"
+        with _held(self._lock):
+            self._open(folder, int(starts[-1]) * self.views, example, limit_gb)
 
     def _open(self, folder: Path, total: int, example: Features, limit_gb: float) -> None:
         """Map the files of the bank, making them where they do not exist."""
         size = sum(2 * maps[0].numel() for maps in example.maps.values())
         capacity = max(1, min(total, int(limit_gb * 1e9 / size)))
-        self.rows = _mapped(folder / "rows.npy", (total,), np.int64, self.writes)
+        self.rows = _mapped(folder / "rows.npy", (total,), np.int64)
         self.maps = {
-            name: _mapped(
-                folder / f"{name}.npy", (capacity, *maps.shape[1:]), np.float16, self.writes
-            )
+            name: _mapped(folder / f"{name}.npy", (capacity, *maps.shape[1:]), np.float16)
             for name, maps in example.maps.items()
         }
-        self.used = int(self.rows.max(initial=0))
 
     def features(self, which: SliceView) -> Features:
         """Trunk features (1, C, h, w) of a slice under its view, rounded to float16."""
@@ -104,11 +103,12 @@ class FeatureBank:
         """Keep features if there is room; the row is named last, so a kill leaves no half row."""
         # Contiguous as they come back from the file: another layout would change the last bits.
         rounded = features.apply(lambda tensor: tensor.half().contiguous())
-        if self.writes and self.used < len(next(iter(self.maps.values()))):
-            for name, maps in self.maps.items():
-                maps[self.used] = rounded[name][0].cpu().numpy()
-            self.used += 1
-            self.rows[place] = self.used
+        with _held(self._lock):
+            used = int(self.rows.max(initial=0))
+            if self.rows[place] == 0 and used < len(next(iter(self.maps.values()))):
+                for name, maps in self.maps.items():
+                    maps[used] = rounded[name][0].cpu().numpy()
+                self.rows[place] = used + 1
         return rounded.apply(lambda tensor: tensor.float())
 
     @torch.no_grad()
@@ -117,34 +117,62 @@ class FeatureBank:
         return extract(self.method, image.to(self.device), self.precision)
 
     def episodes(self, plans: Iterable[EpisodePlan]) -> Iterator[tuple[Episode, Features]]:
-        """Episodes with the trunk features of their support and query; then the bank is closed."""
-        with self._lock:
-            for plan in plans:
-                pair = [self.features(plan.support), self.features(plan.query)]
-                yield self.sampler.render(plan).to(self.device), Features.join(pair)
+        """Episodes with the trunk features of their support and query."""
+        for plan in plans:
+            pair = [self.features(plan.support), self.features(plan.query)]
+            yield self.sampler.render(plan).to(self.device), Features.join(pair)
 
 
-def _trunk_hash(method: Method) -> str:
-    """sha256 of the trunk's weights."""
-    digest = hashlib.sha256()
-    tensors: dict[str, Tensor] = {} if method.trunk is None else method.trunk.state_dict()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+@torch.no_grad()
+def encode_kept(
+    method: Method,
+    dataset: PreparedDataset,
+    case: PreparedCase,
+    device: torch.device,
+    precision: Precision,
+) -> Encoded:
+    """A scan encoded by a method with a frozen trunk, whose features are kept for other runs.
+
+    They are rounded to float16, as those of the bank.
+    """
+    images = torch.from_numpy(np.array(case.image, np.float32))[:, None].to(device)
+    batches = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
+    key = hash_of(_origin(dataset, method, precision))
+    path = dataset.folder / "features" / f"scans-{key[:16]}" / f"{case.name}.npz"
+    if not path.exists():
+        whole = Features.join([extract(method, images[rows], precision) for rows in batches])
+        kept = {name: maps.half().cpu().numpy() for name, maps in whole.maps.items()}
+        write_atomically(path, lambda temporary: np.savez(temporary, allow_pickle=False, **kept))
+    with np.load(path) as arrays:
+        features = Features({name: torch.from_numpy(arrays[name]) for name in arrays})
+    projected = [
+        method.project(features.rows(rows).apply(lambda maps: maps.float().to(device)))
+        for rows in batches
+    ]
+    return Encoded(images, Features.join(projected), case.spacing)
 
 
-def _take(stream: Any) -> bool:
-    """Lock the bank for writing; another run that holds it lets this one only read."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _origin(dataset: PreparedDataset, method: Method, precision: Precision) -> dict[str, object]:
+    """What features depend on besides the view: runs that agree in it may share them."""
+    trunk = method.trunk
+    return {
+        "data": dataset.hash,
+        "trunk": hash_of_state(trunk or nn.Module()),
+        "outputs": [] if trunk is None else list(trunk.options.outputs),
+        "precision": precision,
+    }
 
 
-def _mapped(path: Path, shape: tuple[int, ...], dtype: type[Any], writes: bool) -> npt.NDArray[Any]:
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Keep other processes of this machine from writing meanwhile."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _mapped(path: Path, shape: tuple[int, ...], dtype: type[Any]) -> npt.NDArray[Any]:
     """A memory-mapped array; a new file is sparse, so it costs only what is filled."""
     if path.exists():
-        return np.lib.format.open_memmap(path, mode="r+" if writes else "r")
+        return np.lib.format.open_memmap(path, mode="r+")
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dpcenet.bank import encode_kept
 from dpcenet.datasets.splits import count_excluded
 from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import choose_device, encode_scan, match_slices, segment_label
@@ -137,9 +138,9 @@ def evaluate(
     done = 0
     with progress_bar(f"evaluate {rules.tag}", total, quiet=quiet) as bar:
         for support_names, queries in sets:
-            source = _encode(run, method, [dataset.case(name) for name in support_names], place)
+            source = _encode(run, dataset, method, support_names, place)
             for query_name in queries:
-                target = _encode(run, method, [dataset.case(query_name)], place)
+                target = _encode(run, dataset, method, [query_name], place)
                 scores += _score_case(run, dataset, method, source, target, rules)
                 done += 1
                 bar(done, query_name)
@@ -147,8 +148,21 @@ def evaluate(
     return scores
 
 
-def _encode(run: Run, method: Method, cases: Sequence[PreparedCase], device: torch.device) -> Scans:
-    parts = [encode_scan(method, case.image, case.spacing, device, run.precision) for case in cases]
+def _encode(
+    run: Run,
+    dataset: PreparedDataset,
+    method: Method,
+    names: Sequence[str],
+    device: torch.device,
+) -> Scans:
+    """Some scans; the features of a frozen trunk are kept where those of the training are."""
+    cases = [dataset.case(name) for name in names]
+    if method.trunk_frozen and run.config.episodes.views:
+        parts = [encode_kept(method, dataset, case, device, run.precision) for case in cases]
+    else:
+        parts = [
+            encode_scan(method, case.image, case.spacing, device, run.precision) for case in cases
+        ]
     return Scans(tuple(cases), Encoded.join(parts))
 
 

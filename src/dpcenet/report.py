@@ -1,4 +1,8 @@
-"""`dpcenet report`: one self-contained HTML page of one or more runs.
+"""`dpcenet report`: tables and figures of runs, as one self-contained page and as files.
+
+OUT/report.html     everything
+OUT/tables.md, tables.csv, tables.tex    the tables
+OUT/figures/*.png   the figures
 
 Every number comes from the runs' scores files; nothing is typed.
 """
@@ -9,67 +13,114 @@ import base64
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
-import numpy as np
-import numpy.typing as npt
 import yaml
 from matplotlib.figure import Figure
 
+from dpcenet.benchmark.results import Section, cost_table, sections_of
 from dpcenet.config import config_to_dict
-from dpcenet.datasets.store import PreparedDataset, open_dataset
-from dpcenet.errors import DatasetError, RunError
-from dpcenet.files import write_text
-from dpcenet.runs import Run, open_run
-from dpcenet.tables import as_markdown, evaluations, table_of, tables_of
-from dpcenet.types import Score
+from dpcenet.figures.pages import figures_of
+from dpcenet.files import write_atomically, write_text
+from dpcenet.forms import as_csv, as_latex, as_markdown, caption, head, lines, notes
+from dpcenet.provenance import row_names
+from dpcenet.runs import Run
+from dpcenet.tables import Table, evaluations, table_of, tables_of
 
-PICTURES = ("best", "median", "worst")
+FEW = 6  # runs of which each gets a section of its own
 
 
-def report(folders: Sequence[Path], out: Path) -> Path:
-    """Write OUT/report.html, and its tables as OUT/tables.md.
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it."""
+
+    caption: str
+    data: str
+
+
+def report(folders: Sequence[Path], out: Path, published: bool = False) -> Path:
+    """Write the report.
 
     Args:
-        folders: runs; those that were evaluated are shown with tables and pictures.
+        folders: runs, or folders of `dpcenet benchmark`; what was evaluated is shown.
         out: folder of the page.
+        published: also what is in print for these methods, in the files (the page can show it).
 
     Returns:
         the path of the page.
 
     Raises:
-        RunError: a folder is not a run.
+        RunError: a folder is neither.
     """
-    matplotlib.rcParams["svg.hashsalt"] = "dpcenet"  # the same page for the same runs
-    runs = [open_run(folder) for folder in folders]
-    tables = tables_of(runs)
-    page = [_describe(run) for run in runs]
+    sections = sections_of(folders)
+    tables = [table for section in sections for table in tables_of(section.runs)]
+    page = [_section(section, out) for section in sections]
     template = (resources.files("dpcenet") / "templates" / "report.html").read_text()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(template).render(
-        runs=page, tables=tables if len(runs) > 1 else []
-    )
-    write_text(out / "report.html", html)
-    write_text(out / "tables.md", as_markdown(tables))
+    write_text(out / "report.html", environment.from_string(template).render(sections=page))
+    write_text(out / "tables.md", "\n".join(_markdown(section, published) for section in sections))
+    write_text(out / "tables.csv", as_csv(tables))
+    write_text(out / "tables.tex", as_latex(tables, published))
     return out / "report.html"
 
 
+def _markdown(section: Section, published: bool) -> str:
+    """The tables of a section under the command, commit and machine that made them."""
+    facts = [f"{name}: {value}" for name, value in section.facts.items()]
+    command = [f"    {section.command}", ""] if section.command else []
+    top = [f"## {section.title}", "", *command, "; ".join(facts), ""]
+    cost = cost_table(section.runs)
+    below = ["", *(f"| {' | '.join(row)} |" for row in _ruled(cost)), ""] if cost else []
+    return "\n".join([*top, as_markdown(tables_of(section.runs), published), *below])
+
+
+def _ruled(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    return [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+
+
+def _section(section: Section, out: Path) -> dict[str, Any]:
+    """Everything the template shows of a section."""
+    pictures = []
+    for name, (text, figure) in figures_of(section.runs).items():
+        png = _png(figure)
+        write_atomically(
+            out / "figures" / f"{section.name}-{name}.png", partial(Path.write_bytes, data=png)
+        )
+        pictures.append(Picture(text, "data:image/png;base64," + base64.b64encode(png).decode()))
+    return {
+        "title": section.title,
+        "command": section.command,
+        "facts": section.facts,
+        "tables": [html_table(table) for table in tables_of(section.runs)],
+        "pictures": pictures,
+        "cost": cost_table(section.runs),
+        "missing": section.missing,
+        "runs": [_describe(run) for run in section.runs] if len(section.runs) <= FEW else [],
+        "configs": {} if len(section.runs) <= FEW else _configs(section.runs),
+    }
+
+
+def html_table(table: Table) -> dict[str, Any]:
+    """What the template shows of a table."""
+    return {
+        "caption": caption(table),
+        "head": head(table),
+        "lines": lines(table, published=True),
+        "notes": notes(table, published=True),
+    }
+
+
 def _describe(run: Run) -> dict[str, Any]:
-    """Everything the template shows of one run."""
-    tables, pictures = [], []
-    for tag, scores, rules in evaluations(run):
-        tables.append(table_of(rules, scores))
-        pictures += _pictures(run, scores, tag)
+    """What is shown of one run where there are few."""
     return {
         "name": run.folder.name,
         "preset": run.config.preset,
-        "tables": tables,
-        "pictures": pictures,
-        "curve": _curve(run.folder / "log.jsonl"),
+        "tables": [html_table(table_of(rules, scores)) for _, scores, rules in evaluations(run)],
         "config": yaml.safe_dump(_plain(config_to_dict(run.config)), sort_keys=False),
         "facts": {
             **{k: v for k, v in run.facts["flags"].items() if k != "data"},
@@ -80,110 +131,21 @@ def _describe(run: Run) -> dict[str, Any]:
     }
 
 
+def _configs(runs: Sequence[Run]) -> dict[str, str]:
+    """The resolved config of each method."""
+    return {
+        name: yaml.safe_dump(_plain(config_to_dict(run.config)), sort_keys=False)
+        for name, run in reversed([*zip(row_names(runs), runs, strict=True)])
+    }
+
+
 def _plain(value: Any) -> Any:
     """Tuples as lists, for YAML."""
     plain: Any = json.loads(json.dumps(value))
     return plain
 
 
-def _curve(path: Path) -> str:
-    """The training loss as an inline SVG; empty where nothing was logged."""
-    if not path.exists():
-        return ""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    if not rows:
-        return ""
-    steps = np.array([row["step"] for row in rows])
-    losses = np.array([row["loss"] for row in rows])
-    figure = Figure(figsize=(7, 2.4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(steps, losses, color="#c9d3dc", linewidth=0.8, label="each logged step")
-    window = max(1, len(losses) // 40)
-    smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-    axes.plot(steps[window - 1 :], smooth, color="#1f5f8b", label=f"mean of {window}")
-    axes.set(xlabel="step", ylabel="loss")
-    axes.legend(frameon=False)
-    return _svg(figure)
-
-
-def _pictures(run: Run, scores: Sequence[Score], protocol: str) -> list[dict[str, str]]:
-    """For each label the best, the median and the worst case of the run, by Dice."""
-    try:
-        dataset = open_dataset(run.flags.data)
-    except DatasetError:
-        return []  # the scans have been moved or deleted; the tables stand without them
-    pictures = []
-    mine = [score for score in scores if score.method == run.config.preset]
-    for label in dict.fromkeys(score.label for score in mine):
-        ranked = sorted((s for s in mine if s.label == label), key=lambda s: -s.dice)
-        ranks: dict[int, list[str]] = {}
-        for name, rank in zip(PICTURES, (0, len(ranked) // 2, len(ranked) - 1), strict=True):
-            ranks.setdefault(rank, []).append(name)
-        for rank, names in ranks.items():
-            score = ranked[rank]
-            title = f"{label}, {' and '.join(names)} of {len(ranked)} ({protocol})"
-            caption = f"{title}: case {score.case}, Dice {100 * score.dice:.1f} %"
-            pictures.append({"caption": caption, "data": _overlay(run, dataset, score)})
-    return pictures
-
-
-def _overlay(run: Run, dataset: PreparedDataset, score: Score) -> str:
-    """Support, query, prediction and truth on the slice that shows most of the organ."""
-    value = next(k for k, name in dataset.labels.items() if name == score.label)
-    query = dataset.case(score.case)
-    supports = [dataset.case(name) for name in score.support.split("+")]
-    name = f"{score.case}-by-{score.support}.npz"
-    path = run.folder / f"predictions-{score.protocol}" / name
-    if not path.is_file():
-        raise RunError(f"{path}: missing; run `dpcenet evaluate` again")
-    with np.load(path) as arrays:
-        mask = arrays[f"mask {score.label}"]
-        served = arrays[f"support slice {score.label}"]
-    truth = np.asarray(query.label == value)
-    z = int(truth.sum(axis=(1, 2)).argmax())
-    z_support, support = int(served[z]), supports[0]
-    for case in supports:  # slices are numbered through all supports
-        if z_support < len(case.image):
-            support = case
-            break
-        z_support -= len(case.image)
-    if z_support < 0:  # no support slice was matched here: show the organ's largest
-        z_support = int((support.label == value).sum(axis=(1, 2)).argmax())
-    panels = {
-        f"support {support.name}": (support.image[z_support], support.label[z_support] == value),
-        f"query {query.name}, slice {z}": (query.image[z], None),
-        "prediction": (query.image[z], mask[z]),
-        "truth": (query.image[z], truth[z]),
-    }
-    return _png(_panels(panels))
-
-
-def _panels(
-    panels: dict[str, tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_] | None]],
-) -> Figure:
-    """Slices side by side, masks as coloured areas with an outline."""
-    figure = Figure(figsize=(2.6 * len(panels), 2.9), layout="constrained")
-    for index, (title, (image, mask)) in enumerate(panels.items()):
-        axes = figure.add_subplot(1, len(panels), index + 1)
-        low, high = np.percentile(image, (1, 99.5))
-        axes.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-        if mask is not None and mask.any():
-            colour = "#ffb000" if title == "truth" or "support" in title else "#00c2ff"
-            axes.contourf(mask, levels=[0.5, 1.5], colors=[colour], alpha=0.3)
-            axes.contour(mask, levels=[0.5], colors=[colour], linewidths=1.0)
-        axes.set_title(title, fontsize=9)
-        axes.set_axis_off()
-    return figure
-
-
-def _png(figure: Figure) -> str:
-    """The figure as a data address that an <img> shows."""
+def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=80, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _svg(figure: Figure) -> str:
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue().encode()).decode()
+    figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
+    return stream.getvalue()
