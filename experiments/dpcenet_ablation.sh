@@ -23,5 +23,5 @@ run no-class-weights dpcenet/tuned --set train.class_weights=[1,1] --set options
 run centred dpcenet/tuned --set options.centre=true
 run no-decoder dpcenet/tuned --set options.decoder_width=0
 run two-scales dpcenet/tuned --set "options.encoder.outputs=[layer3, layer4]"
-run no-sqca-no-dpce dpcenet/tuned --set options.sqca=off --set options.dpce=false
+run no-sqca-no-dpce dpcenet/tuned --set "options.sqca='off'" --set options.dpce=false
 run paper-small dpcenet/paper "${small[@]}"

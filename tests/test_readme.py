@@ -27,12 +27,14 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
         assert program == "dpcenet"
         if arguments[0] == "train":
             arguments += ["--steps", "3"]  # the README's command trains for longer
+        if arguments[0] == "adapt":
+            arguments += ["--minutes", "0.001"]
         command = [sys.executable, "-m", "dpcenet", *arguments]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, (line, done.stderr)
-    for folder in ("masks", "masks-dpcenet"):
+    for folder in ("masks", "masks-task", "masks-adapted", "masks-dpcenet"):
         assert len(list((tmp_path / folder).glob("image_*_seg.nii.gz"))) == 6
     assert (tmp_path / "report" / "report.html").is_file()
 
