@@ -6,13 +6,15 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+import torch
 from made_scans import write_scans
 
 from dpcenet.errors import ConfigError
+from dpcenet.parallel import in_turn
 from dpcenet.segmenting.folder import Batch, collect, segment_files
 from dpcenet.segmenting.opening import Opening
 from dpcenet.segmenting.sources import find_queries
-from dpcenet.segmenting.workers import segment_shares
+from dpcenet.segmenting.workers import segment_on, segment_shares
 
 
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
@@ -31,6 +33,26 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     assert shared[1].error == alone[1].error
     for name in ("image_01_seg.nii.gz", "image_03_seg.nii.gz"):
         assert (one.out / name).read_bytes() == (two.out / name).read_bytes()
+
+
+def test_an_engine_of_a_cluster_writes_what_one_process_writes(tmp_path: Path) -> None:
+    """`in_turn` has the interface of a cluster's engine; a damaged scan is named, and a share that
+    is lost costs its own queries."""
+    scans = tmp_path / "scans"
+    write_scans(scans, 2)
+    opening = Opening((scans / "image_01.nii.gz",), (scans / "label_01.nii.gz",), labels=(4,))
+    queries = find_queries([scans])
+    one, two = Batch(tmp_path / "one"), Batch(tmp_path / "two")
+    segmenter, support = opening.open()
+    segment_files(segmenter, queries, support, one, quiet=True)
+    threads = torch.get_num_threads()  # in_turn works in this process
+    found = list(segment_on(in_turn, opening, queries, two, threads))
+    assert [o.query for o in found] == [q.name for q in queries] and all(o.mask for o in found)
+    for name in ("image_01_seg.nii.gz", "image_02_seg.nii.gz"):
+        assert (one.out / name).read_bytes() == (two.out / name).read_bytes()
+    nowhere = Opening(task=tmp_path / "missing.task")
+    lost = list(segment_on(in_turn, nowhere, queries, two, threads))
+    assert [o.mask for o in lost] == [None, None] and "missing.task" in lost[0].error
 
 
 @pytest.mark.slow

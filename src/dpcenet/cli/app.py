@@ -64,11 +64,21 @@ class SchemeName(StrEnum):
     official = "official"
 
 
+class EngineName(StrEnum):
+    """Where work is done."""
+
+    local = "local"
+    ray = "ray"
+
+
 DATASET_HELP = (
     "chaost2, sabs, cmr, acdc, nnunet, msd, lineage, chaost2-lineage, sabs-lineage, cmr-lineage, "
     "or folder."
 )
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Address = Annotated[
+    str | None, typer.Option(help="Of the Ray cluster; default: one on this machine.")
+]
 Out = Annotated[Path, typer.Option(help="Folder to write into.")]
 
 

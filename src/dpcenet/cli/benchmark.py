@@ -5,21 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dpcenet.cli.app import Device, Out, app
+from dpcenet.cli.app import Address, Device, EngineName, Out, app
 from dpcenet.errors import RunError
-
-
-class EngineName(StrEnum):
-    """Where runs are computed."""
-
-    local = "local"
-    ray = "ray"
 
 
 @app.command()
@@ -46,9 +38,7 @@ def benchmark(
     engine: Annotated[
         EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
     ] = EngineName.local,
-    address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster; default: one on this machine.")
-    ] = None,
+    address: Address = None,
     cpus: Annotated[float, typer.Option(help="Cores that a run takes on the cluster.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs that a run takes on the cluster.")] = 0,
     any_code: Annotated[

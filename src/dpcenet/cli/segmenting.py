@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from dpcenet.cli.app import Device, Modality, Out, app, name_of
+from dpcenet.cli.app import Address, Device, EngineName, Modality, Out, app, name_of
 from dpcenet.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ def segment(
     memory_cap: Annotated[
         str | None, typer.Option("--memory", help="Cap for all processes, such as 4GB.")
     ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
+    ] = EngineName.local,
+    address: Address = None,
     modality: Kind = None,
     device: Device = "auto",
 ) -> None:
@@ -82,12 +86,13 @@ def segment(
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
+    from dpcenet.parallel import on_ray
     from dpcenet.segmenting.consistency import Consistency
     from dpcenet.segmenting.folder import Batch
     from dpcenet.segmenting.memory import parse_size
     from dpcenet.segmenting.opening import Opening
     from dpcenet.segmenting.outputs import Wanted
-    from dpcenet.segmenting.running import segment_folder
+    from dpcenet.segmenting.running import Cluster, segment_folder
 
     opening = Opening(
         images=tuple(support_image or ()),
@@ -107,7 +112,14 @@ def segment(
         overwrite=overwrite,
         memory=None if memory_cap is None else parse_size(memory_cap),
     )
-    _tell(segment_folder(queries, opening, batch, pattern, jobs), out)
+    cluster = None
+    if engine is EngineName.ray:
+        if batch.memory is not None or jobs > 1:
+            raise ConfigError(
+                "--engine ray: --jobs and --memory are for one machine; leave them out"
+            )
+        cluster = Cluster(on_ray(address, cpus=1, gpus=0))
+    _tell(segment_folder(queries, opening, batch, pattern, jobs, cluster), out)
 
 
 @task_app.command()

@@ -58,6 +58,16 @@ class Opening:
             raise ConfigError(f"--name {unknown[0]}=…: the labels are {list(support.values)}")
         return segmenter, replace(support, names={**support.names, **self.names})
 
+    def absolute(self) -> Opening:
+        """The same with paths that hold in any folder."""
+        return replace(
+            self,
+            images=tuple(path.absolute() for path in self.images),
+            masks=tuple(path.absolute() for path in self.masks),
+            task=None if self.task is None else self.task.absolute(),
+            run=None if self.run is None else self.run.absolute(),
+        )
+
     def segmenter(self) -> Segmenter:
         """The network alone."""
         if self.run is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dpcenet.parallel import Engine
 from dpcenet.segmenting.folder import Batch, Outcome, check_targets, collect, segment_each
 from dpcenet.segmenting.grow import support_signatures
 from dpcenet.segmenting.opening import Opening
@@ -13,7 +14,7 @@ from dpcenet.segmenting.review import read_cases, write_review
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.sources import Query, find_queries
 from dpcenet.segmenting.support import Support
-from dpcenet.segmenting.workers import segment_shares
+from dpcenet.segmenting.workers import segment_on, segment_shares
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,21 @@ class Summary:
     doubtful: int = 0
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """Workers elsewhere: an engine of `dpcenet.parallel`, and torch's threads in each."""
+
+    engine: Engine
+    threads: int = 1
+
+
 def segment_folder(
     paths: Sequence[Path | str],
     opening: Opening,
     batch: Batch,
     pattern: str | None = None,
     jobs: int = 1,
+    cluster: Cluster | None = None,
     quiet: bool = False,
 ) -> Summary:
     """Segment files, folders and globs.
@@ -48,16 +58,22 @@ def segment_folder(
         opening: the network and the labelled scans.
         batch: where to, and how.
         pattern: of names to take from folders.
-        jobs: processes.
+        jobs: processes on this machine.
+        cluster: where else to segment, in their place; files must have the same paths there.
         quiet: no progress bar.
 
     Raises:
         InputError, RunError: nothing can be segmented. A single scan that cannot is an outcome.
     """
+    if cluster is not None:
+        paths, opening = [Path(path).absolute() for path in paths], opening.absolute()
+        batch = replace(batch, out=batch.out.absolute())
     queries = find_queries(paths, pattern, batch.out)
     segmenter, support = opening.open()
     check_targets(queries, batch)
-    if jobs == 1:
+    if cluster is not None:
+        each = segment_on(cluster.engine, opening, queries, batch, cluster.threads)
+    elif jobs == 1:
         each = segment_each(segmenter, queries, support, batch)
     else:
         each = segment_shares(opening, queries, batch, min(jobs, len(queries)))

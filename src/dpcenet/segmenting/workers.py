@@ -1,4 +1,4 @@
-"""Segmenting a folder in several processes, each with a network and a support of its own."""
+"""Segmenting a folder in several processes, or on a cluster, each with a network of its own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import cast
 import torch
 
 from dpcenet.errors import ConfigError
-from dpcenet.parallel import in_processes
+from dpcenet.parallel import Engine, in_processes
 from dpcenet.segmenting import memory
 from dpcenet.segmenting.folder import Batch, Outcome, segment_each
 from dpcenet.segmenting.opening import Opening
 from dpcenet.segmenting.sources import Query
 
 _POLL_S = 0.2
+SHARE = 4
+"""Queries of a worker's turn on a cluster: opening the network takes about as long as one scan."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,34 @@ def segment_shares(
         for query in shares[share.index].queries:
             if share.error and query.name in left:
                 yield Outcome(query.name, None, f"{query.source}: {share.error}")
+
+
+def segment_on(
+    engine: Engine, opening: Opening, queries: Sequence[Query], batch: Batch, threads: int
+) -> Iterator[Outcome]:
+    """Like `segment_each`, a few queries at a time, wherever the engine has room.
+
+    Args:
+        engine: of `dpcenet.parallel`. Every worker must find the files under the same paths.
+        opening, queries, batch: what is segmented, and how.
+        threads: of torch in a worker.
+    """
+    shares = [tuple(queries[start : start + SHARE]) for start in range(0, len(queries), SHARE)]
+    work = partial(_segment_share, opening=opening, batch=batch, threads=threads)
+    for done in engine(work, shares):
+        if done.error:
+            for query in shares[done.index]:
+                yield Outcome(query.name, None, f"{query.source}: {done.error}")
+        yield from done.result or ()
+
+
+def _segment_share(
+    queries: Sequence[Query], opening: Opening, batch: Batch, threads: int
+) -> list[Outcome]:
+    """What a worker does with a few queries."""
+    torch.set_num_threads(threads)
+    segmenter, support = opening.open()
+    return list(segment_each(segmenter, queries, support, batch))
 
 
 def _serve(share: _Share, opening: Opening, batch: Batch, threads: int) -> None:
