@@ -7,7 +7,7 @@ from typing import Any
 
 from dpcenet.config import config_to_dict
 from dpcenet.files import hash_of, read_json
-from dpcenet.runs import Run
+from dpcenet.runs import ADAPTED, Run
 
 
 def row_names(runs: Sequence[Run]) -> list[str]:
@@ -45,8 +45,11 @@ def data_name(run: Run) -> str:
 def budget(runs: Sequence[Run]) -> str:
     """What the trained runs of a table have in common, and what not."""
     trained = [run for run in runs if run.config.train.steps]
+    histories = [run.folder / ADAPTED for run in runs if (run.folder / ADAPTED).is_file()]
+    kept = sorted({read_json(path)["kept"] for path in histories})
+    adapted = [f"adapted to unlabelled scans for {_listed(kept)} steps"] if kept else []
     if not trained:
-        return "nothing was trained"
+        return adapted[0] if adapted else "nothing was trained"
     steps = sorted({run.config.train.steps for run in trained})
     encoders = [getattr(run.config.options, "encoder", None) for run in trained]
     trunks = sorted(
@@ -56,6 +59,7 @@ def budget(runs: Sequence[Run]) -> str:
     seeds = sorted({run.flags.seed for run in trained})
     exclusions = sorted({run.flags.exclusion for run in trained if run.flags.setting == 2})
     parts = [
+        *adapted,
         *(f"training without slices that show {rule} of a group" for rule in exclusions),
         f"{_listed(steps)} steps",
         f"fold {_listed(folds)} of {runs[0].flags.folds}",

@@ -5,6 +5,7 @@ RUN/log.jsonl                a line for each logged step
 RUN/checkpoint.safetensors   the newest state; RUN/trunk.safetensors where the trunk is frozen
 RUN/scores-<protocol>.csv    one row for each case and label, from `dpcenet evaluate`
 RUN/summary-<protocol>.json  their means
+RUN/adapt.json               of a network that `dpcenet adapt` made: its checks, and the state kept
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from dpcenet.methods.base import Method
 from dpcenet.methods.table import build_method
 
 FORMAT = 1
+ADAPTED = "adapt.json"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -141,11 +142,18 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """The outputs for images (B, 3, H, W) float, by name and in the order asked for."""
-        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
-        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        first, *rest = self.layer1
+        # In bfloat16 these few layers made four fifths of the features' error (5 % of a ResNet-50's
+        # maps, 1 % without them) in a tenth of the time. Batch norm in training hides it.
+        kind = images.device.type
+        with torch.autocast(kind, enabled=self.training and torch.is_autocast_enabled(kind)):
+            x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+            x = first(F.max_pool2d(x, 3, stride=2, padding=1))
         maps: dict[str, Tensor] = {}
         for name in self.stages:
-            x = maps[name] = self.get_submodule(name)(x)
+            for block in rest if name == "layer1" else self.get_submodule(name):
+                x = block(x)
+            maps[name] = x
         if any(name in POOLED for name in self.outputs):
             maps["avgpool"] = x.mean(dim=(2, 3))
         if self.fc is not None:

@@ -32,11 +32,10 @@ from dpcenet.methods.shipped import build as build_shipped
 from dpcenet.metrics import dice
 from dpcenet.pair_training import PairTraining, PretrainConfig
 from dpcenet.progress import progress_bar
-from dpcenet.runs import Run, RunFlags, create_run, open_run
+from dpcenet.runs import ADAPTED, Run, RunFlags, create_run, open_run
 from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
 
 PRESET = "incontext/adapted"
-HISTORY = "adapt.json"
 STAND_INS = 6  # supervoxels that stand in for organs where no label may be used
 CHECKED = 4  # scans in which the reverse check seeks them
 
@@ -129,7 +128,7 @@ def adapt(
 
 def kept_state(folder: Path) -> str:
     """In a line, which state of a run was kept, and why."""
-    history = read_json(folder / HISTORY)
+    history = read_json(folder / ADAPTED)
     first, best = history["checks"][0], max(history["checks"], key=lambda line: line["reverse"])
     scores = f"reverse check {100 * first['reverse']:.1f} % before, {100 * best['reverse']:.1f} %"
     if history["kept"] == 0:
@@ -186,7 +185,7 @@ def _train(
             if line["reverse"] > checks[kept]["reverse"] or part == 0:
                 kept = part
                 save_checkpoint(run.folder, training.average, None, training.step)
-            write_json(run.folder / HISTORY, {"checks": checks, "kept": checks[kept]["step"]})
+            write_json(run.folder / ADAPTED, {"checks": checks, "kept": checks[kept]["step"]})
             best = 100 * checks[kept]["reverse"]
             bar(part, f"reverse check {100 * line['reverse']:.1f} %, best {best:.1f} %")
             if part - kept >= options.patience:
