@@ -93,6 +93,30 @@ def test_tasks_are_segmented_alike_however_many_go_together(network: InContext, 
     assert np.abs(found - once).max() > 1e-3  # the second look was taken
 
 
+@torch.no_grad()
+def test_labels_share_the_attention_of_the_same_slices(network: InContext, group: int) -> None:
+    (image, label), (other, _) = scan(1, 6), scan(2, 7)
+    label = label + np.roll(label, 9, axis=2) * np.uint8(2)  # two organs, and where both are: 3
+    support, query = (
+        encode_scan(network, x, (5.0, 1.0, 1.0), torch.device("cpu"), "float32")
+        for x in (image, other)
+    )
+    tasks = {
+        1: [SliceTask((0,), (1,)), SliceTask((2, 3), (2, 5))],
+        2: [SliceTask((2, 3), (2, 5)), SliceTask((0,), (1,)), SliceTask((4,), (1,))],
+    }
+    aligned: list[int] = []
+    network.align.register_forward_hook(lambda _, shown, __: aligned.append(len(shown[0])))
+    together = engine.segment_labels(
+        network, support, label, query, tasks, "float32", second_look=False
+    )
+    assert sum(aligned) == {1: 7, 3: 4, 100: 4}[group]  # of seven; a group of 1 holds one task
+    for value, of_label in tasks.items():
+        alone = segment_label(network, support, label, query, value, of_label, second_look=False)
+        assert_allclose(together[value], alone, atol=1e-5)
+    assert np.abs(together[1] - together[2]).max() > 1e-3
+
+
 def test_slices_are_encoded_once_and_as_one_by_one(network: InContext) -> None:
     image, _ = scan(3, 11)
     seen: list[int] = []

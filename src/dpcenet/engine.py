@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -19,11 +19,17 @@ from dpcenet.errors import ConfigError
 from dpcenet.methods.base import Job, Method, SecondLook
 from dpcenet.nn.alignment import align_slices, slice_costs
 from dpcenet.nn.zoom import windows_around
-from dpcenet.spill import on_disk
+from dpcenet.spill import joined
 from dpcenet.types import Encoded, Episode, Features
 
-BATCH = 8  # slices encoded at once
+BATCH = 8  # slices computed at once, at most
+# Bytes of a map of a batch on a CPU: larger blocks the C library takes from the system anew each
+# time, and their first use made batch norm seven times as slow.
+LARGEST = 2**25
 GROUP = 4 * BATCH  # slices of small tasks that are segmented together
+
+Asked = tuple[int, SliceTask]
+"""A label, and slices in which it is looked for."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -117,12 +123,22 @@ def encode_slices(
     method: Method, images: Tensor, precision: Precision, disk: Path | None = None
 ) -> Features:
     """Features, ready for `match`, of slices (B, 1, H, W)."""
-    starts = range(0, len(images), BATCH)
-    parts = (
-        method.project(extract(method, images[start : start + BATCH], precision))
-        for start in starts
-    )
-    return Features.join(list(parts)) if disk is None else on_disk(parts, len(images), disk)
+    return joined(_encoded(method, images, precision), len(images), disk)
+
+
+def _encoded(method: Method, images: Tensor, precision: Precision) -> Iterator[Features]:
+    """Features of batches of slices; the first is of one slice, which tells the size of maps."""
+    start, count = 0, 1
+    while start < len(images):
+        maps = extract(method, images[start : start + count], precision)
+        yield method.project(maps)
+        start, count = start + count, _batch_of(maps)
+
+
+def _batch_of(maps: Features) -> int:
+    """How many slices to compute at once, if these are features of some."""
+    on_cpu = [tensor[0].nbytes for tensor in maps.maps.values() if tensor.device.type == "cpu"]
+    return max(1, min(BATCH, LARGEST // max(1, *on_cpu))) if on_cpu else BATCH
 
 
 @torch.no_grad()
@@ -137,21 +153,18 @@ def look_again(
     look: SecondLook,
     support: Encoded,
     query: Encoded,
-    value: int,
-    tasks: Sequence[SliceTask],
+    asked: Sequence[Asked],
     masks: Sequence[Tensor],
     first: Sequence[Tensor],
     precision: Precision,
 ) -> list[Tensor]:
     """Segment once more through windows around the organ; the mean of both answers inside them.
 
-    Small organs fill few pixels of a whole slice. The window of a query lies where the organ was
-    found first.
+    The window of a query lies where the organ was found first.
 
     Args:
         look: size of the windows.
-        value: the label.
-        tasks: which support slices serve which query slices.
+        asked: labels, and which support slices serve which query slices.
         masks: (Sh, H, W) of each task's support slices.
         first: of each task, the probabilities (N, H, W) found in its query slices.
 
@@ -164,19 +177,19 @@ def look_again(
         for i, (shown, seen) in enumerate(zip(masks, first, strict=True))
         if (pair := windows_around(shown, seen, look.gain, look.least)) is not None
     }
-    ours = _encode_parts(
-        method,
-        [pair[1].cut(query.images[list(tasks[i].query)], look.size) for i, pair in windows.items()],
-        precision,
-    )
+    cuts = [
+        pair[1].cut(query.images[list(asked[i][1].query)], look.size) for i, pair in windows.items()
+    ]
+    ours = _encode_parts(method, cuts, precision)
     if support.closeups is not None:  # kept in place of a scan's images
         kept = support.closeups
         theirs = [
-            kept.of(value, list(tasks[i].support), pair[0].half) for i, pair in windows.items()
+            kept.of(asked[i][0], list(asked[i][1].support), pair[0].half)
+            for i, pair in windows.items()
         ]
     else:
         cuts = [
-            pair[0].cut(support.images[list(tasks[i].support)], look.size)
+            pair[0].cut(support.images[list(asked[i][1].support)], look.size)
             for i, pair in windows.items()
         ]
         theirs = _encode_parts(method, cuts, precision)
@@ -226,37 +239,59 @@ def segment_label(
     precision: Precision = "float32",
     second_look: bool = True,
 ) -> npt.NDArray[np.float32]:
-    """Foreground probability (Z, H, W) of one label; 0 on slices that no task covers.
+    """`segment_labels` of one label."""
+    return segment_labels(
+        method, support, support_label, query, {value: tasks}, precision, second_look
+    )[value]
 
+
+def segment_labels(
+    method: Method,
+    support: Encoded,
+    support_label: npt.NDArray[np.uint8],
+    query: Encoded,
+    tasks: Mapping[int, Sequence[SliceTask]],
+    precision: Precision = "float32",
+    second_look: bool = True,
+) -> dict[int, npt.NDArray[np.float32]]:
+    """Foreground probability (Z, H, W) of each label; 0 on slices that none of its tasks covers.
+
+    Labels are segmented together: what slices have to do with each other serves all of them.
     Without `second_look` features suffice: no window is encoded.
     """
-    probability = torch.zeros(query.images[:, 0].shape)
+    shape = query.images[:, 0].shape
+    probability = {value: torch.zeros(shape) for value in tasks}
     for group in _groups(tasks):
-        masks = [masks_of(support_label, t.support, value, query.images.device) for t in group]
+        masks = [masks_of(support_label, t.support, v, query.images.device) for v, t in group]
+        shown = {t.support: support.features.rows(_rows(t.support)) for _, t in group}
+        seen = {t.query: query.features.rows(_rows(t.query)) for _, t in group}
         jobs = [
-            Job(
-                support.features.rows(list(task.support)),
-                mask,
-                query.features.rows(list(task.query)),
-            )
-            for task, mask in zip(group, masks, strict=True)
+            Job(shown[t.support], mask, seen[t.query])
+            for (_, t), mask in zip(group, masks, strict=True)
         ]
         found = predict(method, jobs)
         if second_look and method.second_look is not None and query.closeups is None:
             found = look_again(
-                method, method.second_look, support, query, value, group, masks, found, precision
+                method, method.second_look, support, query, group, masks, found, precision
             )
-        for task, one in zip(group, found, strict=True):
-            probability[list(task.query)] = one.cpu()
-    return probability.numpy()
+        for (value, task), one in zip(group, found, strict=True):
+            probability[value][list(task.query)] = one.cpu()
+    return {value: found.numpy() for value, found in probability.items()}
 
 
-def _groups(tasks: Sequence[SliceTask]) -> Iterator[list[SliceTask]]:
-    """Tasks that together fill a batch, so that many small ones cost little more than one."""
-    group: list[SliceTask] = []
-    for task in tasks:
-        group.append(task)
-        if sum(len(one.query) for one in group) >= GROUP:
+def _rows(slices: tuple[int, ...]) -> slice | list[int]:
+    """An index of slices; of neighbours in order, one that copies nothing."""
+    start, stop = slices[0], slices[-1] + 1
+    return slice(start, stop) if slices == tuple(range(start, stop)) else list(slices)
+
+
+def _groups(tasks: Mapping[int, Sequence[SliceTask]]) -> Iterator[list[Asked]]:
+    """Labels' tasks that together fill a batch; those of the same slices follow each other."""
+    every = [(value, task) for value, of_label in tasks.items() for task in of_label]
+    group: list[Asked] = []
+    for asked in sorted(every, key=lambda one: (one[1].query, one[1].support)):
+        group.append(asked)
+        if sum(len(task.query) for _, task in group) >= GROUP:
             yield group
             group = []
     if group:

@@ -1,4 +1,7 @@
-"""Features that lie on disk while they are used: the system reads what is asked for."""
+"""Batches of features joined in their final place, which may be on disk.
+
+What lies on disk is read by the system when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +16,36 @@ from torch import Tensor
 from dpcenet.types import Features
 
 
-def on_disk(parts: Iterable[Features], count: int, folder: Path) -> Features:
-    """Join batches of features in files of `folder` that have lost their names.
+def joined(parts: Iterable[Features], count: int, folder: Path | None = None) -> Features:
+    """Join batches of features as they come, so that they are never held twice.
 
-    They vanish with the last tensor, or with the process, however it ends.
+    In `folder` they lie in files that have lost their names, and vanish with the last tensor, or
+    with the process, however it ends.
 
     Args:
         parts: batches, `count` rows together.
         count: rows of all.
-        folder: on the disk to use; must exist.
+        folder: on the disk to use, which must exist; None joins in memory.
     """
     maps: dict[str, Tensor] = {}
     start = 0
     for part in parts:
         for name, tensor in part.maps.items():
             if name not in maps:
-                maps[name] = _nameless((count, *tensor.shape[1:]), tensor.dtype, folder)
+                shape = (count, *tensor.shape[1:])
+                maps[name] = (
+                    _nameless(shape, tensor.dtype, folder) if folder else _alike(shape, tensor)
+                )
             maps[name][start : start + len(tensor)] = tensor
         start += len(part)
     return Features(maps)
+
+
+def _alike(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """An empty tensor, in the memory layout of one that has other rows."""
+    last = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
 
 
 def _nameless(shape: tuple[int, ...], dtype: torch.dtype, folder: Path) -> Tensor:

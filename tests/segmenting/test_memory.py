@@ -17,7 +17,7 @@ from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.segmenting import memory
 from dpcenet.segmenting.folder import Batch, segment_files
 from dpcenet.segmenting.sources import find_queries
-from dpcenet.spill import on_disk
+from dpcenet.spill import joined
 from dpcenet.types import Features, Volume
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 
@@ -50,11 +50,11 @@ def test_features_on_disk_are_the_same_and_leave_nothing_behind(tmp_path: Path) 
         Features({"a": torch.rand(n, 3, 4, generator=random), "b": torch.rand(n, generator=random)})
         for n in (4, 4, 2)
     ]
-    kept, joined = on_disk(iter(parts), 10, tmp_path), Features.join(parts)
+    kept, whole = joined(iter(parts), 10, tmp_path), Features.join(parts)
     assert not list(tmp_path.iterdir())
     for name in ("a", "b"):
-        assert torch.equal(kept[name], joined[name])
-    assert torch.equal(kept.rows([7, 1])["a"], joined["a"][[7, 1]])
+        assert torch.equal(kept[name], whole[name])
+    assert torch.equal(kept.rows([7, 1])["a"], whole["a"][[7, 1]])
 
 
 def test_masks_under_a_cap_are_the_same(tmp_path: Path) -> None:

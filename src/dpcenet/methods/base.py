@@ -36,6 +36,9 @@ class SecondLook:
 class Job:
     """Query slices that the same support slices serve.
 
+    Jobs that look for several labels in the same slices hold the same objects of features, by
+    which a method may know what it computed before.
+
     Attributes:
         support: features of Sh slices.
         masks: (Sh, H, W) float in {0, 1}.

@@ -16,7 +16,7 @@ random labels follows SynthMorph (Hoffmann et al., 2022). The form of the networ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,18 +110,25 @@ class InContext(Method):
             mine = [place for place in places if len(jobs[place[0]].masks) == shots]
             for start in range(0, len(mine), batch):
                 chosen = mine[start : start + batch]
-                supports = [jobs[i].support for i, _ in chosen]
-                support = Features(
-                    {k: torch.stack([s[k] for s in supports]) for k in supports[0].maps}
-                )
+                support = _stacked([jobs[i].support for i, _ in chosen])
                 masks = torch.stack([jobs[i].masks for i, _ in chosen])
                 query = Features.join([jobs[i].query.rows([n]) for i, n in chosen])
-                attention = self.align(support["key"], query["key"])
+                slices = [(id(jobs[i].support), id(jobs[i].query), n) for i, n in chosen]
+                attention = self._align_once(support["key"], query["key"], slices)
                 logits, _ = self.compare(support, masks, query, attention)
                 found |= dict(zip(chosen, _log_probs_of(logits), strict=True))
         return [
             torch.stack([found[i, n] for n in range(len(job.query))]) for i, job in enumerate(jobs)
         ]
+
+    def _align_once(self, shown: Tensor, asked: Tensor, slices: Sequence[Hashable]) -> Tensor:
+        """`align` of N pairs, in which pairs of the same name in `slices` are the same slices."""
+        rows = {name: n for n, name in reversed(list(enumerate(slices)))}
+        first = sorted(rows.values())
+        attention: Tensor = self.align(shown[first], asked[first])
+        if len(first) == len(slices):
+            return attention
+        return attention[[first.index(rows[name]) for name in slices]]
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
         """Slice descriptors, seen from the scan's own mean: scans differ more than slices."""

@@ -142,7 +142,10 @@ class Align(nn.Module):
         # The factors go onto the small operands, not onto the N large matrices.
         near = (squared_distances(asked) * self.nearness.exp()).repeat(1, shown.shape[1])
         keys = (asked * self.sharpness.exp()).flatten(2).mT
-        return torch.softmax(keys @ shown.transpose(1, 2).flatten(2) - near, -1)
+        places = shown.transpose(1, 2).flatten(2)
+        if torch.is_autocast_enabled(keys.device.type):  # baddbmm would round the distances too
+            return torch.softmax(keys @ places - near, -1)
+        return torch.softmax(torch.baddbmm(-near, keys, places), -1)
 
 
 def moved_by(attention: Tensor, support: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from dpcenet.engine import (
     choose_precision,
     encode_scan,
     match_slices,
-    segment_label,
+    segment_labels,
 )
 from dpcenet.episodes.protocol import blind_shot_tasks, with_neighbours
 from dpcenet.errors import ConfigError
@@ -177,23 +177,18 @@ class Segmenter:
         slices = self._encode(prepared.image, prepared.spacing, disk)
         matches = tuple(match_slices(self.method, s.slices, slices) for s in support.scans)
         source = support.joined()
-        found = {}
-        for value in support.values:
-            tasks = with_neighbours(
+        tasks = {
+            value: with_neighbours(
                 blind_shot_tasks(matches, support.labels, value),
                 support.labels,
                 value,
                 self.method.neighbours,
             )
-            found[value] = segment_label(
-                self.method,
-                source.slices,
-                source.label,
-                slices,
-                value,
-                tasks,
-                self.precision,
-            )
+            for value in support.values
+        }
+        found = segment_labels(
+            self.method, source.slices, source.label, slices, tasks, self.precision
+        )
         mask = Volume(record.restore_labels(found), scan.volume.affine)
         return Found(slices, matches, found, record, mask)
 

@@ -55,7 +55,7 @@ def rotation(angle: Tensor) -> Tensor:
 
 
 def patient_coordinates(
-    draws: Draws, matrix: Tensor, shift: Tensor, variation: Tensor, size: int
+    draws: Draws, matrix: Tensor, shift: Tensor, variation: Tensor, size: int, pose: float = 1.6
 ) -> Tensor:
     """Where the pixels of one patient's slice lie in the shared anatomy.
 
@@ -67,12 +67,13 @@ def patient_coordinates(
         shift: (B, 2), from `view`.
         variation: (B,), how much patients differ; 1 is usual, 0 is not at all.
         size: pixels per side.
+        pose: how much more than the anatomy a pose may vary; it may also vary half as much.
 
     Returns:
         (B, size, size, 2) anatomy coordinates (x, y).
     """
     batch = len(matrix)
-    amount = variation * draws.log_uniform(batch, low=0.5, high=1.6)
+    amount = variation * draws.log_uniform(batch, low=0.5, high=pose)
     turn = rotation(draws.normal(batch, std=0.09) * amount)
     scale = draws.normal(batch, 1, std=0.06) * amount[:, None]
     scale = scale + draws.normal(batch, 2, std=0.04) * variation[:, None]

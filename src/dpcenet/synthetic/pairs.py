@@ -25,6 +25,7 @@ class PairOptions:
         ground: weight of layers and fillers as targets, relative to an organ.
         targets: labels asked of each pair, T.
         smallest: fewest pixels of a target in the support, at 128 pixels per side.
+        pose: see `deform.patient_coordinates`.
     """
 
     size: int = 128
@@ -33,6 +34,7 @@ class PairOptions:
     missing: float = 0.06
     ground: float = 0.15
     smallest: int = 14
+    pose: float = 1.6
     targets: int = 3
 
 
@@ -121,7 +123,7 @@ class PairGenerator:
         """Labels (B, H, W) of a new patient of each anatomy."""
         size = self.options.size
         patient = draw_patient(draws, anatomy, variation, self.options.missing)
-        places = patient_coordinates(draws, matrix, shift, variation, size // 2)
+        places = patient_coordinates(draws, matrix, shift, variation, size // 2, self.options.pose)
         return cut(patient, places, depth, size) * field_of_view(draws, self.batch, size)
 
     def _targets(self, draws: Draws, support: Tensor, query: Tensor) -> Tensor:

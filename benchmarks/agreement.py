@@ -1,0 +1,135 @@
+"""Whether ours predicts what the official loop does, on a trained method and real scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from reference_loops import LOOPS, Loop
+from torch import Tensor
+
+from dpcenet.config import Precision
+from dpcenet.datasets.store import PreparedCase, open_dataset
+from dpcenet.engine import encode_scan, segment_label
+from dpcenet.episodes.protocol import SliceTask, organ_tasks
+from dpcenet.methods.base import Method
+from dpcenet.metrics import dice
+from dpcenet.runs import Run, open_run
+
+DEVICE = torch.device("cpu")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+Masks = npt.NDArray[np.bool_]
+
+
+def run_of(folder: Path, method: str) -> Path | None:
+    """The first run of a method that has a checkpoint, among the run folders in a folder."""
+    for path in sorted(folder.glob("**/run.json")):
+        run = open_run(path.parent)
+        if run.config.method == method and (path.parent / "checkpoint.safetensors").exists():
+            return path.parent
+    return None
+
+
+def trained_agreement(folder: Path, slices: int) -> dict[str, Any]:
+    """Dice of ours with the float32 loop, with a run's weights, on a scan that it never saw.
+
+    Args:
+        folder: of the run.
+        slices: of the scan, evenly among those that show each organ.
+
+    Returns:
+        for each precision of the trunk the mean and the least Dice of the organs, and beside them
+        the mean Dice with the truth, of the loop and of each precision.
+    """
+    run = open_run(folder)
+    method = run.load_method(DEVICE)
+    dataset = open_dataset(run.flags.data)
+    support_name, queries = run.make_fold(dataset).pairs("last")[0]
+    support, query = dataset.case(support_name), dataset.case(queries[0])
+    masks = [
+        _predictions(run, method, support, query, tasks, value)
+        for value in run.flags.test_labels or tuple(dataset.labels)
+        if (tasks := _thinned(organ_tasks([support.label], query.label, value), slices))
+    ]
+    found: dict[str, Any] = {"organs": len(masks), "dataset": dataset.origin.name}
+    found["slices"] = sum(len(one["truth"]) for one in masks)
+    for name in PRECISIONS:
+        each = [dice(one[name], one["loop"]) for one in masks]
+        found[name] = {"mean": float(np.mean(each)), "least": float(np.min(each))}
+    found["truth"] = {
+        name: float(np.mean([dice(one[name], one["truth"]) for one in masks]))
+        for name in ("loop", *PRECISIONS)
+    }
+    return found
+
+
+def _thinned(tasks: list[SliceTask], slices: int) -> list[SliceTask]:
+    """The same runs with about `slices` query slices altogether."""
+    each = max(1, slices // max(1, len(tasks)))
+    return [
+        SliceTask(
+            task.support,
+            tuple(task.query[i] for i in _evenly(len(task.query), each)),
+        )
+        for task in tasks
+    ]
+
+
+def _evenly(count: int, wanted: int) -> list[int]:
+    places = np.linspace(0, count - 1, min(count, wanted) + 2)[1:-1]
+    return sorted({round(place) for place in places.tolist()})
+
+
+def _predictions(
+    run: Run,
+    method: Method,
+    support: PreparedCase,
+    query: PreparedCase,
+    tasks: list[SliceTask],
+    value: int,
+) -> dict[str, Masks]:
+    """Masks (N, H, W) of the loop, of ours by precision, and the truth, on the tasks' slices."""
+    shown = [task.support[0] for task in tasks]
+    seen = [z for task in tasks for z in task.query]
+    stops = np.cumsum([len(task.query) for task in tasks]).tolist()
+    renumbered = [
+        SliceTask((k,), tuple(range(stop - len(task.query), stop)))
+        for k, (task, stop) in enumerate(zip(tasks, stops, strict=True))
+    ]
+    masks = {"truth": np.asarray(query.label[seen] == value)}
+    for precision in PRECISIONS:
+        encoded = [
+            encode_scan(method, case.image[places], case.spacing, DEVICE, precision)
+            for case, places in ((support, shown), (query, seen))
+        ]
+        label = support.label[shown]
+        masks[precision] = (
+            segment_label(
+                method, encoded[0], label, encoded[1], value, renumbered, precision, False
+            )
+            > 0.5
+        )
+    loop = LOOPS[run.config.method](method)
+    masks["loop"] = np.concatenate(
+        [_looped(loop, support, query, task, value) for task in tasks], axis=0
+    )
+    return masks
+
+
+@torch.no_grad()
+def _looped(
+    loop: Loop, support: PreparedCase, query: PreparedCase, task: SliceTask, value: int
+) -> Masks:
+    """Masks (N, H, W) of the loop, one slice after the other."""
+    shown = _slice(support, task.support[0])
+    mask = torch.from_numpy(np.asarray(support.label[task.support[0]] == value, np.float32))[None]
+    found = [loop(shown, mask, _slice(query, z))[0].argmax(dim=1).bool() for z in task.query]
+    return torch.cat(found).numpy()
+
+
+def _slice(case: PreparedCase, z: int) -> Tensor:
+    """(1, 1, H, W)."""
+    return torch.from_numpy(np.array(case.image[z], np.float32))[None, None]

@@ -1,0 +1,161 @@
+"""Times in pairs, peak memory in a process of its own, and what the machine can do."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Ours against theirs, medians over pairs taken in turn.
+
+    Attributes:
+        ours, theirs: seconds of one unit (a slice, a step) by the clock.
+        ratio: median of theirs / ours of each pair, by the clock.
+        low, high: smallest and largest of those.
+        cpu_ratio: the same by processor time, which other work on the machine disturbs less.
+        count: pairs.
+    """
+
+    ours: float
+    theirs: float
+    ratio: float
+    low: float
+    high: float
+    cpu_ratio: float
+    count: int
+
+
+def in_pairs(
+    ours: Call,
+    theirs: Call,
+    units: tuple[float, float],
+    count: int,
+    before: Call | None = None,
+    share: float = 0.0,
+) -> Pair:
+    """Time two calls in turn.
+
+    Args:
+        ours, theirs: the calls.
+        units: how many slices or steps each does.
+        count: pairs.
+        before: what ours does once for many units; `share` of it belongs to each unit.
+        share: of `before`.
+    """
+    times = []
+    for _ in range(count):
+        once = timed(before) if before else (0.0, 0.0)
+        mine = [t / units[0] + share * o for t, o in zip(timed(ours), once, strict=True)]
+        times.append((mine, [t / units[1] for t in timed(theirs)]))
+    wall = [b[0] / a[0] for a, b in times]
+    return Pair(
+        median(a[0] for a, _ in times),
+        median(b[0] for _, b in times),
+        median(wall),
+        min(wall),
+        max(wall),
+        median(b[1] / a[1] for a, b in times),
+        count,
+    )
+
+
+def timed(call: Call) -> tuple[float, float]:
+    """Seconds of a call by the clock and by processor time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def giga_operations(call: Call) -> float:
+    """GFLOP of the matrix products and convolutions of a call."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 1e9
+
+
+def bytes_moved(call: Call) -> int:
+    """Bytes of every operator's inputs and outputs, views left out."""
+    with _Bytes() as counter:
+        call()
+    return counter.total
+
+
+class _Bytes(TorchDispatchMode):
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            held = pytree.tree_leaves((args, kwargs, out))
+            self.total += sum(x.nbytes for x in held if isinstance(x, Tensor))
+        return out
+
+
+def peak_memory(script: Path, *arguments: str) -> float:
+    """GB that a fresh process needed at most; it prints them as its last line."""
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], check=True, capture_output=True, text=True
+    )
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def high_water() -> float:
+    """Peak GB of this process. (ru_maxrss would start from what the calling process held.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
+
+def machine() -> dict[str, str | float]:
+    """Processor, threads, and measured rates: matrix products (GFLOP/s), copies (GB/s)."""
+    threads = torch.get_num_threads()
+    found: dict[str, str | float] = {
+        "processor": _processor(),
+        "threads": threads,
+        "torch": torch.__version__,
+        "GB/s copy": _copy_rate(),
+    }
+    for kind in (torch.float32, torch.bfloat16):
+        found[f"GFLOP/s {str(kind).removeprefix('torch.')}"] = _product_rate(kind)
+    return found
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor()
+    names = (line for line in info.read_text().splitlines() if line.startswith("model name"))
+    return next(names, platform.machine()).partition(":")[2].strip()
+
+
+def _product_rate(kind: torch.dtype, side: int = 1536) -> float:
+    a, b = (torch.rand(side, side).to(kind) for _ in range(2))
+    return 2 * side**3 / _best(lambda: a @ b) / 1e9
+
+
+def _copy_rate(count: int = 2**26) -> float:
+    source = torch.rand(count)
+    target: Tensor = torch.empty_like(source)
+    return 2 * source.nbytes / _best(lambda: target.copy_(source)) / 1e9
+
+
+def _best(call: Call) -> float:
+    call()
+    return min(timed(call)[0] for _ in range(5))

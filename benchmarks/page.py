@@ -1,0 +1,136 @@
+"""docs/speed.md, from what speed.json holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kinds import KINDS
+
+MADE_BY = "python benchmarks/speed.py"
+SAYS = """
+Ours and the loop of the official code (`benchmarks/reference_loops`) ran in turn in one process,
+with the same weights and images. Times are seconds of a slice or a step, the median of the pairs;
+the ratio is the median of the pairs' ratios, its range in brackets, and the same by processor time,
+which other work on the machine disturbs less. Ours segments a whole volume of the slices named, the
+loop one slice of it in each pair; the support's encoding counts once for 36 slices. Memory is the
+peak of a process that does nothing else, Python and torch included. GFLOP counts matrix products
+and convolutions of the loop, beside what was counted in the official code (of DPCENet, which has
+none, the equations' own count of its head).
+"""
+AGREE = """
+Dice of ours with the loop, whose arithmetic is float32 throughout: of ours in float32, and with
+the trunk in bfloat16 but for its first layers. Trained: the weights of a trained run, with its own
+trunk, on slices of a scan that it never saw; the mean of the organs, and the least. Made: the
+network of the table on made patients with a head that nobody trained, so that margins are small and
+rounding counts most. The last column is the Dice with the truth, of the loop and of both of ours.
+"""
+LIMITS = """
+What one slice more, or one step, costs ours, and how long the machine would take for it at the
+rates measured above: its arithmetic at the rate of large matrix products in the trunk's format, and
+its bytes at the rate of a copy, every operator reading its inputs and writing its output once. The
+share is that of the larger of the two times in the time taken. (Operators whose maps stay in a
+cache move fewer bytes than that, and oneDNN's convolutions may beat the matrix product.)
+"""
+
+
+def page(found: dict[str, Any], others: list[str]) -> str:
+    """The page as Markdown.
+
+    Args:
+        found: name of a work → its row, and "machine".
+        others: works that bring a table of their own, in order.
+    """
+    rows = {name: found[name] for name in KINDS if name in found}
+    facts = ", ".join(
+        f"{value:.0f} {key}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in found.get("machine", {}).items()
+    )
+    lines = ["# Speed", "", f"Made by `{MADE_BY}` from speed.json; nothing here is typed. {facts}."]
+    lines += _section(SAYS, [_times(name, row) for name, row in rows.items()])
+    segmented = {n: r for n, r in rows.items() if KINDS[n].task == "segment"}
+    lines += ["", "## The same predictions"]
+    lines += _section(AGREE, [_agreement(name, row) for name, row in segmented.items()])
+    lines += ["", "## What the machine allows"]
+    lines += _section(LIMITS, [_limits(n, row, found["machine"]) for n, row in rows.items()])
+    lines += _floor(rows.get("segment-dpcenet"))
+    for name in others:
+        if name in found:
+            lines += ["", f"## {found[name]['title']}"]
+            lines += _section(found[name]["says"], found[name]["rows"])
+    return "\n".join(lines) + "\n"
+
+
+def _section(says: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Sentences, and a table of rows of named cells."""
+    lines = ["", says.strip(), ""]
+    if rows:
+        lines += ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
+    for row in rows:
+        cells = (f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _times(name: str, row: dict[str, Any]) -> dict[str, str]:
+    kind = KINDS[name]
+    slices = f", {row['slices']} slices" if kind.task == "segment" else ""
+    return {
+        "work": kind.says + slices,
+        "at least": f"{kind.target:g}x",
+        "ratio": f"**{row['ratio']:.2f}x** ({row['low']:.2f}–{row['high']:.2f})",
+        "CPU ratio": f"{row['cpu_ratio']:.2f}x",
+        "pairs": str(row["count"]),
+        "ours s": f"{row['ours']:.3f}",
+        "theirs s": f"{row['theirs']:.3f}",
+        "GB ours / theirs": "{ours:.2f} / {theirs:.2f}".format(**row["memory"]),
+        "GFLOP (official)": f"{row['GFLOP']:.1f} ({kind.official:.1f})",
+        "losses": "{:.3f}, {:.3f}".format(*row["losses"]) if "losses" in row else "–",
+        "weights": f"{row['way']['trunk']}, {row['precision']}",
+    }
+
+
+def _agreement(name: str, row: dict[str, Any]) -> dict[str, str]:
+    cells = {"method": KINDS[name].says}
+    if "trained" in row:
+        found = row["trained"]
+        on = f"trained, {found['slices']} slices of {found['organs']} organs"
+        each = [f"{found[p]['mean']:.4f} ({found[p]['least']:.4f})" for p in PRECISIONS]
+        truth = " / ".join(f"{found['truth'][p]:.3f}" for p in ("loop", *PRECISIONS))
+    else:
+        on, truth = "made, 1 slice", "–"
+        each = [f"{row['dice float32']:.4f}", f"{row['dice']:.4f}"]
+    return cells | {"on": on, "float32": each[0], "bfloat16": each[1], "truth": truth}
+
+
+def _limits(name: str, row: dict[str, Any], rates: dict[str, Any]) -> dict[str, str]:
+    products = row["GFLOP ours"] / rates[f"GFLOP/s {row['precision']}"]
+    copies = row["GB ours"] / rates["GB/s copy"]
+    return {
+        "work": KINDS[name].says,
+        "GFLOP": f"{row['GFLOP ours']:.1f}",
+        "GB": f"{row['GB ours']:.2f}",
+        "s of products": f"{products:.3f}",
+        "s of copies": f"{copies:.3f}",
+        "s taken": f"{row['ours']:.3f}",
+        "GFLOP/s": f"{row['GFLOP ours'] / row['ours']:.0f}",
+        "share": f"{max(products, copies) / row['ours']:.0%}",
+    }
+
+
+def _floor(row: dict[str, Any] | None) -> list[str]:
+    """Of what DPCENet's memory consists."""
+    if row is None or "imports" not in row["memory"]:
+        return []
+    held = row["memory"]
+    return [
+        "",
+        f"DPCENet needs {held['ours'] / held['theirs']:.0%} of the loop's memory. "
+        f"{held['imports']:.2f} GB of it are Python, torch and the package, which the loop needs "
+        f"too; with the weights they are {held['weights']:.2f} GB, and {held['trunk']:.2f} GB once "
+        f"the trunk has encoded a single slice: less is not to be had without another trunk. "
+        f"Half of the loop's would be {held['theirs'] / 2:.2f} GB. What lies above are a batch's "
+        f"maps and the features of {row['slices']} slices.",
+    ]
+
+
+PRECISIONS = ("float32", "bfloat16")
