@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from dpcenet.engine import encode_scan, segment_label
 from dpcenet.episodes.protocol import SliceTask, organ_tasks
 from dpcenet.methods.base import Method
 from dpcenet.metrics import dice
-from dpcenet.runs import Run, open_run
+from dpcenet.nn.folding import ready_to_predict
+from dpcenet.runs import open_run
 
 DEVICE = torch.device("cpu")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -25,10 +27,14 @@ Masks = npt.NDArray[np.bool_]
 
 
 def run_of(folder: Path, method: str) -> Path | None:
-    """The first run of a method that has a checkpoint, among the run folders in a folder."""
+    """The first run of a method in Setting 1 that has a checkpoint, among the runs in a folder.
+
+    The ablation, whose runs lack parts of the method, is done in Setting 2.
+    """
     for path in sorted(folder.glob("**/run.json")):
         run = open_run(path.parent)
-        if run.config.method == method and (path.parent / "checkpoint.safetensors").exists():
+        chosen = run.config.method == method and run.flags.setting == 1
+        if chosen and (path.parent / "checkpoint.safetensors").exists():
             return path.parent
     return None
 
@@ -45,12 +51,14 @@ def trained_agreement(folder: Path, slices: int) -> dict[str, Any]:
         the mean Dice with the truth, of the loop and of each precision.
     """
     run = open_run(folder)
-    method = run.load_method(DEVICE)
+    trained = run.load_method(DEVICE, fast=False)
+    loop = LOOPS[run.config.method](trained)
+    ours = {precision: ready(trained, precision) for precision in PRECISIONS}
     dataset = open_dataset(run.flags.data)
     support_name, queries = run.make_fold(dataset).pairs("last")[0]
     support, query = dataset.case(support_name), dataset.case(queries[0])
     masks = [
-        _predictions(run, method, support, query, tasks, value)
+        _predictions(loop, ours, support, query, tasks, value)
         for value in run.flags.test_labels or tuple(dataset.labels)
         if (tasks := _thinned(organ_tasks([support.label], query.label, value), slices))
     ]
@@ -64,6 +72,13 @@ def trained_agreement(folder: Path, slices: int) -> dict[str, Any]:
         for name in ("loop", *PRECISIONS)
     }
     return found
+
+
+def ready(trained: Method, precision: Precision) -> Method:
+    """A copy of a trained method, in the form in which it predicts."""
+    method = deepcopy(trained)
+    ready_to_predict(method, precision == "bfloat16")
+    return method
 
 
 def _thinned(tasks: list[SliceTask], slices: int) -> list[SliceTask]:
@@ -84,8 +99,8 @@ def _evenly(count: int, wanted: int) -> list[int]:
 
 
 def _predictions(
-    run: Run,
-    method: Method,
+    loop: Loop,
+    ours: dict[Precision, Method],
     support: PreparedCase,
     query: PreparedCase,
     tasks: list[SliceTask],
@@ -100,7 +115,7 @@ def _predictions(
         for k, (task, stop) in enumerate(zip(tasks, stops, strict=True))
     ]
     masks = {"truth": np.asarray(query.label[seen] == value)}
-    for precision in PRECISIONS:
+    for precision, method in ours.items():
         encoded = [
             encode_scan(method, case.image[places], case.spacing, DEVICE, precision)
             for case, places in ((support, shown), (query, seen))
@@ -112,7 +127,6 @@ def _predictions(
             )
             > 0.5
         )
-    loop = LOOPS[run.config.method](method)
     masks["loop"] = np.concatenate(
         [_looped(loop, support, query, task, value) for task in tasks], axis=0
     )

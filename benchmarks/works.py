@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from agreement import ready
 from inputs import ORGAN, SIZE, calibrate_norms, give_weights, made_scan
 from kinds import Kind
 from reference_loops import LOOPS, Loop
@@ -59,6 +60,8 @@ class Work:
         elif calibrate:
             calibrate_norms(self.method, self.query[:: max(1, len(self.query) // 4)][:4])
         self.loop: Loop = LOOPS[self.config.method](self.method)
+        if kind.task == "segment":
+            self.trained, self.method = self.method, ready(self.method, self.precision)
 
     @cached_property
     def scans(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -140,6 +143,7 @@ class Work:
         theirs = self.segment_theirs(places)
         timed, dices = self.precision, []
         for self.precision in ("float32", timed):
+            self.method = ready(self.trained, self.precision)
             self.encode_support()
             dices.append(dice(self._segment(places).numpy(), theirs.numpy()))
         return {"dice float32": dices[0], "dice": dices[1], "found": float(theirs.float().mean())}

@@ -29,6 +29,7 @@ from dpcenet.errors import RunError
 from dpcenet.files import hash_of, read_json, write_json
 from dpcenet.methods.base import Method
 from dpcenet.methods.table import build_method
+from dpcenet.nn.folding import ready_to_predict
 
 FORMAT = 1
 ADAPTED = "adapt.json"
@@ -95,8 +96,12 @@ class Run:
             dataset.origin.subjects,
         )
 
-    def load_method(self, device: torch.device) -> Method:
+    def load_method(self, device: torch.device, fast: bool = True) -> Method:
         """The trained method, ready to predict.
+
+        Args:
+            device: where it goes.
+            fast: in the form of `nn.folding`; else with the layers that were trained.
 
         Raises:
             RunError: no checkpoint was written yet, or it does not fit.
@@ -106,6 +111,8 @@ class Run:
             raise RunError(f"{self.folder}: no checkpoint yet; run `dpcenet train` first")
         method = build_method(self.config.method, without_weights(self.config.options))
         restore(checkpoint, method)
+        if fast:
+            ready_to_predict(method, self.precision == "bfloat16")
         return method.to(device).eval()
 
 

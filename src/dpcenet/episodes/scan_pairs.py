@@ -20,6 +20,7 @@ from dpcenet.errors import DatasetError
 from dpcenet.synthetic import PairOptions, Pairs
 from dpcenet.synthetic.deform import patient_coordinates, smooth_field, view
 from dpcenet.synthetic.draws import Draws
+from dpcenet.synthetic.pairs import areas_of
 from dpcenet.synthetic.render import normalised
 
 GAP_MM = 12.0  # farthest apart that the two slices lie
@@ -98,7 +99,7 @@ class ScanPairs:
         """Segments (B, T) that both slices show; air where there are too few."""
         smallest = self.options.smallest * (self.options.size / 128) ** 2
         count = max(int(shown.max()), int(asked.max()), self.options.targets) + 1
-        weight = (_areas(shown, count) >= smallest) & (_areas(asked, count) >= smallest / 2)
+        weight = (areas_of(shown, count) >= smallest) & (areas_of(asked, count) >= smallest / 2)
         weight[:, 0] = False
         return draws.pick(weight.float(), self.options.targets)
 
@@ -114,12 +115,6 @@ def _compact(segments: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     return numbers[:-1].reshape(segments.shape)
 
 
-def _areas(labels: Tensor, count: int) -> Tensor:
-    """Pixels (B, count) of each label in (B, h, w)."""
-    flat = labels.flatten(1)
-    return torch.zeros(len(flat), count).scatter_add(1, flat, torch.ones(flat.shape))
-
-
 def _grown(draws: Draws, image: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     """Which segments make up each target, (B, T, K) bool: itself, or those too that touch it and
     look like it.
@@ -132,7 +127,7 @@ def _grown(draws: Draws, image: Tensor, labels: Tensor, targets: Tensor) -> Tens
     """
     count = max(int(labels.max()), int(targets.max())) + 1
     flat = labels.flatten(1)
-    area = _areas(labels, count)
+    area = areas_of(labels, count)
     mean = torch.zeros_like(area).scatter_add(1, flat, image.flatten(1)) / area.clamp_min(1)
     own = (labels[:, None] == targets[..., None, None]).float()
     around = F.max_pool2d(own, 5, 1, 2).flatten(2)

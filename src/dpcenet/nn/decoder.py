@@ -34,6 +34,7 @@ class MapDecoder(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        x = self.res1(maps)
+        """The logits in the maps' own type, whatever type the layers compute in."""
+        x = self.res1(maps.to(next(self.parameters()).dtype))
         logits: Tensor = self.down(x + self.res2(x))
-        return logits
+        return logits.to(maps.dtype)

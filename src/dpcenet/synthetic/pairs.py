@@ -130,7 +130,7 @@ class PairGenerator:
         """Labels of each support (B, T), a share `absent` of them lacking in the query."""
         count = self.options.targets
         smallest = self.options.smallest * (self.options.size / 128) ** 2
-        sizes, others = _areas(support), _areas(query)
+        sizes, others = areas_of(support, LABELS), areas_of(query, LABELS)
         label = torch.arange(LABELS, device=support.device)
         weight = torch.where(label < FIRST_ORGAN, self.options.ground, 1.0) * (sizes >= smallest)
         weight[:, 0] = 1e-6  # air, where nothing else is left
@@ -141,8 +141,8 @@ class PairGenerator:
         return torch.where(swap & (lacking.gather(1, lost) > 0), lost, found)
 
 
-def _areas(labels: Tensor) -> Tensor:
-    """Pixels of each label, (B, LABELS) float."""
+def areas_of(labels: Tensor, count: int) -> Tensor:
+    """Pixels (B, count) float of each of the labels 0 … count − 1 in (B, H, W)."""
     flat = labels.flatten(1)
-    zeros = torch.zeros(len(flat), LABELS, device=labels.device)
+    zeros = torch.zeros(len(flat), count, device=labels.device)
     return zeros.scatter_add(1, flat, torch.ones_like(flat, dtype=zeros.dtype))
