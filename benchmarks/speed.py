@@ -16,7 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,8 @@ def main() -> None:
         if options.resume and found.get(name, {}).get("way") == way:
             continue
         start = time.perf_counter()
-        row = _row_of(name, options)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+            row = fresh.submit(_row_of, name, options).result()
         found |= {name: {**row, "way": way}, "machine": machine()}
         results.write_text(json.dumps(found, indent=1) + "\n")
         print(f"{name}, {time.perf_counter() - start:.0f} s:", json.dumps(row), flush=True)
@@ -120,7 +123,8 @@ def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "precision": work.precision,
     }
     if work.kind.task == "segment":
-        # Times first: what else a process has allocated before changed the 64x64 loop's by a third.
+        # First of all, in a process of its own: what a process had allocated before changed the
+        # times of the 64x64 loops by a third.
         pair = segment_pair(work, [slices // 3, slices // 2], options.pairs)
         row |= _agreement(work, options.runs)
     else:

@@ -9,7 +9,10 @@ import dpcenet
 
 SOURCE = Path(dpcenet.__file__).parent
 LAYERS = (
-    {"errors", "types", "files", "progress", "parallel", "published", "spill", "statistics"},
+    {
+        *("allocation", "errors", "types", "files", "progress", "parallel", "published", "spill"),
+        "statistics",
+    },
     {"volumes", "weights", "metrics"},
     {"nn"},
     {"datasets", "methods", "synthetic"},

@@ -32,7 +32,7 @@ def test_smooth_fields_have_unit_deviation_and_neighbours_alike() -> None:
 
 def test_without_variation_a_patient_is_the_anatomy() -> None:
     draws, still = Draws(1, 0, CPU), torch.zeros(3)
-    anatomy = draw_anatomy(draws, 3)
+    anatomy = draw_anatomy(draws, 3, chambers=0.5)
     patient = draw_patient(draws, anatomy, still, missing=0.0)
     identity = torch.eye(2).expand(3, 2, 2)
     places = patient_coordinates(draws, identity, torch.zeros(3, 2), still, 64)
@@ -42,7 +42,7 @@ def test_without_variation_a_patient_is_the_anatomy() -> None:
 
 def test_missing_organs_are_not_cut() -> None:
     draws, still = Draws(2, 0, CPU), torch.zeros(4)
-    anatomy = draw_anatomy(draws, 4)
+    anatomy = draw_anatomy(draws, 4, chambers=0.5)
     patient = draw_patient(draws, anatomy, still, missing=1.0)
     labels = cut(patient, pixel_grid(64, CPU).expand(4, -1, -1, -1), still, 128)
     assert labels.max() < FIRST_ORGAN
@@ -50,7 +50,7 @@ def test_missing_organs_are_not_cut() -> None:
 
 def test_cores_lie_in_their_hosts() -> None:
     """A core keeps its host's shape up to size and shift, and is smaller."""
-    organs = draw_anatomy(Draws(3, 0, CPU), 8).organs
+    organs = draw_anatomy(Draws(3, 0, CPU), 8, chambers=0.0).organs
     hosts = organs.rows(organs.kin)
     cores = organs.kin != torch.arange(organs.kin.shape[1])
     assert cores.any()

@@ -11,7 +11,11 @@ from PIL import Image
 
 from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
 from dpcenet.synthetic.contact import save_contact_sheet
+from dpcenet.synthetic.draws import Draws
 from dpcenet.synthetic.labels import FIRST_ORGAN, LABELS
+from dpcenet.synthetic.organs import CORES, FREE, TWINS, draw_organs
+
+FIRST_CORE = FIRST_ORGAN + FREE + TWINS
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,12 @@ def test_shapes_and_values(pairs: Pairs) -> None:
         (pairs.support_masks, pairs.support_labels),
         (pairs.query_masks, pairs.query_labels),
     ):
-        assert torch.equal(masks, (labels[:, None] == pairs.targets[..., None, None]).float())
+        own = labels[:, None] == pairs.targets[..., None, None]
+        more = (masks > 0) & ~own
+        assert (masks[own] == 1).all()
+        inside = labels[:, None].expand_as(masks)[more]  # some organs come with their cores
+        assert ((inside >= FIRST_CORE) & (inside < FIRST_CORE + CORES)).all()
+        assert 0.01 < more.flatten(2).any(2).float().mean() < 0.15
         assert labels.min() >= 0
         assert labels.max() < LABELS
 
@@ -89,6 +98,37 @@ def test_absent_targets_are_asked_for_as_often_as_wanted(
     pairs = PairGenerator(3, 32, PairOptions(size=64, absent=absent, targets=1))(0)
     empty = (pairs.query_masks.sum((2, 3)) == 0).float().mean()
     assert low <= empty <= high
+
+
+def test_cores_that_share_a_host_lie_apart_inside_it() -> None:
+    organs = draw_organs(Draws(0, 0, torch.device("cpu")), 64, chambers=1.0)
+    one, other = (slice(FREE + TWINS + k, FREE + TWINS + CORES, 2) for k in (0, 1))
+    assert torch.equal(organs.kin[:, one], organs.kin[:, other])
+    gap = (organs.centre[:, one, :2] - organs.centre[:, other, :2]).norm(dim=-1)
+    widths = organs.radii[..., 0].exp()
+    assert (gap > 0.8 * (widths[:, one] + widths[:, other])).float().mean() > 0.8
+    hosts = widths.gather(1, organs.kin[:, one])
+    assert (gap / 2 + widths[:, one] < 1.3 * hosts).float().mean() > 0.9
+
+
+def test_patients_that_lie_elsewhere_are_told_by_option() -> None:
+    """Pasting the support's mask gets worse the more of them there are."""
+    dices = []
+    for astray in (0.0, 1.0):
+        options = PairOptions(size=64, absent=0, whole=0, astray=astray)
+        pairs = PairGenerator(4, 48, options)(0)
+        both = (pairs.support_masks * pairs.query_masks).sum((2, 3))
+        total = (pairs.support_masks + pairs.query_masks).sum((2, 3))
+        dices.append(float((2 * both / total.clamp_min(1)).mean()))
+    assert dices[1] < 0.8 * dices[0]
+
+
+def test_parts_can_be_left_out() -> None:
+    plain = PairOptions(size=64, texture=0.0, artefacts=False, simple=True)
+    pairs = PairGenerator(4, 16, plain)(0)
+    assert not (pairs.support_labels >= FIRST_ORGAN + FREE).any()
+    full = PairGenerator(4, 16, PairOptions(size=64))(0)
+    assert (full.support_labels >= FIRST_ORGAN + FREE).any()
 
 
 def test_contact_sheet(tmp_path: Path) -> None:

@@ -159,11 +159,13 @@ def pretrain(
     device: Device = "cpu",
 ) -> None:
     """Train the in-context network on made-up images. Killed and called again, it goes on."""
+    from dpcenet.allocation import keep_freed_memory
     from dpcenet.config import load_options
     from dpcenet.pair_training import PretrainConfig
     from dpcenet.pretrain import Pace
     from dpcenet.pretrain import pretrain as run_pretrain
 
+    keep_freed_memory()
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
     steps = run_pretrain(options, run, Pace(minutes=minutes, device=device))
     typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
@@ -188,10 +190,12 @@ def adapt(
     device: Device = "auto",
 ) -> None:
     """Let the in-context network learn from your own unlabelled scans; the better state is kept."""
+    from dpcenet.allocation import keep_freed_memory
     from dpcenet.runs import RunFlags
     from dpcenet.segmenting.adapt import AdaptOptions, kept_state
     from dpcenet.segmenting.adapt import adapt as run_adapt
 
+    keep_freed_memory()
     flags = RunFlags(data=data, fold=fold, scheme=scheme.value, seed=seed)
     options = AdaptOptions(minutes=minutes, seed=seed)
     run_adapt(flags, run, options, start=start, support=support, device=device)

@@ -55,7 +55,13 @@ def rotation(angle: Tensor) -> Tensor:
 
 
 def patient_coordinates(
-    draws: Draws, matrix: Tensor, shift: Tensor, variation: Tensor, size: int, pose: float = 1.6
+    draws: Draws,
+    matrix: Tensor,
+    shift: Tensor,
+    variation: Tensor,
+    size: int,
+    pose: float = 1.6,
+    astray: float = 0.0,
 ) -> Tensor:
     """Where the pixels of one patient's slice lie in the shared anatomy.
 
@@ -68,17 +74,21 @@ def patient_coordinates(
         variation: (B,), how much patients differ; 1 is usual, 0 is not at all.
         size: pixels per side.
         pose: how much more than the anatomy a pose may vary; it may also vary half as much.
+        astray: chance that a patient lies quite elsewhere, at another size.
 
     Returns:
         (B, size, size, 2) anatomy coordinates (x, y).
     """
     batch = len(matrix)
     amount = variation * draws.log_uniform(batch, low=0.5, high=pose)
-    turn = rotation(draws.normal(batch, std=0.09) * amount)
+    far = draws.chance(batch, p=astray).float()
+    turn = rotation(draws.normal(batch, std=0.09) * amount + draws.normal(batch, std=0.2) * far)
     scale = draws.normal(batch, 1, std=0.06) * amount[:, None]
+    scale = scale + draws.normal(batch, 1, std=0.15) * far[:, None]
     scale = scale + draws.normal(batch, 2, std=0.04) * variation[:, None]
     matrix = matrix @ (turn * scale.exp()[:, None])
     shift = shift + draws.normal(batch, 2, std=0.06) * amount[:, None]
+    shift = shift + draws.normal(batch, 2, std=0.15) * far[:, None]
     coordinates = pixel_grid(size, draws.device).view(1, -1, 2) @ matrix.mT + shift[:, None]
     for knots, std in ((5, 0.05), (8, 0.02)):
         bend = smooth_field(draws, batch, 2, knots, size) * (std * variation.view(-1, 1, 1, 1))

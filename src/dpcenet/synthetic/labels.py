@@ -22,6 +22,8 @@ LAYERS = 4  # air, skin, fat, muscle
 FILLERS = 10
 FIRST_ORGAN = LAYERS + FILLERS
 LABELS = FIRST_ORGAN + ORGANS
+FARTHEST = 3.0  # deviations of the noise beyond which it carries no surface
+FAR = 1e3  # semi-axes away: nowhere
 _FIELD = 32  # pixels per side of the shared fields, before they are sampled
 
 
@@ -45,15 +47,15 @@ class Anatomy:
     speed: Tensor
 
 
-def draw_anatomy(draws: Draws, batch: int) -> Anatomy:
-    """Draws `batch` anatomies, organs cut near z = 0."""
+def draw_anatomy(draws: Draws, batch: int, chambers: float) -> Anatomy:
+    """Draws `batch` anatomies, organs cut near z = 0; for `chambers` see `draw_organs`."""
     coarse = smooth_field(draws, 2 * batch, 2, 6, _FIELD)
     noise = smooth_field(draws, 2 * batch, NOISES, 9, _FIELD)
     filler = smooth_field(draws, 2 * batch, FILLERS, 10, _FIELD)
     fields = torch.cat([0.06 * coarse, noise, filler], 1)
     thickness = draws.log_uniform(batch, LAYERS - 2, low=0.01, high=0.16)
     return Anatomy(
-        organs=draw_organs(draws, batch),
+        organs=draw_organs(draws, batch, chambers),
         wall=1 - F.pad(thickness, (1, 0)).cumsum(1),
         body=torch.stack(
             [draws.uniform(batch, low=0.7, high=1.0), draws.uniform(batch, low=0.5, high=0.9)], -1
@@ -103,7 +105,7 @@ def cut(anatomy: Anatomy, coordinates: Tensor, depth: Tensor, size: int) -> Tens
     sampled = sampled.permute(0, 2, 3, 1)
     places = coordinates + sampled[..., :2]
     noise, fillers = sampled[..., 2 : 2 + NOISES], sampled[..., 2 + NOISES :]
-    order = anatomy.organs.order.argsort(1)
+    order = _shown(anatomy.organs, depth)
     organs = anatomy.organs.rows(order)
     body = (places / anatomy.body[:, None, None]).square().sum(-1, keepdim=True).sqrt()
     wall = anatomy.wall[:, None, None] * (1 + 0.04 * noise[..., 1:4]) - body - 0.06 * noise[..., :1]
@@ -111,6 +113,21 @@ def cut(anatomy: Anatomy, coordinates: Tensor, depth: Tensor, size: int) -> Tens
     return _painted(
         ground, _enlarged(_inside(organs, places, noise, depth), size), FIRST_ORGAN + order
     )
+
+
+def _shown(organs: Organs, depth: Tensor) -> Tensor:
+    """The organs (B, K) that the slices may show, in the order of painting: K as few as they allow,
+    since one that is not seen costs as much as the others."""
+    reach = 1 + FARTHEST * organs.rough
+    there = organs.alive & (_height(organs, depth).abs() < reach)
+    order = organs.order.where(there, -torch.inf).argsort(1)
+    # On a GPU counting would make the program wait for it.
+    return order if order.is_cuda else order[:, ORGANS - max(1, int(there.sum(1).max())) :]
+
+
+def _height(organs: Organs, depth: Tensor) -> Tensor:
+    """(B, K), how far from each organ's centre the slices lie, in semi-axes along z."""
+    return (depth[:, None] - organs.centre[..., 2]) * (-organs.radii[..., 2]).exp()
 
 
 def _enlarged(field: Tensor, size: int) -> Tensor:
@@ -121,20 +138,19 @@ def _enlarged(field: Tensor, size: int) -> Tensor:
 
 
 def _inside(organs: Organs, places: Tensor, noise: Tensor, depth: Tensor) -> Tensor:
-    """1 − f of each organ (B, h, w, K): positive inside."""
-    z = depth.view(-1, 1, 1)
-    centre = organs.centre[..., :2] + organs.tilt * z
+    """−f of each organ (B, h, w, K): above −1 inside. In place where it can be: these are large."""
+    centre = organs.centre[..., :2] + organs.tilt * depth.view(-1, 1, 1)
     turn = rotation(-organs.angle) / organs.radii[..., :2].exp().unsqueeze(-1)
     shift = -(turn @ centre[..., None])
-    flat = places.flatten(1, 2)
+    flat, bend = places.flatten(1, 2), organs.bend[:, None]
     along = torch.baddbmm(shift[:, :, 0].mT, flat, turn[:, :, 0].mT)
-    across = torch.baddbmm(shift[:, :, 1].mT, flat, turn[:, :, 1].mT)
-    across = across - organs.bend[:, None] * (along.square() - 0.5)
-    height = (z[..., 0] - organs.centre[..., 2]) * (-organs.radii[..., 2]).exp()
-    distance = (along.square() + across.square() + height[:, None].square()).sqrt()
+    across = torch.baddbmm(shift[:, :, 1].mT + 0.5 * bend, flat, turn[:, :, 1].mT)
+    square = along.square_()
+    across.addcmul_(square, -bend)  # across − bend·(along² − 1/2)
+    height = _height(organs, depth).where(organs.alive, FAR)
+    distance = square.addcmul_(across, across).add_(height.square()[:, None]).sqrt_()
     rough = F.one_hot(organs.noise, NOISES) * organs.rough[..., None]
-    inside = torch.baddbmm(1 - distance, noise.flatten(1, 2), -rough.mT)
-    inside = inside.where(organs.alive[:, None], -1)
+    inside = distance.baddbmm_(noise.flatten(1, 2), -rough.mT, beta=-1)
     return inside.view(*places.shape[:3], -1)
 
 
@@ -145,13 +161,18 @@ def _ground(wall: Tensor, fillers: Tensor) -> Tensor:
 
 
 def _painted(ground: Tensor, inside: Tensor, label: Tensor) -> Tensor:
-    """The organs over the ground, the last one topmost, none outside the body.
+    """The organs over the ground, the last one topmost, none outside the body."""
+    top = _highest_bit(inside.gt_(-1))
+    seen = (top >= 0) & (ground > 0)
+    top = label.gather(1, top.clamp_min(0).flatten(1)).view_as(top)
+    return torch.where(seen, top, ground)
 
-    The topmost organ is the highest bit of a number with one bit per organ: much faster than a
-    maximum over the last axis. `frexp` gives the bit; rounding needs 24 organs on one pixel.
+
+def _highest_bit(marks: Tensor) -> Tensor:
+    """The last place (...) int64 on the last axis of (..., K) where marks of 0 and 1 are 1, or −1.
+
+    It is the highest bit of a number with one bit per place: much faster than an argmax over a
+    short axis. `frexp` gives the bit; rounding needs 24 marks at once.
     """
-    bits = torch.exp2(torch.arange(ORGANS, device=inside.device, dtype=inside.dtype))
-    stack = (inside * 1e9).clamp_(0, 1) @ bits
-    top = (torch.frexp(stack).exponent.long() - 1).clamp_min(0)
-    seen = (stack >= 1) & (ground > 0)
-    return torch.where(seen, label.gather(1, top.flatten(1)).view_as(top), ground)
+    bits = torch.exp2(torch.arange(marks.shape[-1], device=marks.device, dtype=marks.dtype))
+    return torch.frexp(marks @ bits).exponent.long() - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dpcenet.synthetic.deform import rotation
@@ -54,12 +55,20 @@ class Organs:
         return Organs(**{name: take(value) for name, value in vars(self).items()})
 
 
-def draw_organs(draws: Draws, batch: int) -> Organs:
-    """Draws the organs of `batch` anatomies, cut near z = 0."""
+def draw_organs(draws: Draws, batch: int, chambers: float) -> Organs:
+    """Draws the organs of `batch` anatomies, cut near z = 0.
+
+    Args:
+        draws: source of the numbers.
+        batch: how many anatomies.
+        chambers: chance that two cores share a host, side by side.
+    """
     free = _draw_free(draws, batch)
     twins = _mirrored(draws, free.rows(torch.arange(TWINS, device=draws.device).expand(batch, -1)))
     hosts = draws.uniform(batch, FREE + TWINS).argsort(1)[:, :CORES]
-    cores = _hollowed(draws, _join(free, twins).rows(hosts))
+    shared = draws.chance(batch, CORES // 2, p=chambers).repeat_interleave(2, 1)
+    hosts = torch.where(shared, hosts[:, ::2].repeat_interleave(2, 1), hosts)
+    cores = _parted(_hollowed(draws, _join(free, twins).rows(hosts)), shared)
     organs = _join(free, twins, cores, _draw_spots(draws, batch))
     kin = torch.arange(ORGANS, device=draws.device).repeat(batch, 1)
     kin[:, FREE + TWINS : FREE + TWINS + CORES] = hosts
@@ -121,6 +130,15 @@ def _hollowed(draws: Draws, hosts: Organs) -> Organs:
         order=hosts.order + 1e-3,
         alive=hosts.alive & draws.chance(batch, count, p=0.8),
     )
+
+
+def _parted(cores: Organs, shared: Tensor) -> Organs:
+    """Cores that share their host (B, K) bool, moved apart along its first axis and narrowed."""
+    side = torch.tensor([-1.0, 1.0], device=shared.device).repeat(shared.shape[1] // 2) * shared
+    width = cores.radii[..., 0].exp() * side
+    away = 0.6 * rotation(cores.angle)[..., 0] * width[..., None]
+    narrow = F.pad(0.7 * shared[..., None], (0, 2))
+    return replace(cores, centre=cores.centre + F.pad(away, (0, 1)), radii=cores.radii - narrow)
 
 
 def _draw_spots(draws: Draws, batch: int) -> Organs:

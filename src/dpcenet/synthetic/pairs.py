@@ -10,6 +10,7 @@ from torch import Tensor
 from dpcenet.synthetic.deform import patient_coordinates, view
 from dpcenet.synthetic.draws import Draws
 from dpcenet.synthetic.labels import FIRST_ORGAN, LABELS, Anatomy, cut, draw_anatomy, draw_patient
+from dpcenet.synthetic.organs import FREE
 from dpcenet.synthetic.render import draw_contrast, field_of_view, normalised, render, vary
 
 
@@ -23,9 +24,14 @@ class PairOptions:
         changed: share of pairs whose query has another contrast than the support.
         missing: chance that a patient lacks an organ.
         ground: weight of layers and fillers as targets, relative to an organ.
+        texture: factor of the texture within labels.
+        artefacts: whether there are bias fields, ghosts, stripes, clipping and gamma.
+        simple: whether organs are free ones only: no partners, cores or vessels.
         targets: labels asked of each pair, T.
         smallest: fewest pixels of a target in the support, at 128 pixels per side.
-        pose: see `deform.patient_coordinates`.
+        pose, astray: see `deform.patient_coordinates`.
+        chambers: see `organs.draw_organs`.
+        whole: chance that a target with cores inside is asked for together with them.
     """
 
     size: int = 128
@@ -35,6 +41,12 @@ class PairOptions:
     ground: float = 0.15
     smallest: int = 14
     pose: float = 1.6
+    astray: float = 0.15
+    chambers: float = 0.4
+    whole: float = 0.15
+    texture: float = 1.0
+    artefacts: bool = True
+    simple: bool = False
     targets: int = 3
 
 
@@ -46,7 +58,8 @@ class Pairs:
         support_images, query_images: (B, 1, H, W) float32, z-scored.
         support_masks, query_masks: (B, T, H, W) float32 in {0, 1}.
         support_labels, query_labels: (B, H, W) int64, all labels of the slices.
-        targets: (B, T) int64, the labels of the masks.
+        targets: (B, T) int64, the labels of the masks, some of which hold the cores of their
+            organ too.
     """
 
     support_images: Tensor
@@ -88,8 +101,8 @@ class PairGenerator:
     def __call__(self, number: int) -> Pairs:
         """Batch `number` of the stream."""
         draws, count = Draws(self.seed, number, self.device), self.batch
-        anatomy = draw_anatomy(draws, count)
-        contrast = draw_contrast(draws, count)
+        anatomy = self._anatomy(draws)
+        contrast = draw_contrast(draws, count, self.options.texture)
         variation = draws.log_uniform(count, low=0.3, high=1.4)
         matrix, shift = view(draws, count)
         slices = [
@@ -99,12 +112,19 @@ class PairGenerator:
         changed = draws.chance(count, p=self.options.changed)
         other = vary(draws, contrast, changed)
         images = [
-            normalised(draws, render(draws, labels, c))
+            normalised(draws, render(draws, labels, c, self.options.artefacts))
             for labels, c in zip(slices, (contrast, other), strict=True)
         ]
         targets = self._targets(draws, slices[0], slices[1])
-        masks = [(labels[:, None] == targets[..., None, None]).float() for labels in slices]
+        whole = draws.chance(*targets.shape, p=self.options.whole)
+        masks = [_masks(labels, targets, whole, anatomy.organs.kin) for labels in slices]
         return Pairs(images[0], masks[0], images[1], masks[1], slices[0], slices[1], targets)
+
+    def _anatomy(self, draws: Draws) -> Anatomy:
+        anatomy = draw_anatomy(draws, self.batch, self.options.chambers)
+        if self.options.simple:
+            anatomy.organs.alive[:, FREE:] = False
+        return anatomy
 
     def _depths(self, draws: Draws, variation: Tensor) -> tuple[Tensor, Tensor]:
         """Where the two slices lie along z: only roughly matched."""
@@ -123,7 +143,8 @@ class PairGenerator:
         """Labels (B, H, W) of a new patient of each anatomy."""
         size = self.options.size
         patient = draw_patient(draws, anatomy, variation, self.options.missing)
-        places = patient_coordinates(draws, matrix, shift, variation, size // 2, self.options.pose)
+        pose, astray = self.options.pose, self.options.astray
+        places = patient_coordinates(draws, matrix, shift, variation, size // 2, pose, astray)
         return cut(patient, places, depth, size) * field_of_view(draws, self.batch, size)
 
     def _targets(self, draws: Draws, support: Tensor, query: Tensor) -> Tensor:
@@ -139,6 +160,16 @@ class PairGenerator:
         lost = draws.pick(lacking + 1e-9 * weight, count)
         swap = draws.chance(len(support), count, p=self.options.absent)
         return torch.where(swap & (lacking.gather(1, lost) > 0), lost, found)
+
+
+def _masks(labels: Tensor, targets: Tensor, whole: Tensor, kin: Tensor) -> Tensor:
+    """Masks (B, T, H, W) float of the targets, where `whole` (B, T) with the cores inside them."""
+    ground = torch.arange(FIRST_ORGAN, device=labels.device).expand(len(labels), -1)
+    hosts = torch.cat([ground, FIRST_ORGAN + kin], 1)  # (B, LABELS), its own of what is no core
+    wanted = torch.arange(LABELS, device=labels.device) == targets[..., None]
+    wanted |= whole[..., None] & (hosts[:, None] == targets[..., None])
+    flat = labels.flatten(1)[:, None].expand(-1, targets.shape[1], -1)
+    return wanted.float().gather(2, flat).view(*targets.shape, *labels.shape[1:])
 
 
 def areas_of(labels: Tensor, count: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from dpcenet.synthetic.deform import smooth_field
 from dpcenet.synthetic.draws import Draws
 from dpcenet.synthetic.labels import FIRST_ORGAN, LABELS, LAYERS
-from dpcenet.synthetic.organs import FREE, TWINS
+from dpcenet.synthetic.organs import CORES, FREE, TWINS
 
 TISSUES = 6
 SCALES = (2, 4, 8)  # pixels per control point of the texture, beside white noise
@@ -31,8 +31,11 @@ class Contrast:
     coarse: Tensor
 
 
-def draw_contrast(draws: Draws, batch: int) -> Contrast:
-    """Draws the contrast of `batch` data sets, a third of them CT-like."""
+def draw_contrast(draws: Draws, batch: int, textured: float = 1.0) -> Contrast:
+    """Draws the contrast of `batch` data sets, a third of them CT-like.
+
+    `textured` is a factor of the texture's amplitude.
+    """
     is_ct = draws.chance(batch, 1, p=0.35)
     amount = draws.log_uniform(batch, 1, 1, low=0.005, high=0.06)
     texture = amount * draws.normal(batch, LABELS, 1 + len(SCALES)).abs()
@@ -40,7 +43,7 @@ def draw_contrast(draws: Draws, batch: int) -> Contrast:
     texture = texture + grained * draws.uniform(batch, LABELS, 1 + len(SCALES))
     texture[:, 0] = 0
     coarse = draws.uniform(batch, high=0.3) * ~is_ct[:, 0]
-    return Contrast(_draw_means(draws, is_ct), texture, coarse)
+    return Contrast(_draw_means(draws, is_ct), textured * texture, coarse)
 
 
 def _draw_means(draws: Draws, is_ct: Tensor) -> Tensor:
@@ -51,6 +54,7 @@ def _draw_means(draws: Draws, is_ct: Tensor) -> Tensor:
     ct[:, -1] = torch.where(draws.chance(batch, p=0.6), 0.95, 0.05)  # bone, or gas
     tissue = torch.where(is_ct, ct, draws.uniform(batch, TISSUES, low=0.05))
     mean = tissue.gather(1, draws.integers(batch, LABELS, high=TISSUES))
+    mean = _filled(draws, mean)
     twins = slice(FIRST_ORGAN + FREE, FIRST_ORGAN + FREE + TWINS)
     mean[:, twins] = mean[:, FIRST_ORGAN : FIRST_ORGAN + TWINS]
     spread = draws.log_uniform(batch, 1, low=0.01, high=0.1)
@@ -67,6 +71,17 @@ def _draw_means(draws: Draws, is_ct: Tensor) -> Tensor:
     return mean.clamp_min(0)
 
 
+def _filled(draws: Draws, mean: Tensor) -> Tensor:
+    """In half of the data sets cavities hold one fluid, as do some organs that may touch them."""
+    batch = len(mean)
+    first = FIRST_ORGAN + FREE + TWINS
+    label = torch.arange(LABELS, device=mean.device)
+    cavity = (label >= first) & (label < first + CORES)
+    beside = (label >= FIRST_ORGAN) & (label < FIRST_ORGAN + FREE) & (label % 2 == 0)
+    holds = cavity | (beside & draws.chance(batch, LABELS, p=0.3))
+    return torch.where(holds & draws.chance(batch, 1, p=0.5), mean[:, first, None], mean)
+
+
 def vary(draws: Draws, contrast: Contrast, changed: Tensor) -> Contrast:
     """The contrast of another scan: nearly the same, or partly drawn anew where `changed` (B,)."""
     batch = len(changed)
@@ -77,7 +92,7 @@ def vary(draws: Draws, contrast: Contrast, changed: Tensor) -> Contrast:
     return replace(contrast, mean=mean * draws.log_uniform(batch, 1, low=0.9, high=1.1))
 
 
-def render(draws: Draws, labels: Tensor, contrast: Contrast) -> Tensor:
+def render(draws: Draws, labels: Tensor, contrast: Contrast, artefacts: bool = True) -> Tensor:
     """Images (B, H, H), unnormalised, of the label maps (B, H, H)."""
     batch, size = labels.shape[:2]
     flat = labels.flatten(1)
@@ -86,6 +101,8 @@ def render(draws: Draws, labels: Tensor, contrast: Contrast) -> Tensor:
     noise += [smooth_field(draws, batch, 1, size // scale, size)[:, 0] for scale in SCALES]
     for scale, field in enumerate(noise):
         image = image + contrast.texture[..., scale].gather(1, flat).view_as(labels) * field
+    if not artefacts:
+        return _noisy(draws, _blurred(draws, image))
     bias = smooth_field(draws, batch, 1, 5, size)[:, 0] * contrast.coarse.view(-1, 1, 1)
     image = _blurred(draws, image * bias.exp())
     return _scanned(draws, image)
@@ -96,7 +113,8 @@ def _blurred(draws: Draws, image: Tensor) -> Tensor:
     batch, size = image.shape[:2]
     sigma = draws.log_uniform(batch, 2, 1, 1, low=0.35, high=1.3)
     axis = torch.arange(size, device=image.device, dtype=image.dtype)
-    weights = torch.exp(-0.5 * ((axis[:, None] - axis) / sigma) ** 2)
+    distance = (-0.5 * ((axis[:, None] - axis) / sigma) ** 2).clamp_min(-50)
+    weights = torch.exp(distance)  # numbers too small for float32 would take fifty times as long
     weights = weights / weights.sum(-1, keepdim=True)
     return weights[:, 0] @ image @ weights[:, 1].mT
 
@@ -114,10 +132,14 @@ def _scanned(draws: Draws, image: Tensor) -> Tensor:
     wave = draws.uniform(batch, 2, 1, 1, low=-1.5, high=1.5)
     stripes = torch.sin(wave[:, 0] * axis + wave[:, 1] * axis[:, None])
     image = image + sometimes(0.06, 0.05) * stripes
-    level = draws.log_uniform(batch, 1, 1, low=0.003, high=0.07)
-    image = (image + level * draws.normal(batch, size, size)).abs()
+    image = _noisy(draws, image)
     image = image.clamp_max(1.2).minimum(draws.uniform(batch, 1, 1, low=0.7, high=1.3))
     return (image + 1e-4) ** draws.log_uniform(batch, 1, 1, low=0.8, high=1.25)
+
+
+def _noisy(draws: Draws, image: Tensor) -> Tensor:
+    level = draws.log_uniform(len(image), 1, 1, low=0.003, high=0.07)
+    return (image + level * draws.normal(*image.shape)).abs()
 
 
 def field_of_view(draws: Draws, batch: int, size: int) -> Tensor:
