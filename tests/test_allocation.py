@@ -16,10 +16,10 @@ if sys.argv[1] == "kept":
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):  # aligned blocks take a few rounds until one fits where another was
-    torch.ones(2**22)
+    torch.ones(2**24)
 before = faults()
 for _ in range(10):
-    torch.ones(2**22)
+    torch.ones(2**24)
 print(faults() - before)
 """
 
