@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import typer
 
@@ -33,6 +35,7 @@ from dpcenet.methods import shipped
 from dpcenet.methods.incontext import InContext, Options, load_weights
 from dpcenet.metrics import dice
 from dpcenet.pair_training import PretrainConfig
+from dpcenet.posing import bring, pairs_of
 from dpcenet.pretrain import LOG, WEIGHTS, Pace, pretrain
 from dpcenet.types import Encoded
 
@@ -59,10 +62,12 @@ Data = Annotated[list[Path], typer.Option(help="Prepared data set; repeat.")]
 
 @dataclass(frozen=True)
 class Way:
-    """How scans are segmented: neighbours of the support slice that help, and a second look."""
+    """How scans are segmented: neighbours of the support slice that help, a second look, and
+    whether the support is brought into the query's pose."""
 
     neighbours: int
     second_look: bool
+    posed: bool = False
 
 
 WAYS = {
@@ -70,16 +75,18 @@ WAYS = {
     "second look": Way(0, second_look=True),
     "1 neighbour": Way(1, second_look=True),
     "2 neighbours": Way(2, second_look=True),
+    "posed": Way(1, second_look=True, posed=True),
 }
 
 
 @app.command()
-def score(weights: str, data: Data, size: int = 96) -> None:
-    """Print the mean Dice of weights."""
+def score(weights: str, data: Data, size: int = 96, ways: str = "", folds: int = FOLDS) -> None:
+    """Print the mean Dice of weights, by the ways that are named with commas, by default all."""
     torch.set_num_threads(1)
     network = _network(weights, Options(size=size))
     for folder in data:
-        found = scores(network, open_dataset(folder), WAYS)
+        chosen = {k: w for k, w in WAYS.items() if not ways or k in ways.split(",")}
+        found = scores(network, open_dataset(folder), chosen, folds)
         typer.echo(f"{folder.name}, {size} pixels: " + ", ".join(f"{k} {v:.1f}" for k, v in found))
 
 
@@ -137,11 +144,11 @@ def _network(weights: str, options: Options) -> InContext:
 
 
 def scores(
-    network: InContext, dataset: PreparedDataset, ways: dict[str, Way]
+    network: InContext, dataset: PreparedDataset, ways: dict[str, Way], folds: int = FOLDS
 ) -> list[tuple[str, float]]:
     """The mean Dice in percent of each way."""
     means: dict[str, list[float]] = {name: [] for name in ways}
-    for index in range(FOLDS):
+    for index in range(folds):
         fold = make_fold([case.name for case in dataset.cases], index, "lineage")
         ((name, queries),) = fold.pairs("first")
         support = dataset.case(name)
@@ -163,18 +170,16 @@ def _dices(
     way: Way,
 ) -> list[float]:
     """Dice of each label that both scans show."""
+    chosen = {value: organ_tasks([support.label], query.label, value) for value in dataset.labels}
+    label: npt.NDArray[np.uint8] = support.label
+    if way.posed:
+        pairs = pairs_of([task for of_label in chosen.values() for task in of_label])
+        encoded, label = bring(network, encoded, label, slices, pairs, "bfloat16")
     tasks = {
-        value: with_neighbours(
-            organ_tasks([support.label], query.label, value),
-            [support.label],
-            value,
-            way.neighbours,
-        )
-        for value in dataset.labels
+        value: with_neighbours(of_label, [label], value, way.neighbours)
+        for value, of_label in chosen.items()
     }
-    found = segment_labels(
-        network, encoded, support.label, slices, tasks, "bfloat16", way.second_look
-    )
+    found = segment_labels(network, encoded, label, slices, tasks, "bfloat16", way.second_look)
     return [dice(found[v] > 0.5, query.label == v) for v, of_label in tasks.items() if of_label]
 
 

@@ -19,6 +19,7 @@ LAYERS = (
     {"episodes", "prepare", "doctor"},
     {"config"},
     {"engine", "checkpoint"},
+    {"posing"},
     {"bank", "runs", "runlog", "pair_training", "pretrain", "scores"},
     {"train", "evaluate", "segmenting", "provenance", "tables"},
     {"forms", "benchmark", "figures"},

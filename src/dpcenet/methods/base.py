@@ -33,6 +33,35 @@ class SecondLook:
 
 
 @dataclass(frozen=True)
+class PoseSearch:
+    """How it is sought in which pose a support is most like a query; see `dpcenet.posing`.
+
+    Attributes:
+        map: of the features, that is compared.
+        size: pixels of a window inside the network.
+        gain: half of a window's side, in standard deviations of the mask of all labels.
+        least: smallest half side, in pixels of the slice.
+        most: largest half side, in sides of the slice.
+        rounds: turns in degrees and factors of size that are tried, one round after the other.
+        reach: largest displacement of a round, in places of the map.
+        spread: of the weight around the middle of a window, in half sides.
+        doubt: likeness by which a quite different pose must be better than that of the support.
+        pairs: most slices that are compared.
+    """
+
+    map: str
+    size: int
+    gain: float
+    least: float
+    most: float
+    rounds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+    reach: int = 3
+    spread: float = 0.45
+    doubt: float = 0.1
+    pairs: int = 9
+
+
+@dataclass(frozen=True)
 class Job:
     """Query slices that the same support slices serve.
 
@@ -60,10 +89,12 @@ class Method(nn.Module, ABC):
     Attributes:
         neighbours: how many support slices on either side of the chosen one help to segment.
         second_look: windows through which a slice is segmented once more, or None.
+        pose_search: how a support is brought into a query's pose, or None.
     """
 
     neighbours: int = 0
     second_look: SecondLook | None = None
+    pose_search: PoseSearch | None = None
 
     @property
     def trunk(self) -> Encoder | None:

@@ -29,10 +29,12 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
-from dpcenet.methods.base import Job, Method, SecondLook
+from dpcenet.methods.base import Job, Method, PoseSearch, SecondLook
 from dpcenet.nn.alignment import describe_slices
 from dpcenet.nn.matching import Align, Fuse, Read, Residual, moved_by
 from dpcenet.types import Features, Prediction
+
+TURNS = tuple(float(turn) for turn in range(-90, 91, 15))
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class InContext(Method):
         super().__init__()
         self.options = options or Options()
         self.second_look = SecondLook(size=self.options.size, gain=6.0, least=48.0)
+        self.pose_search = PoseSearch(
+            map="coarse",
+            size=self.options.size,
+            gain=3.9,
+            least=48.0,
+            most=0.43,
+            rounds=((TURNS, (1.0,)), ((-15.0, 0.0, 15.0), (0.8, 0.9, 1.0, 1.12, 1.25))),
+        )
         self.pyramid = _Pyramid(self.options.widths)
         self.align = Align()
         self.matcher = _Matcher(self.options.widths)

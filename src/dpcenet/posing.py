@@ -1,0 +1,141 @@
+"""A support brought into the pose of a query before it serves.
+
+The planes of two scans may lie quite otherwise in two patients, as those of hearts do: turned by
+60° and more. Which turn, size and place makes the support's features most like the query's is
+found from images and the support's mask alone; the support is then turned, scaled and moved, and
+encoded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dpcenet.config import Precision
+from dpcenet.engine import encode_slices
+from dpcenet.episodes.protocol import SliceTask
+from dpcenet.methods.base import Method, PoseSearch
+from dpcenet.nn.pose import Pose, likeness
+from dpcenet.nn.zoom import Windows, centre_and_spread
+from dpcenet.types import Encoded
+
+Labels = npt.NDArray[np.uint8]
+Pairs = Sequence[tuple[int, int]]
+"""Slices of the support and of the query that are compared."""
+
+
+def bring(
+    method: Method,
+    support: Encoded,
+    label: Labels,
+    query: Encoded,
+    pairs: Pairs,
+    precision: Precision,
+) -> tuple[Encoded, Labels]:
+    """The support's slices and labels (Z, H, W) as they would lie in the query.
+
+    They come back as they are where the method does not search for poses, where the support's
+    images are not at hand, or where there is nothing to compare.
+    """
+    search = method.pose_search
+    if search is None or support.closeups is not None or not len(pairs) or not label.any():
+        return support, label
+    pose = find_pose(method, search, support, label, query, pairs, precision)
+    if pose.is_still:
+        return support, label
+    images = pose.carry(support.images)
+    moved = torch.from_numpy(label.astype(np.float32))[:, None].to(images.device)
+    carried = pose.carry(moved, "nearest")[:, 0].to(torch.uint8).cpu().numpy()
+    return replace(
+        support, images=images, features=encode_slices(method, images, precision)
+    ), carried
+
+
+def find_pose(
+    method: Method,
+    search: PoseSearch,
+    support: Encoded,
+    label: Labels,
+    query: Encoded,
+    pairs: Pairs,
+    precision: Precision,
+) -> Pose:
+    """The pose in which the support's features are most like the query's, around its labels.
+
+    Each round of the search goes on from the pose that the one before found best.
+    """
+    chosen = [pairs[i] for i in _evenly(len(pairs), search.pairs)]
+    shown = support.images[[s for s, _ in chosen]]
+    seen = query.images[[q for _, q in chosen]]
+    start, half = _region(search, label)
+    pose = start
+    for turns, scales in search.rounds:
+        windows = Windows(torch.tensor([pose.seen] * len(seen), device=seen.device), half)
+        query_maps = _maps(method, search, windows.cut(seen, search.size), precision)
+        candidates = [
+            replace(pose, turn=pose.turn + turn, scale=pose.scale * scale)
+            for turn in turns
+            for scale in scales
+        ]
+        looks = torch.cat([one.look(shown, half, search.size) for one in candidates])
+        maps = _maps(method, search, looks, precision)
+        maps = maps.view(len(candidates), -1, *maps.shape[1:])
+        scores = likeness(maps, query_maps, search.spread, search.reach)
+        pose = _best(search, candidates, scores, start, half, query_maps.shape[-1])
+    return pose
+
+
+def pairs_of(tasks: Sequence[SliceTask]) -> list[tuple[int, int]]:
+    """Of each task its chosen support slice and its middle query slice."""
+    return [(task.support[0], task.query[len(task.query) // 2]) for task in tasks]
+
+
+def _region(search: PoseSearch, label: Labels) -> tuple[Pose, float]:
+    """The pose of a query that lies as the support, and half of the side of windows around all
+    labels."""
+    masks = torch.from_numpy((label > 0).astype(np.float32))
+    centres, spreads = centre_and_spread(masks[masks.flatten(1).any(1)])
+    y, x = centres.mean(0).tolist()
+    largest = search.most * max(label.shape[1:])
+    half = min(largest, max(search.least, search.gain * float(spreads.max())))
+    return Pose((y, x), (y, x)), half
+
+
+def _maps(method: Method, search: PoseSearch, images: Tensor, precision: Precision) -> Tensor:
+    return encode_slices(method, images, precision)[search.map]
+
+
+def _best(
+    search: PoseSearch,
+    candidates: Sequence[Pose],
+    scores: Tensor,
+    start: Pose,
+    half: float,
+    places: int,
+) -> Pose:
+    """The candidate and displacement of most likeness, less the doubt of lying otherwise at all."""
+    best, best_score = start, -np.inf
+    for candidate, table in zip(candidates, scores.cpu().numpy(), strict=True):
+        for (row, column), score in np.ndenumerate(table):
+            steps = (2 * half / places * (i - search.reach) for i in (row, column))
+            y, x = (old + step for old, step in zip(candidate.seen, steps, strict=True))
+            pose = replace(candidate, seen=(y, x))
+            score = float(score) - search.doubt * _otherness(pose, start, half)
+            if score > best_score:
+                best, best_score = pose, score
+    return best
+
+
+def _otherness(pose: Pose, start: Pose, half: float) -> float:
+    """1 for a turn of 90°, for a displacement by a window, and for double or half the size."""
+    moved = sum(abs(a - b) for a, b in zip(pose.seen, start.seen, strict=True))
+    return abs(pose.turn) / 90 + moved / (2 * half) + abs(float(np.log2(pose.scale)))
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most)).tolist()})
