@@ -105,7 +105,7 @@ def measured(dataset: PreparedDataset) -> Iterator[Row]:
             typer.echo(f"fold {fold}: {name} by {support_name}", err=True)
             query = dataset.case(name)
             found = segmenter.find(scan_of(query), support)
-            answer, signals = answer_of(found), measure(segmenter, support, found)
+            answer, signals = answer_of(found), measure(segmenter, found)
             for value in support.values:
                 true = dice(answer == value, np.asarray(query.label == value))
                 label = dataset.labels[value]

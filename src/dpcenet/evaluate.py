@@ -8,7 +8,6 @@ slice of each from the images alone. The last two are told nothing of the query'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,9 @@ import torch
 
 from dpcenet.bank import encode_kept
 from dpcenet.datasets.splits import count_excluded
-from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.datasets.store import PreparedDataset, open_dataset
 from dpcenet.engine import choose_device, encode_scan, match_slices, segment_label
-from dpcenet.episodes.protocol import (
-    Bounds,
-    SliceTask,
-    blind_shot_tasks,
-    every_slice_tasks,
-    organ_tasks,
-    with_neighbours,
-)
+from dpcenet.episodes.protocol import Bounds
 from dpcenet.files import write_atomically, write_json
 from dpcenet.methods.base import Method
 from dpcenet.methods.copy import Copy
@@ -36,70 +28,8 @@ from dpcenet.metrics import score_mask
 from dpcenet.progress import progress_bar
 from dpcenet.runs import Run, open_run
 from dpcenet.scores import COPY, SAYS, Protocol, summarise, write_scores
+from dpcenet.serving import Rules, Scans, posed_support, serving_slices, tasks_of
 from dpcenet.types import Encoded, Score
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How a run is evaluated.
-
-    Attributes:
-        protocol: what is known of the query.
-        support: which scan of the fold is the labelled one: first, last, all, or its index.
-        shots: labelled scans at once: that one and those after it.
-        chunks: of "paper": 3, or 1.
-        bounds: of "paper": how organ slices are cut into chunks.
-        neighbours: support slices on either side that help; None takes the method's own number.
-    """
-
-    protocol: Protocol = "paper"
-    support: str = "last"
-    shots: int = 1
-    chunks: int = 3
-    bounds: Bounds = "number"
-    neighbours: int | None = None
-
-    def reach(self, method: Method) -> int:
-        """How many neighbours help."""
-        return method.neighbours if self.neighbours is None else self.neighbours
-
-    @property
-    def tag(self) -> str:
-        """What the files of this evaluation are called after."""
-        shots = f"-{self.shots}shot" if self.shots > 1 else ""
-        near = "" if self.neighbours is None else f"-near{self.neighbours}"
-        return f"{self.protocol}{shots}{near}"
-
-
-@dataclass(frozen=True)
-class Scans:
-    """One scan, or several support scans as one: slices of all, one scan after the other."""
-
-    cases: tuple[PreparedCase, ...]
-    slices: Encoded
-
-    @property
-    def name(self) -> str:
-        """The cases' names with a plus between them."""
-        return "+".join(case.name for case in self.cases)
-
-    @property
-    def labels(self) -> tuple[npt.NDArray[np.uint8], ...]:
-        """(Z, H, W) of each."""
-        return tuple(case.label for case in self.cases)
-
-    def each(self) -> list[Encoded]:
-        """The features of each scan."""
-        stops = np.cumsum([len(case.image) for case in self.cases]).tolist()
-        rows = [
-            slice(stop - len(case.image), stop)
-            for case, stop in zip(self.cases, stops, strict=True)
-        ]
-        images, features = self.slices.images, self.slices.features
-        return [
-            Encoded(images[part], features.rows(part), case.spacing)
-            for case, part in zip(self.cases, rows, strict=True)
-        ]
 
 
 def evaluate(
@@ -184,18 +114,27 @@ def _score_case(
         for source in (support.each() if rules.protocol == "blind" else ())
     ]
     joined = np.concatenate(support.labels)
+    values = run.flags.test_labels or tuple(dataset.labels)
+    asked = {value: tasks_of(rules, support, target, value, matches) for value in values}
+    posed, posed_label, near = posed_support(
+        method, support, query, rules, asked, matches, run.precision
+    )
     scores: list[Score] = []
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for value in run.flags.test_labels or tuple(dataset.labels):
+    for value, tasks in asked.items():
         label, truth = dataset.labels[value], np.asarray(target.label == value)
-        tasks = _tasks(rules, support, target, value, matches)
         if not tasks and rules.protocol != "blind":
             continue  # nothing to score: the organ is missing from one of the two scans
-        near = with_neighbours(tasks, support.labels, value, rules.reach(method))
         for name, judged in ((run.config.preset, method), (COPY, Copy(CopyOptions()))):
-            served = near if judged is method else tasks
+            ours = judged is method
             found = segment_label(
-                judged, support.slices, joined, query.slices, value, served, run.precision
+                judged,
+                posed if ours else support.slices,
+                posed_label if ours else joined,
+                query.slices,
+                value,
+                near[value] if ours else tasks,
+                run.precision,
             )
             mask = found > 0.5
             scores.append(
@@ -212,35 +151,12 @@ def _score_case(
             )
             if judged is method:
                 arrays[f"mask {label}"] = mask
-        arrays[f"support slice {label}"] = serving_slices(tasks, len(truth))
+        arrays[f"support slice {label}"] = serving_slices(near[value], len(truth))
     path = run.folder / f"predictions-{rules.tag}" / f"{target.name}-by-{support.name}.npz"
     write_atomically(
         path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays)
     )
     return scores
-
-
-def _tasks(
-    rules: Rules,
-    support: Scans,
-    query: PreparedCase,
-    value: int,
-    matches: Sequence[npt.NDArray[np.int64]],
-) -> list[SliceTask]:
-    """Which support slices serve which slices of the query, by the protocol."""
-    if rules.protocol == "blind":
-        return blind_shot_tasks(matches, support.labels, value)
-    if rules.protocol == "ep2":
-        return every_slice_tasks(support.labels, len(query.image), value)
-    return organ_tasks(support.labels, query.label, value, rules.chunks, rules.bounds)
-
-
-def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int16]:
-    """(Z,) the first support slice that served each query slice, −1 where none did."""
-    served = np.full(count, -1, dtype=np.int16)
-    for task in tasks:
-        served[list(task.query)] = task.support[0]
-    return served
 
 
 def _write(

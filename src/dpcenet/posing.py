@@ -90,9 +90,20 @@ def find_pose(
     return pose
 
 
+def matched_pairs(matches: npt.NDArray[np.int64], label: Labels) -> list[tuple[int, int]]:
+    """Query slices whose matched support slice shows a label, with that slice before them.
+
+    Args:
+        matches: for each query slice the support slice that it matches.
+        label: (Z, H, W) of the support.
+    """
+    shows = np.asarray(label.any(axis=(1, 2)))
+    return [(int(s), q) for q, s in enumerate(matches) if shows[s]]
+
+
 def pairs_of(tasks: Sequence[SliceTask]) -> list[tuple[int, int]]:
-    """Of each task its chosen support slice and its middle query slice."""
-    return [(task.support[0], task.query[len(task.query) // 2]) for task in tasks]
+    """Of each task its support slices, each with the middle query slice."""
+    return [(s, task.query[len(task.query) // 2]) for task in tasks for s in task.support]
 
 
 def _region(search: PoseSearch, label: Labels) -> tuple[Pose, float]:

@@ -71,7 +71,7 @@ def assess(
     """
     chosen = calibration or shipped_calibration()
     calibrated = chosen.weights == hash_of_state(segmenter.method)
-    signals = measure(segmenter, support, found)
+    signals = measure(segmenter, found)
     return {
         value: judge(signals[value], chosen, calibrated)
         if value in signals

@@ -26,6 +26,7 @@ from dpcenet.episodes.protocol import blind_shot_tasks, with_neighbours
 from dpcenet.errors import ConfigError
 from dpcenet.methods import shipped
 from dpcenet.methods.base import Method
+from dpcenet.posing import bring, matched_pairs
 from dpcenet.runs import open_run
 from dpcenet.segmenting.images import (
     ImageT,
@@ -37,7 +38,7 @@ from dpcenet.segmenting.images import (
     same_kind,
     several,
 )
-from dpcenet.segmenting.support import Found, Labelled, Support
+from dpcenet.segmenting.support import Found, Labelled, Support, joined
 from dpcenet.segmenting.task_file import read_task
 from dpcenet.types import Encoded, Volume
 from dpcenet.volumes.io import check_intensities, check_mask
@@ -175,14 +176,12 @@ class Segmenter:
         check_intensities(scan.volume, name_of(query))
         prepared, record = preprocess(scan, support.rules, like=support.affine)
         slices = self._encode(prepared.image, prepared.spacing, disk)
-        matches = tuple(match_slices(self.method, s.slices, slices) for s in support.scans)
-        source = support.joined()
+        scans = tuple(self._posed(scan, slices, support.values) for scan in support.scans)
+        matches = tuple(match_slices(self.method, scan.slices, slices) for scan in scans)
+        source, labels = joined(scans), [scan.label for scan in scans]
         tasks = {
             value: with_neighbours(
-                blind_shot_tasks(matches, support.labels, value),
-                support.labels,
-                value,
-                self.method.neighbours,
+                blind_shot_tasks(matches, labels, value), labels, value, self.method.neighbours
             )
             for value in support.values
         }
@@ -190,7 +189,17 @@ class Segmenter:
             self.method, source.slices, source.label, slices, tasks, self.precision
         )
         mask = Volume(record.restore_labels(found), scan.volume.affine)
-        return Found(slices, matches, found, record, mask)
+        return Found(slices, scans, matches, found, record, mask)
+
+    def _posed(self, scan: Labelled, query: Encoded, values: Sequence[int]) -> Labelled:
+        """A labelled scan as it would lie in the query."""
+        if self.method.pose_search is None:
+            return scan
+        matches = match_slices(self.method, scan.slices, query)
+        wanted = np.where(np.isin(scan.label, values), scan.label, 0)
+        pairs = matched_pairs(matches, wanted)
+        slices, label = bring(self.method, scan.slices, wanted, query, pairs, self.precision)
+        return replace(scan, slices=slices, label=label)
 
     def _encode(
         self,

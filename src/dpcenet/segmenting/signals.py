@@ -20,7 +20,7 @@ from dpcenet.episodes.protocol import blind_tasks
 from dpcenet.metrics import Mask, dice
 from dpcenet.nn.alignment import slice_costs
 from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.support import Found, Labelled, Support
+from dpcenet.segmenting.support import Found, Labelled
 from dpcenet.types import Encoded
 
 
@@ -82,19 +82,18 @@ def answer_of(found: Found) -> npt.NDArray[np.uint8]:
     return answer
 
 
-def measure(segmenter: Segmenter, support: Support, found: Found) -> dict[int, Signals]:
+def measure(segmenter: Segmenter, found: Found) -> dict[int, Signals]:
     """The signals of every label of which something was found.
 
     Args:
         segmenter: that made `found`.
-        support: from which it was made.
         found: what `Segmenter.find` says of a query.
     """
     answer = answer_of(found)
-    likeness = _likeness(segmenter, support, found)
+    likeness = _likeness(segmenter, found)
     ways = [
         _Way(scan, forth, match_slices(segmenter.method, found.query, scan.slices))
-        for scan, forth in zip(support.scans, found.matches, strict=True)
+        for scan, forth in zip(found.scans, found.matches, strict=True)
     ]
     return {
         value: _signals_of(segmenter, ways, found, answer, value, likeness)
@@ -184,12 +183,12 @@ def _carried(
     return np.asarray(found > 0.5)
 
 
-def _likeness(segmenter: Segmenter, support: Support, found: Found) -> npt.NDArray[np.float64]:
+def _likeness(segmenter: Segmenter, found: Found) -> npt.NDArray[np.float64]:
     """(Z,) how like each query slice is to those that it matches; the best support scan counts."""
     describe = segmenter.method.describe
     query = describe(found.query.features)
     rows = [
         1 - slice_costs(query, describe(scan.slices.features))[np.arange(len(query)), matches]
-        for scan, matches in zip(support.scans, found.matches, strict=True)
+        for scan, matches in zip(found.scans, found.matches, strict=True)
     ]
     return np.asarray(np.max(rows, axis=0))

@@ -41,6 +41,15 @@ class Labelled:
         return Labelled(name, slices, label, digest.hexdigest())
 
 
+def joined(scans: Sequence[Labelled]) -> Labelled:
+    """All slices of all scans, one scan after the other, as the tasks number them."""
+    if len(scans) == 1:
+        return scans[0]
+    slices = Encoded.join([scan.slices for scan in scans])
+    name = "+".join(scan.name for scan in scans)
+    return Labelled(name, slices, np.concatenate([scan.label for scan in scans]))
+
+
 @dataclass(frozen=True)
 class Support:
     """One or several labelled scans, and how queries are made comparable with them.
@@ -75,14 +84,6 @@ class Support:
         """(Z, H, W) of each scan."""
         return tuple(scan.label for scan in self.scans)
 
-    def joined(self) -> Labelled:
-        """All slices of all scans, one scan after the other, as the tasks number them."""
-        if len(self.scans) == 1:
-            return self.scans[0]
-        slices = Encoded.join([scan.slices for scan in self.scans])
-        name = "+".join(scan.name for scan in self.scans)
-        return Labelled(name, slices, np.concatenate(self.labels))
-
 
 @dataclass(frozen=True)
 class Found:
@@ -90,6 +91,7 @@ class Found:
 
     Attributes:
         query: its encoded slices.
+        scans: the labelled scans as they served, in the query's pose.
         matches: for each scan of the support, the slice of it that each query slice matches.
         probability: label value → (Z, H, W) float32, in the network's geometry.
         record: the way back to the query's own grid.
@@ -98,6 +100,7 @@ class Found:
     """
 
     query: Encoded
+    scans: tuple[Labelled, ...]
     matches: tuple[npt.NDArray[np.int64], ...]
     probability: dict[int, npt.NDArray[np.float32]]
     record: Record
