@@ -1,8 +1,8 @@
 """Which support slice serves which query slices.
 
 `organ_tasks` (EP1 of the literature) looks at the query's truth to know which of its slices show
-the organ: only `serving`, for `evaluate`, may call it. `every_slice_tasks` (EP2) and `blind_tasks` know nothing of
-the query's labels.
+the organ: only `serving`, for `evaluate`, may call it. `every_slice_tasks` (EP2) and `blind_tasks`
+know nothing of the query's labels.
 
 A support slice is a number among the slices of all support scans, one scan after the other; with
 k shots every task names k slices.
