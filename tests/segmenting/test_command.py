@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from dpcenet.cli import app
 from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.segmenting import segmenter
 
 
 def call(*arguments: object) -> Result:
@@ -45,7 +46,11 @@ def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
     assert "2 masks in" in again.stdout and "2 of them from before" in again.stdout
 
 
-def test_a_task_file_in_place_of_the_scan(scans: Path, tmp_path: Path) -> None:
+def test_a_task_file_in_place_of_the_scan(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same masks to the voxel, but for the query's pose: a task has no images to turn."""
+    monkeypatch.setattr(segmenter, "bring", lambda method, slices, label, *rest: (slices, label))
     task = tmp_path / "spleen.task"
     made = call("task", "create", *support(scans), "--note", "a phantom", "-o", task)
     assert made.exit_code == 0 and "holds no scan" in made.stdout
