@@ -52,9 +52,9 @@ class PoseSearch:
     map: str
     size: int
     gain: float
-    least: float
-    most: float
     rounds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+    least: float = 48.0
+    most: float = 0.43
     reach: int = 3
     spread: float = 0.45
     doubt: float = 0.1

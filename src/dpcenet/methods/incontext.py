@@ -69,8 +69,6 @@ class InContext(Method):
             map="coarse",
             size=self.options.size,
             gain=3.9,
-            least=48.0,
-            most=0.43,
             rounds=((TURNS, (1.0,)), ((-15.0, 0.0, 15.0), (0.8, 0.9, 1.0, 1.12, 1.25))),
         )
         self.pyramid = _Pyramid(self.options.widths)
