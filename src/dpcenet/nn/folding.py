@@ -1,4 +1,4 @@
-"""What a network that is no longer trained can do without: batch norms, and float32 decoders."""
+"""What a network that is no longer trained can do without: batch norms, and float32 weights."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dpcenet.nn.decoder import MapDecoder
+from dpcenet.nn.resnet import LOWERED, ResNet
 
 
 def ready_to_predict(network: nn.Module, lowered: bool) -> None:
@@ -21,6 +21,7 @@ def ready_to_predict(network: nn.Module, lowered: bool) -> None:
     network.eval()
     fold_batch_norms(network)
     if lowered:
+        lower_trunks(network)
         lower_decoders(network)
 
 
@@ -35,10 +36,32 @@ def fold_batch_norms(network: nn.Module) -> None:
             the other, as in every trunk of this package.
     """
     for module in list(network.modules()):
-        for (name, first), (next_name, second) in pairwise(list(module.named_children())):
+        for (_, first), (next_name, second) in pairwise(list(module.named_children())):
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(first, second))
+                _fold(first, second)
                 setattr(module, next_name, nn.Identity())
+
+
+@torch.no_grad()
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """In place, unlike torch's own function, whose copies would double a trunk's memory."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    bias = norm.bias - norm.running_mean * scale
+    if convolution.bias is not None:
+        bias += convolution.bias * scale
+    convolution.weight.mul_(scale[:, None, None, None])
+    convolution.bias = nn.Parameter(bias, requires_grad=convolution.weight.requires_grad)
+
+
+def lower_trunks(network: nn.Module) -> None:
+    """Hold the weights of the stages that run in bfloat16 in bfloat16: half of the memory, and no
+    copy for each batch; the arithmetic stays the same."""
+    for module in network.modules():
+        if isinstance(module, ResNet):
+            for name in module.stages:
+                if name in LOWERED:
+                    module.get_submodule(name).to(torch.bfloat16)
 
 
 def lower_decoders(network: nn.Module) -> None:
