@@ -174,7 +174,9 @@ def _dices(
     label: npt.NDArray[np.uint8] = support.label
     if way.posed:
         pairs = pairs_of([task for of_label in chosen.values() for task in of_label])
-        encoded, label = bring(network, encoded, label, slices, pairs, "bfloat16")
+        encoded, label = bring(
+            network, encoded, label, list(dataset.labels), slices, pairs, "bfloat16"
+        )
     tasks = {
         value: with_neighbours(of_label, [label], value, way.neighbours)
         for value, of_label in chosen.items()

@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from dpcenet import engine
-from dpcenet.engine import encode_scan, segment_label
+from dpcenet.engine import encode_scan, segment_labels
 from dpcenet.episodes.protocol import SliceTask
 from dpcenet.methods.base import Job, Method, SecondLook
 from dpcenet.methods.incontext import InContext, Options
@@ -83,13 +83,13 @@ def test_tasks_are_segmented_alike_however_many_go_together(network: InContext, 
         encode_scan(network, x, (5.0, 1.0, 1.0), device, "float32") for x in (image, other)
     )
     tasks = [SliceTask((0, 1), (0, 1)), SliceTask((3,), (2,)), SliceTask((4, 5), (5, 3, 4))]
-    found = segment_label(network, support, label, query, 1, tasks)
+    found = segment_labels(network, support, label, query, {1: tasks})[1]
     for task in tasks:
-        alone = segment_label(network, support, label, query, 1, [task])
+        alone = segment_labels(network, support, label, query, {1: [task]})[1]
         assert_allclose(found[list(task.query)], alone[list(task.query)], atol=1e-5)
         assert alone[list(task.query)].any()
     assert not found[6].any()  # no task covers it
-    once = segment_label(network, support, label, query, 1, tasks, second_look=False)
+    once = segment_labels(network, support, label, query, {1: tasks}, second_look=False)[1]
     assert np.abs(found - once).max() > 1e-3  # the second look was taken
 
 
@@ -107,13 +107,11 @@ def test_labels_share_the_attention_of_the_same_slices(network: InContext, group
     }
     aligned: list[int] = []
     network.align.register_forward_hook(lambda _, shown, __: aligned.append(len(shown[0])))
-    together = engine.segment_labels(
-        network, support, label, query, tasks, "float32", second_look=False
-    )
+    together = segment_labels(network, support, label, query, tasks, second_look=False)
     assert sum(aligned) == {1: 7, 3: 4, 100: 4}[group]  # of seven; a group of 1 holds one task
     for value, of_label in tasks.items():
-        alone = segment_label(network, support, label, query, value, of_label, second_look=False)
-        assert_allclose(together[value], alone, atol=1e-5)
+        alone = segment_labels(network, support, label, query, {value: of_label}, second_look=False)
+        assert_allclose(together[value], alone[value], atol=1e-5)
     assert np.abs(together[1] - together[2]).max() > 1e-3
 
 

@@ -17,6 +17,8 @@ from dpcenet.posing import bring, find_pose, matched_pairs
 from dpcenet.types import Closeups, Encoded, Features
 
 CPU = torch.device("cpu")
+SAME = [(z, z) for z in range(8)]  # pairs of slices
+ALL = range(1, 256)  # label values
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +49,14 @@ def test_the_turn_of_a_turned_scan_is_found(
     support, label = scan
     query = turned(network, support, Pose((64.0, 64.0), (64.0, 64.0), turn))
     assert network.pose_search is not None
-    pairs = [(z, z) for z in range(8)]
-    pose = find_pose(network, network.pose_search, support, label, query, pairs, "float32")
+    pose = find_pose(network, network.pose_search, support, label, query, SAME, "float32")
     assert abs(pose.turn - turn) <= 15
     assert 0.8 <= pose.scale <= 1.25
 
 
 def test_the_same_scan_stays_as_it_is(network: InContext, scan: tuple[Encoded, np.ndarray]) -> None:
     support, label = scan
-    slices, same = bring(network, support, label, support, [(z, z) for z in range(8)], "float32")
+    slices, same = bring(network, support, label, ALL, support, SAME, "float32")
     assert slices is support and same is label
 
 
@@ -63,7 +64,7 @@ def test_labels_come_with_the_images(network: InContext, scan: tuple[Encoded, np
     support, label = scan
     pose = Pose((64.0, 64.0), (64.0, 64.0), 60.0)
     query = turned(network, support, pose)
-    slices, moved = bring(network, support, label, query, [(z, z) for z in range(8)], "float32")
+    slices, moved = bring(network, support, label, ALL, query, SAME, "float32")
     truth = pose.carry(torch.from_numpy(label.astype(np.float32))[:, None], "nearest")[:, 0].numpy()
     both = 2 * ((moved > 0) & (truth > 0)).sum() / ((moved > 0).sum() + (truth > 0).sum())
     before = 2 * ((label > 0) & (truth > 0)).sum() / ((label > 0).sum() + (truth > 0).sum())
@@ -75,13 +76,24 @@ def test_without_images_or_pairs_nothing_moves(
     network: InContext, scan: tuple[Encoded, np.ndarray]
 ) -> None:
     support, label = scan
-    assert bring(network, support, label, support, [], "float32")[0] is support
+    assert bring(network, support, label, ALL, support, [], "float32")[0] is support
     kept = replace(support, closeups=Closeups({}, Features({})))
     query = turned(network, support, Pose((64.0, 64.0), (64.0, 64.0), 60.0))
-    assert bring(network, kept, label, query, [(4, 4)], "float32")[0] is kept
+    assert bring(network, kept, label, ALL, query, SAME, "float32")[0] is kept
+    assert bring(network, support, label, [7], query, SAME, "float32")[0] is support
 
 
-def test_only_slices_that_show_a_label_are_compared() -> None:
-    label = np.zeros((3, 2, 2), np.uint8)
-    label[1] = 1
-    assert matched_pairs(np.array([0, 1, 1, 2]), label) == [(1, 1), (1, 2)]
+def test_slices_without_a_wanted_label_are_not_compared(
+    network: InContext, scan: tuple[Encoded, np.ndarray]
+) -> None:
+    support, label = scan
+    blank = label.copy()
+    blank[:4] = 0
+    query = turned(network, support, Pose((64.0, 64.0), (64.0, 64.0), 60.0))
+    few = bring(network, support, blank, ALL, query, SAME[4:], "float32")[1]
+    every = bring(network, support, blank, ALL, query, SAME, "float32")[1]
+    np.testing.assert_array_equal(few, every)
+
+
+def test_each_query_slice_goes_with_the_support_slice_that_it_matches() -> None:
+    assert matched_pairs(np.array([0, 1, 1, 2])) == [(0, 0), (1, 1), (1, 2), (2, 3)]

@@ -144,7 +144,8 @@ def _batch_of(maps: Features) -> int:
 @torch.no_grad()
 def predict(method: Method, jobs: Sequence[Job]) -> list[Tensor]:
     """Foreground probability (N, H, W) of each job's query slices."""
-    return [found[:, 1].exp().float() for found in method.match_each(jobs, BATCH)]
+    batch = min((_batch_of(job.query) for job in jobs), default=BATCH)
+    return [found[:, 1].exp().float() for found in method.match_each(jobs, batch)]
 
 
 @torch.no_grad()
@@ -227,22 +228,6 @@ def match_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArra
     """For each slice of the query the support slice that it matches, from features alone."""
     costs = slice_costs(method.describe(query.features), method.describe(support.features))
     return align_slices(costs, query.spacing[0], support.spacing[0])
-
-
-def segment_label(
-    method: Method,
-    support: Encoded,
-    support_label: npt.NDArray[np.uint8],
-    query: Encoded,
-    value: int,
-    tasks: Sequence[SliceTask],
-    precision: Precision = "float32",
-    second_look: bool = True,
-) -> npt.NDArray[np.float32]:
-    """`segment_labels` of one label."""
-    return segment_labels(
-        method, support, support_label, query, {value: tasks}, precision, second_look
-    )[value]
 
 
 def segment_labels(

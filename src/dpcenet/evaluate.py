@@ -18,7 +18,7 @@ import torch
 from dpcenet.bank import encode_kept
 from dpcenet.datasets.splits import count_excluded
 from dpcenet.datasets.store import PreparedDataset, open_dataset
-from dpcenet.engine import choose_device, encode_scan, match_slices, segment_label
+from dpcenet.engine import choose_device, encode_scan, segment_labels
 from dpcenet.episodes.protocol import Bounds
 from dpcenet.files import write_atomically, write_json
 from dpcenet.methods.base import Method
@@ -28,7 +28,7 @@ from dpcenet.metrics import score_mask
 from dpcenet.progress import progress_bar
 from dpcenet.runs import Run, open_run
 from dpcenet.scores import COPY, SAYS, Protocol, summarise, write_scores
-from dpcenet.serving import Rules, Scans, posed_support, serving_slices, tasks_of
+from dpcenet.serving import Rules, Scans, plain_serving, posed_serving, serving_slices
 from dpcenet.types import Encoded, Score
 
 
@@ -108,35 +108,24 @@ def _score_case(
 
     The run's masks are kept for the report.
     """
-    target = query.cases[0]
-    matches = [
-        match_slices(method, source, query.slices)
-        for source in (support.each() if rules.protocol == "blind" else ())
-    ]
-    joined = np.concatenate(support.labels)
+    (target,) = query.cases
     values = run.flags.test_labels or tuple(dataset.labels)
-    asked = {value: tasks_of(rules, support, target, value, matches) for value in values}
-    posed, posed_label, near = posed_support(
-        method, support, query, rules, asked, matches, run.precision
-    )
+    plain = plain_serving(method, support, query, rules, values)
+    posed = posed_serving(method, support, query, rules, plain, run.precision)
     scores: list[Score] = []
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for value, tasks in asked.items():
-        label, truth = dataset.labels[value], np.asarray(target.label == value)
-        if not tasks and rules.protocol != "blind":
-            continue  # nothing to score: the organ is missing from one of the two scans
-        for name, judged in ((run.config.preset, method), (COPY, Copy(CopyOptions()))):
-            ours = judged is method
-            found = segment_label(
-                judged,
-                posed if ours else support.slices,
-                posed_label if ours else joined,
-                query.slices,
-                value,
-                near[value] if ours else tasks,
-                run.precision,
-            )
-            mask = found > 0.5
+    for name, judged, served in (
+        (run.config.preset, method, posed),
+        (COPY, Copy(CopyOptions()), plain),
+    ):
+        found = segment_labels(
+            judged, served.slices, served.label, query.slices, served.tasks, run.precision
+        )
+        for value, probability in found.items():
+            if not served.tasks[value] and rules.protocol != "blind":
+                continue  # nothing to score: the organ is missing from one of the two scans
+            label, truth = dataset.labels[value], np.asarray(target.label == value)
+            mask = probability > 0.5
             scores.append(
                 Score(
                     method=name,
@@ -151,7 +140,8 @@ def _score_case(
             )
             if judged is method:
                 arrays[f"mask {label}"] = mask
-        arrays[f"support slice {label}"] = serving_slices(near[value], len(truth))
+                tasks = served.tasks[value]
+                arrays[f"support slice {label}"] = serving_slices(tasks, len(truth))
     path = run.folder / f"predictions-{rules.tag}" / f"{target.name}-by-{support.name}.npz"
     write_atomically(
         path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays)

@@ -8,7 +8,7 @@ encoded again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,7 @@ def bring(
     method: Method,
     support: Encoded,
     label: Labels,
+    values: Collection[int],
     query: Encoded,
     pairs: Pairs,
     precision: Precision,
@@ -41,15 +42,29 @@ def bring(
 
     They come back as they are where the method does not search for poses, where the support's
     images are not at hand, or where there is nothing to compare.
+
+    Args:
+        method: with a trained network.
+        support, label: a labelled scan.
+        values: of `label`, that are segmented; the others have no say.
+        query: the scan to be segmented.
+        pairs: slices of which it is known or guessed that they show the same. Those whose support
+            slice shows no wanted label are left out.
+        precision: of the trunk.
     """
     search = method.pose_search
-    if search is None or support.closeups is not None or not len(pairs) or not label.any():
+    if search is None or support.closeups is not None:
         return support, label
-    pose = find_pose(method, search, support, label, query, pairs, precision)
+    wanted = np.where(np.isin(label, list(values)), label, 0).astype(np.uint8)
+    shows = np.asarray(wanted.any(axis=(1, 2)))
+    shown = [(s, q) for s, q in pairs if shows[s]]
+    if not shown:
+        return support, label
+    pose = find_pose(method, search, support, wanted, query, shown, precision)
     if pose.is_still:
         return support, label
     images = pose.carry(support.images)
-    moved = torch.from_numpy(label.astype(np.float32))[:, None].to(images.device)
+    moved = torch.from_numpy(wanted.astype(np.float32))[:, None].to(images.device)
     carried = pose.carry(moved, "nearest")[:, 0].to(torch.uint8).cpu().numpy()
     return replace(
         support, images=images, features=encode_slices(method, images, precision)
@@ -90,15 +105,9 @@ def find_pose(
     return pose
 
 
-def matched_pairs(matches: npt.NDArray[np.int64], label: Labels) -> list[tuple[int, int]]:
-    """Query slices whose matched support slice shows a label, with that slice before them.
-
-    Args:
-        matches: for each query slice the support slice that it matches.
-        label: (Z, H, W) of the support.
-    """
-    shows = np.asarray(label.any(axis=(1, 2)))
-    return [(int(s), q) for q, s in enumerate(matches) if shows[s]]
+def matched_pairs(matches: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Each query slice, behind the support slice that it matches."""
+    return [(int(s), q) for q, s in enumerate(matches)]
 
 
 def pairs_of(tasks: Sequence[SliceTask]) -> list[tuple[int, int]]:

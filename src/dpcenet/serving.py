@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -88,53 +88,78 @@ class Scans:
         ]
 
 
-def posed_support(
+@dataclass(frozen=True)
+class Serving:
+    """What a method is given to segment a query.
+
+    Attributes:
+        slices, label: of all support scans, one after the other.
+        tasks: label value → which support slices serve which query slices.
+    """
+
+    slices: Encoded
+    label: npt.NDArray[np.uint8]
+    tasks: dict[int, list[SliceTask]]
+
+
+def plain_serving(
+    method: Method, support: Scans, query: Scans, rules: Rules, values: Sequence[int]
+) -> Serving:
+    """The support as it is, a single slice at a time."""
+    tasks = _tasks_of(method, support.each(), support.labels, query, rules, values)
+    return Serving(support.slices, np.concatenate(support.labels), tasks)
+
+
+def posed_serving(
     method: Method,
     support: Scans,
     query: Scans,
     rules: Rules,
-    asked: Mapping[int, list[SliceTask]],
-    matches: Sequence[npt.NDArray[np.int64]],
+    plain: Serving,
     precision: Precision,
-) -> tuple[Encoded, npt.NDArray[np.uint8], dict[int, list[SliceTask]]]:
-    """The support's slices and labels in the query's pose, and each label's tasks for the method.
+) -> Serving:
+    """The support in the query's pose, and beside the chosen slices the neighbours that help.
 
     Where slices are matched by the images alone, they are matched again in that pose.
     """
-    every, scans, start = [task for tasks in asked.values() for task in tasks], [], 0
-    labels: list[npt.NDArray[np.uint8]] = []
-    for n, (case, slices) in enumerate(zip(support.cases, support.each(), strict=True)):
-        wanted = np.where(np.isin(case.label, list(asked)), case.label, 0).astype(np.uint8)
-        pairs = [(s - start, q) for s, q in pairs_of(every) if 0 <= s - start < len(wanted)]
+    served, values = plain, list(plain.tasks)
+    if method.pose_search is not None:
+        known = pairs_of([task for tasks in plain.tasks.values() for task in tasks])
+        scans, labels, start = list[Encoded](), list[npt.NDArray[np.uint8]](), 0
+        for case, slices in zip(support.cases, support.each(), strict=True):
+            if rules.protocol == "paper":
+                pairs = [(s - start, q) for s, q in known if 0 <= s - start < len(case.image)]
+            else:
+                pairs = matched_pairs(match_slices(method, slices, query.slices))
+            brought = bring(method, slices, case.label, values, query.slices, pairs, precision)
+            scans.append(brought[0])
+            labels.append(brought[1])
+            start += len(case.image)
+        tasks = plain.tasks
         if rules.protocol == "blind":
-            pairs = matched_pairs(matches[n], wanted)
-        one, label = bring(method, slices, wanted, query.slices, pairs, precision)
-        scans.append(one)
-        labels.append(label)
-        start += len(wanted)
-    if rules.protocol == "blind" and method.pose_search is not None:
-        again = [match_slices(method, one, query.slices) for one in scans]
-        asked = {v: tasks_of(rules, support, query.cases[0], v, again) for v in asked}
-    near = {
-        value: with_neighbours(tasks, support.labels, value, rules.reach(method))
-        for value, tasks in asked.items()
-    }
-    return Encoded.join(scans), np.concatenate(labels), near
+            tasks = _tasks_of(method, scans, support.labels, query, rules, values)
+        served = Serving(Encoded.join(scans), np.concatenate(labels), tasks)
+    reach = rules.reach(method)
+    near = {v: with_neighbours(t, support.labels, v, reach) for v, t in served.tasks.items()}
+    return replace(served, tasks=near)
 
 
-def tasks_of(
+def _tasks_of(
+    method: Method,
+    scans: Sequence[Encoded],
+    labels: Sequence[npt.NDArray[np.uint8]],
+    query: Scans,
     rules: Rules,
-    support: Scans,
-    query: PreparedCase,
-    value: int,
-    matches: Sequence[npt.NDArray[np.int64]],
-) -> list[SliceTask]:
-    """Which support slices serve which slices of the query, by the protocol."""
+    values: Sequence[int],
+) -> dict[int, list[SliceTask]]:
+    """Which slices of the support scans serve which slices of the query, by the protocol."""
+    (target,) = query.cases
     if rules.protocol == "blind":
-        return blind_shot_tasks(matches, support.labels, value)
+        matches = [match_slices(method, scan, query.slices) for scan in scans]
+        return {v: blind_shot_tasks(matches, labels, v) for v in values}
     if rules.protocol == "ep2":
-        return every_slice_tasks(support.labels, len(query.image), value)
-    return organ_tasks(support.labels, query.label, value, rules.chunks, rules.bounds)
+        return {v: every_slice_tasks(labels, len(target.image), v) for v in values}
+    return {v: organ_tasks(labels, target.label, v, rules.chunks, rules.bounds) for v in values}
 
 
 def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int16]:

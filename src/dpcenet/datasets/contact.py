@@ -60,15 +60,20 @@ def write_contact_sheet(dataset: PreparedDataset, out: Path, slices: int = 5) ->
 
 def case_strip(case: PreparedCase, slices: int) -> Picture:
     """Slices of a case side by side, RGB: labels above, supervoxels below; a pixel out of two."""
-    chosen = np.linspace(0, len(case.image) - 1, min(slices, len(case.image)) + 2)[1:-1]
     rows: list[list[Picture]] = [[], []]
     low, high = np.percentile(case.image, (1, 99.5))
-    for z in chosen.round().astype(int):
+    for z in evenly_spaced(len(case.image), slices):
         grey = np.clip((case.image[z] - low) / max(high - low, 1e-6), 0, 1) * 255
         label = case.label[z] if case.labelled else np.zeros(grey.shape, np.uint8)
         rows[0].append(with_labels(grey, label)[::2, ::2])
         rows[1].append(with_edges(grey, case.supervoxels[z])[::2, ::2])
     return np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+def evenly_spaced(count: int, wanted: int) -> list[int]:
+    """Up to `wanted` of 0 … count − 1, at equal distances from each other and from the ends."""
+    places = np.linspace(0, count - 1, min(count, wanted) + 2)[1:-1]
+    return sorted({round(place) for place in places.tolist()})
 
 
 def with_labels(grey: npt.NDArray[np.floating], label: npt.NDArray[np.integer]) -> Picture:

@@ -20,7 +20,13 @@ import torch
 from dpcenet.checkpoint import CHECKPOINT, save_checkpoint
 from dpcenet.config import Precision, load_preset
 from dpcenet.datasets.store import PreparedCase, open_dataset
-from dpcenet.engine import choose_device, choose_precision, encode_scan, match_slices, segment_label
+from dpcenet.engine import (
+    choose_device,
+    choose_precision,
+    encode_scan,
+    match_slices,
+    segment_labels,
+)
 from dpcenet.episodes.protocol import blind_tasks
 from dpcenet.episodes.scan_pairs import ScanPairs
 from dpcenet.errors import ConfigError, DatasetError, RunError
@@ -148,17 +154,14 @@ def reverse_check(
     scores = []
     for other in others:
         there, back = match_slices(method, here, other), match_slices(method, other, here)
-        for value in check.values:
-            way = blind_tasks(there, check.label, value)
-            found = segment_label(
-                method, here, check.label, other, value, way, precision, second_look=False
+        ways = {value: blind_tasks(there, check.label, value) for value in check.values}
+        found = segment_labels(method, here, check.label, other, ways, precision, second_look=False)
+        for value, probability in found.items():
+            answer = (probability > 0.5).astype(np.uint8)
+            returned = segment_labels(
+                method, other, answer, here, {1: blind_tasks(back, answer, 1)}, precision, False
             )
-            answer = (found > 0.5).astype(np.uint8)
-            way = blind_tasks(back, answer, 1)
-            returned = segment_label(
-                method, other, answer, here, 1, way, precision, second_look=False
-            )
-            scores.append(dice(returned > 0.5, check.label == value))
+            scores.append(dice(returned[1] > 0.5, check.label == value))
     return fmean(scores)
 
 

@@ -195,10 +195,10 @@ class Segmenter:
         """A labelled scan as it would lie in the query."""
         if self.method.pose_search is None:
             return scan
-        matches = match_slices(self.method, scan.slices, query)
-        wanted = np.where(np.isin(scan.label, values), scan.label, 0)
-        pairs = matched_pairs(matches, wanted)
-        slices, label = bring(self.method, scan.slices, wanted, query, pairs, self.precision)
+        pairs = matched_pairs(match_slices(self.method, scan.slices, query))
+        slices, label = bring(
+            self.method, scan.slices, scan.label, values, query, pairs, self.precision
+        )
         return replace(scan, slices=slices, label=label)
 
     def _encode(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dpcenet.engine import match_slices, segment_label
+from dpcenet.engine import match_slices, segment_labels
 from dpcenet.episodes.protocol import blind_tasks
 from dpcenet.metrics import Mask, dice
 from dpcenet.nn.alignment import slice_costs
@@ -91,49 +91,60 @@ def measure(segmenter: Segmenter, found: Found) -> dict[int, Signals]:
     """
     answer = answer_of(found)
     likeness = _likeness(segmenter, found)
+    values = [value for value in found.probability if (answer == value).any()]
     ways = [
-        _Way(scan, forth, match_slices(segmenter.method, found.query, scan.slices))
+        _way(segmenter, found, answer, values, scan, forth)
         for scan, forth in zip(found.scans, found.matches, strict=True)
     ]
-    return {
-        value: _signals_of(segmenter, ways, found, answer, value, likeness)
-        for value in found.probability
-        if (answer == value).any()
-    }
+    return {value: _signals_of(ways, found, answer == value, value, likeness) for value in values}
 
 
 @dataclass(frozen=True)
 class _Way:
-    """A labelled scan, and which of its slices the query's match, and the other way round."""
+    """To a labelled scan and back.
+
+    Attributes:
+        scan: the labelled scan.
+        back: its labels as the query's answer gives them.
+        alone: the query's labels as this scan alone gives them.
+    """
 
     scan: Labelled
-    forth: npt.NDArray[np.int64]
-    back: npt.NDArray[np.int64]
+    back: dict[int, Mask]
+    alone: dict[int, Mask]
+
+
+def _way(
+    segmenter: Segmenter,
+    found: Found,
+    answer: npt.NDArray[np.uint8],
+    values: Sequence[int],
+    scan: Labelled,
+    forth: npt.NDArray[np.int64],
+) -> _Way:
+    back = match_slices(segmenter.method, found.query, scan.slices)
+    return _Way(
+        scan,
+        _carried(segmenter, found.query, answer, scan.slices, values, back),
+        _carried(segmenter, scan.slices, scan.label, found.query, values, forth),
+    )
 
 
 def _signals_of(
-    segmenter: Segmenter,
     ways: Sequence[_Way],
     found: Found,
-    answer: npt.NDArray[np.uint8],
+    mask: Mask,
     value: int,
     likeness: npt.NDArray[np.float64],
 ) -> Signals:
     """The signals of one label, from the labelled scans that show it."""
-    mask, probability = answer == value, found.probability[value]
+    probability = found.probability[value]
     showing = [(way, way.scan.label == value) for way in ways if (way.scan.label == value).any()]
-    reverse, agreement = [], []
-    for way, truth in showing:
-        scan = way.scan
-        back = _carried(segmenter, found.query, answer, scan.slices, value, way.back)
-        alone = _carried(segmenter, scan.slices, scan.label, found.query, value, way.forth)
-        reverse.append(dice(back, truth))
-        agreement.append(dice(alone, mask))
     shape = shape_of(mask, found.query.spacing)
     shapes = [shape_of(truth, way.scan.slices.spacing) for way, truth in showing]
     return Signals(
-        reverse=fmean(reverse),
-        agreement=fmean(agreement),
+        reverse=fmean(dice(way.back[value], truth) for way, truth in showing),
+        agreement=fmean(dice(way.alone[value], mask) for way, _ in showing),
         confidence=float(2 * probability[mask].sum() / (probability.sum() + mask.sum())),
         likeness=float(likeness[mask.any(axis=(1, 2))].mean()),
         shape=shape,
@@ -163,24 +174,18 @@ def _carried(
     source: Encoded,
     label: npt.NDArray[np.uint8],
     target: Encoded,
-    value: int,
+    values: Sequence[int],
     matches: npt.NDArray[np.int64],
-) -> Mask:
-    """One label of a scan in another scan, each slice from the one that it matches, at first look.
+) -> dict[int, Mask]:
+    """Labels of a scan in another scan, each slice from the one that it matches, at first look.
 
-    It has less to go by than an answer: a single labelled slice, and no window.
+    They have less to go by than an answer: a single labelled slice, and no window.
     """
-    found = segment_label(
-        segmenter.method,
-        source,
-        label,
-        target,
-        value,
-        blind_tasks(matches, label, value),
-        segmenter.precision,
-        second_look=False,
+    tasks = {value: blind_tasks(matches, label, value) for value in values}
+    found = segment_labels(
+        segmenter.method, source, label, target, tasks, segmenter.precision, second_look=False
     )
-    return np.asarray(found > 0.5)
+    return {value: np.asarray(probability > 0.5) for value, probability in found.items()}
 
 
 def _likeness(segmenter: Segmenter, found: Found) -> npt.NDArray[np.float64]:
