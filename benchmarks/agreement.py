@@ -13,8 +13,9 @@ from reference_loops import LOOPS, Loop
 from torch import Tensor
 
 from dpcenet.config import Precision
+from dpcenet.datasets.contact import evenly_spaced
 from dpcenet.datasets.store import PreparedCase, open_dataset
-from dpcenet.engine import encode_scan, segment_label
+from dpcenet.engine import encode_scan, segment_labels
 from dpcenet.episodes.protocol import SliceTask, organ_tasks
 from dpcenet.methods.base import Method
 from dpcenet.metrics import dice
@@ -29,11 +30,13 @@ Masks = npt.NDArray[np.bool_]
 def run_of(folder: Path, method: str) -> Path | None:
     """The first run of a method in Setting 1 that has a checkpoint, among the runs in a folder.
 
-    The ablation, whose runs lack parts of the method, is done in Setting 2.
+    The ablation, whose runs lack parts of the method, is done in Setting 2. CAT-Net's cascade is
+    the paper's: no official code computes it.
     """
     for path in sorted(folder.glob("**/run.json")):
         run = open_run(path.parent)
         chosen = run.config.method == method and run.flags.setting == 1
+        chosen &= getattr(run.config.options, "head", "") != "cascade"
         if chosen and (path.parent / "checkpoint.safetensors").exists():
             return path.parent
     return None
@@ -87,15 +90,10 @@ def _thinned(tasks: list[SliceTask], slices: int) -> list[SliceTask]:
     return [
         SliceTask(
             task.support,
-            tuple(task.query[i] for i in _evenly(len(task.query), each)),
+            tuple(task.query[i] for i in evenly_spaced(len(task.query), each)),
         )
         for task in tasks
     ]
-
-
-def _evenly(count: int, wanted: int) -> list[int]:
-    places = np.linspace(0, count - 1, min(count, wanted) + 2)[1:-1]
-    return sorted({round(place) for place in places.tolist()})
 
 
 def _predictions(
@@ -121,12 +119,9 @@ def _predictions(
             for case, places in ((support, shown), (query, seen))
         ]
         label = support.label[shown]
-        masks[precision] = (
-            segment_label(
-                method, encoded[0], label, encoded[1], value, renumbered, precision, False
-            )
-            > 0.5
-        )
+        wanted = {value: renumbered}
+        found = segment_labels(method, encoded[0], label, encoded[1], wanted, precision, False)
+        masks[precision] = found[value] > 0.5
     masks["loop"] = np.concatenate(
         [_looped(loop, support, query, task, value) for task in tasks], axis=0
     )

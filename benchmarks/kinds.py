@@ -54,6 +54,12 @@ KINDS = {
     "segment-panet": Kind(
         "segment", "panet/paper", 3.5, 101.9, "segment, PANet, VGG-16, 32x32", slices=18
     ),
+    "segment-qnet": Kind(
+        "segment", "qnet/official", 3.5, 530.8, "segment, Q-Net, R101, 64x64+32x32", slices=12
+    ),
+    "segment-catnet": Kind(
+        "segment", "catnet/official", 3.5, 184.2, "segment, CAT-Net, R101, 32x32", slices=18
+    ),
     "step-ssl_alpnet": Kind(
         "step", "ssl_alpnet/fixed", 1.7, 537.7, "step, SSL-ALPNet, R101, trained trunk"
     ),

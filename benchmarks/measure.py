@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 Call = Callable[[], Any]
 
@@ -82,13 +81,6 @@ def timed(call: Call) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def giga_operations(call: Call) -> float:
-    """GFLOP of the matrix products and convolutions of a call."""
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops() / 1e9
 
 
 def bytes_moved(call: Call) -> int:

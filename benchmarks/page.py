@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agreement import PRECISIONS
 from kinds import KINDS
 
 MADE_BY = "python benchmarks/speed.py"
@@ -131,6 +132,3 @@ def _floor(row: dict[str, Any] | None) -> list[str]:
         f"Half of the loop's would be {held['theirs'] / 2:.2f} GB. What lies above are a batch's "
         f"maps and the features of {row['slices']} slices.",
     ]
-
-
-PRECISIONS = ("float32", "bfloat16")

@@ -28,7 +28,7 @@ from dpcenet.engine import (
     autocast,
     choose_precision,
     encode_scan,
-    segment_label,
+    segment_labels,
     with_trunk_features,
 )
 from dpcenet.episodes.protocol import SliceTask
@@ -36,7 +36,7 @@ from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.methods.base import Method
 from dpcenet.methods.table import build_method
 from dpcenet.metrics import dice
-from dpcenet.prepare import prepare
+from dpcenet.nn.folding import ready_to_predict
 from dpcenet.train import loss_terms, make_optimiser, take_step
 from dpcenet.types import Encoded, Episode, Features
 
@@ -60,8 +60,14 @@ class Work:
         elif calibrate:
             calibrate_norms(self.method, self.query[:: max(1, len(self.query) // 4)][:4])
         self.loop: Loop = LOOPS[self.config.method](self.method)
-        if kind.task == "segment":
+        if kind.task == "segment" and calibrate:
             self.trained, self.method = self.method, ready(self.method, self.precision)
+
+    def only_ours(self) -> None:
+        """Give the loop up, and with it the weights as they were trained."""
+        del self.loop
+        if self.kind.task == "segment":
+            ready_to_predict(self.method, self.precision == "bfloat16")
 
     @cached_property
     def scans(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -126,10 +132,10 @@ class Work:
             for k in set(served.tolist())
         ]
         label = self.shown[1].numpy().astype(np.uint8)
-        found = segment_label(
-            self.method, self.support, label, query, ORGAN, tasks, self.precision, False
+        found = segment_labels(
+            self.method, self.support, label, query, {ORGAN: tasks}, self.precision, False
         )
-        return torch.from_numpy(found > 0.5)
+        return torch.from_numpy(found[ORGAN] > 0.5)
 
     def _encode(self, images: Tensor) -> Encoded:
         spacing = (1.0, 1.0, 1.0)
@@ -212,6 +218,8 @@ class Work:
 
     def _banked(self) -> Iterator[tuple[Episode, Features | None]]:
         """Steps from a filled bank on disk, of a small data set that is prepared for it."""
+        from dpcenet.prepare import prepare  # here: its libraries would count as memory of others
+
         with tempfile.TemporaryDirectory() as folder:
             write_phantoms(Path(folder) / "raw", 2, shape=(10, SIZE, SIZE))
             prepare(Path(folder) / "raw", Path(folder) / "set", quiet=True)

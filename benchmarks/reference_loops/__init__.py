@@ -10,8 +10,10 @@ package, and bear the weights of the package's networks, so that predictions can
 from __future__ import annotations
 
 from reference_loops.base import Loop
+from reference_loops.catnet import CATNetLoop
 from reference_loops.dpcenet import DPCENetLoop
 from reference_loops.gmrd import GMRDLoop
+from reference_loops.qnet import QNetLoop
 from reference_loops.rpt import RPTLoop
 from reference_loops.ssl_alpnet import SSLALPNetLoop
 from reference_loops.thresholds import ADNetLoop, PANetLoop
@@ -20,6 +22,8 @@ LOOPS: dict[str, type[Loop]] = {
     "panet": PANetLoop,
     "adnet": ADNetLoop,
     "ssl_alpnet": SSLALPNetLoop,
+    "qnet": QNetLoop,
+    "catnet": CATNetLoop,
     "rpt": RPTLoop,
     "gmrd": GMRDLoop,
     "dpcenet": DPCENetLoop,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import Method, SingleScale
 from dpcenet.nn.encoder import Encoder
 from dpcenet.nn.resnet import ResNet
 
@@ -50,6 +50,27 @@ class Loop(nn.Module, ABC):
         """
 
 
+class ScoresLoop(Loop):
+    """A loop whose head is a 1×1 reduction and scores for each class; in training roles swap."""
+
+    def __init__(self, method: SingleScale) -> None:
+        super().__init__(method)
+        self.reduce = method.reduce
+
+    @abstractmethod
+    def scores(self, s: Tensor, mask: Tensor, q: Tensor) -> Tensor:
+        """(1, 2, h, w) of the query's features q (1, C, h, w), by the support's and its mask."""
+
+    def forward(self, support: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        s, q = self.reduce(self.only(support, query)).split(1)
+        scores = self.scores(s, mask, q)
+        out = up(scores, mask.shape).log_softmax(dim=1)
+        if not self.training:
+            return out, out.new_zeros(())
+        swapped = up(self.scores(q, predicted_mask(scores), s), mask.shape)
+        return out, F.nll_loss(swapped.log_softmax(dim=1), mask.long())
+
+
 def official_trunk(encoder: Encoder, outputs: tuple[str, ...] | None) -> nn.Module:
     """The trunk with the same weights, and with every layer that the official code runs."""
     options = encoder.options
@@ -80,8 +101,12 @@ def below(features: Tensor, prototype: Tensor, threshold: Tensor) -> Tensor:
 
 def two_classes(foreground: Tensor, size: torch.Size) -> Tensor:
     """Log-probabilities (1, 2, H, W) of foreground probabilities (1, h, w)."""
-    large = up(foreground[:, None], size, corners=True)
-    return torch.cat([1 - large, large], dim=1).clamp(EPS, 1 - EPS).log()
+    return with_background(up(foreground[:, None], size, corners=True))
+
+
+def with_background(foreground: Tensor) -> Tensor:
+    """Log-probabilities (1, 2, H, W) of foreground probabilities (1, 1, H, W)."""
+    return torch.cat([1 - foreground, foreground], dim=1).clamp(EPS, 1 - EPS).log()
 
 
 def predicted_mask(log_probs: Tensor) -> Tensor:

@@ -6,31 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.methods.base import Method
-from dpcenet.methods.ssl_alpnet import SSLALPNet
-from reference_loops.base import Loop, predicted_mask, up
+from reference_loops.base import ScoresLoop, up
 
 COVERED = 0.95
 
 
-class SSLALPNetLoop(Loop):
+class SSLALPNetLoop(ScoresLoop):
     """cheng-01037/Self-supervised-Fewshot-Medical-Image-Segmentation."""
 
-    def __init__(self, method: Method) -> None:
-        super().__init__(method)
-        assert isinstance(method, SSLALPNet)
-        self.reduce = method.reduce
-
-    def forward(self, support: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        s, q = self.reduce(self.only(support, query)).split(1)
-        scores = self._scores(s, mask, q)
-        out = up(scores, mask.shape).log_softmax(dim=1)
-        if not self.training:
-            return out, out.new_zeros(())
-        swapped = up(self._scores(q, predicted_mask(scores), s), mask.shape)
-        return out, F.nll_loss(swapped.log_softmax(dim=1), mask.long())
-
-    def _scores(self, s: Tensor, mask: Tensor, q: Tensor) -> Tensor:
+    def scores(self, s: Tensor, mask: Tensor, q: Tensor) -> Tensor:
         foreground, background = (up(m[None], s.shape) for m in (mask, 1 - mask))
         kinds = [self._windows(s, background)]
         whole = (s * foreground).sum(dim=(-2, -1)) / (foreground.sum() + 1e-5)

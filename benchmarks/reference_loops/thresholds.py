@@ -8,28 +8,13 @@ from torch import Tensor
 
 from dpcenet.methods.adnet import ADNet
 from dpcenet.methods.base import Method
-from dpcenet.methods.panet import PANet
-from reference_loops.base import Loop, average, below, predicted_mask, two_classes, up
+from reference_loops.base import Loop, ScoresLoop, average, below, two_classes
 
 
-class PANetLoop(Loop):
+class PANetLoop(ScoresLoop):
     """kaixin96/PANet, one way and one shot."""
 
-    def __init__(self, method: Method) -> None:
-        super().__init__(method)
-        assert isinstance(method, PANet)
-        self.reduce = method.reduce
-
-    def forward(self, support: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        s, q = self.reduce(self.only(support, query)).split(1)
-        scores = self._scores(s, mask, q)
-        out = up(scores, mask.shape).log_softmax(dim=1)
-        if not self.training:
-            return out, out.new_zeros(())
-        swapped = self._scores(q, predicted_mask(scores), s)
-        return out, F.nll_loss(up(swapped, mask.shape).log_softmax(dim=1), mask.long())
-
-    def _scores(self, s: Tensor, mask: Tensor, q: Tensor) -> Tensor:
+    def scores(self, s: Tensor, mask: Tensor, q: Tensor) -> Tensor:
         pair = [average(s, m)[..., None, None] for m in (1 - mask, mask)]
         return torch.stack([20 * F.cosine_similarity(q, p, dim=1) for p in pair], dim=1)
 
