@@ -8,6 +8,7 @@ encoded again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -82,13 +83,14 @@ def find_pose(
 ) -> Pose:
     """The pose in which the support's features are most like the query's, around its labels.
 
-    Each round of the search goes on from the pose that the one before found best.
+    Each round of the search goes on from the pose that the one before found best. Without a clear
+    gain the pose of the support stays: in most parts of the body patients lie alike.
     """
     chosen = [pairs[i] for i in _evenly(len(pairs), search.pairs)]
     shown = support.images[[s for s, _ in chosen]]
     seen = query.images[[q for _, q in chosen]]
     start, half = _region(search, label)
-    pose = start
+    pose, gain, still = start, 0.0, None
     for turns, scales in search.rounds:
         windows = Windows(torch.tensor([pose.seen] * len(seen), device=seen.device), half)
         query_maps = _maps(method, search, windows.cut(seen, search.size), precision)
@@ -101,8 +103,11 @@ def find_pose(
         maps = _maps(method, search, looks, precision)
         maps = maps.view(len(candidates), -1, *maps.shape[1:])
         scores = likeness(maps, query_maps, search.spread, search.reach)
-        pose = _best(search, candidates, scores, start, half, query_maps.shape[-1])
-    return pose
+        if still is None:
+            still = float(scores[candidates.index(start), search.reach, search.reach])
+        pose, score = _best(search, candidates, scores, start, half, query_maps.shape[-1])
+        gain = score - still
+    return pose if gain > search.margin else start
 
 
 def matched_pairs(matches: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -137,9 +142,9 @@ def _best(
     start: Pose,
     half: float,
     places: int,
-) -> Pose:
+) -> tuple[Pose, float]:
     """The candidate and displacement of most likeness, less the doubt of lying otherwise at all."""
-    best, best_score = start, -np.inf
+    best, best_score = start, -math.inf
     for candidate, table in zip(candidates, scores.cpu().numpy(), strict=True):
         for (row, column), score in np.ndenumerate(table):
             steps = (2 * half / places * (i - search.reach) for i in (row, column))
@@ -148,13 +153,13 @@ def _best(
             score = float(score) - search.doubt * _otherness(pose, start, half)
             if score > best_score:
                 best, best_score = pose, score
-    return best
+    return best, best_score
 
 
 def _otherness(pose: Pose, start: Pose, half: float) -> float:
     """1 for a turn of 90°, for a displacement by a window, and for double or half the size."""
     moved = sum(abs(a - b) for a, b in zip(pose.seen, start.seen, strict=True))
-    return abs(pose.turn) / 90 + moved / (2 * half) + abs(float(np.log2(pose.scale)))
+    return abs(pose.turn) / 90 + moved / (2 * half) + abs(math.log2(pose.scale))
 
 
 def _evenly(count: int, most: int) -> list[int]:

@@ -42,10 +42,12 @@ class PoseSearch:
         gain: half of a window's side, in standard deviations of the mask of all labels.
         least: smallest half side, in pixels of the slice.
         most: largest half side, in sides of the slice.
-        rounds: turns in degrees and factors of size that are tried, one round after the other.
+        rounds: turns in degrees and factors of size that are tried, one round after the other;
+            the first holds turn 0 and factor 1.
         reach: largest displacement of a round, in places of the map.
         spread: of the weight around the middle of a window, in half sides.
         doubt: likeness by which a quite different pose must be better than that of the support.
+        margin: likeness, less that doubt, by which the pose must be better to be taken.
         pairs: most slices that are compared.
     """
 
@@ -58,7 +60,8 @@ class PoseSearch:
     reach: int = 3
     spread: float = 0.45
     doubt: float = 0.1
-    pairs: int = 9
+    margin: float = 0.1
+    pairs: int = 5
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from dpcenet.nn.alignment import describe_slices
 from dpcenet.nn.matching import Align, Fuse, Read, Residual, moved_by
 from dpcenet.types import Features, Prediction
 
-TURNS = tuple(float(turn) for turn in range(-90, 91, 15))
+TURNS = tuple(float(turn) for turn in range(-90, 91, 30))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class InContext(Method):
             map="coarse",
             size=self.options.size,
             gain=3.9,
-            rounds=((TURNS, (1.0,)), ((-15.0, 0.0, 15.0), (0.8, 0.9, 1.0, 1.12, 1.25))),
+            rounds=((TURNS, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18))),
         )
         self.pyramid = _Pyramid(self.options.widths)
         self.align = Align()
