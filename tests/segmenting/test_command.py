@@ -13,7 +13,6 @@ from typer.testing import CliRunner, Result
 
 from dpcenet.cli import app
 from dpcenet.errors import ConfigError, DatasetError
-from dpcenet.segmenting import segmenter
 
 
 def call(*arguments: object) -> Result:
@@ -46,16 +45,15 @@ def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
     assert "2 masks in" in again.stdout and "2 of them from before" in again.stdout
 
 
-def test_a_task_file_in_place_of_the_scan(
-    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same masks to the voxel, but for the query's pose: a task has no images to turn."""
-    monkeypatch.setattr(segmenter, "bring", lambda method, slices, label, *rest: (slices, label))
+def test_a_task_file_in_place_of_the_scan(scans: Path, tmp_path: Path) -> None:
+    """The same masks to the voxel."""
     task = tmp_path / "spleen.task"
-    made = call("task", "create", *support(scans), "--note", "a phantom", "-o", task)
-    assert made.exit_code == 0 and "holds no scan" in made.stdout
+    flags = ["--note", "a phantom", "-o", task, "--with-images"]
+    made = call("task", "create", *support(scans), *flags)
+    assert made.exit_code == 0 and "holds the slices" in made.stdout
     shown = call("task", "show", task)
-    assert "4 = spleen" in shown.stdout and "a phantom" in shown.stdout
+    assert "4 = spleen" in shown.stdout and "their images" in shown.stdout
+    assert "a phantom" in shown.stdout
     query = scans / "image_02.nii.gz"
     masks = []
     for name, source in (("scan", support(scans)), ("task", ["--task", task])):
@@ -64,6 +62,12 @@ def test_a_task_file_in_place_of_the_scan(
         masks.append(np.asarray(nibabel.load(tmp_path / name / "image_02_seg.nii.gz").dataobj))
     assert np.array_equal(*masks) and masks[0].any()
     assert not (tmp_path / "task" / "review.csv").exists()
+
+
+def test_a_task_file_without_images_says_what_it_gives_away(scans: Path, tmp_path: Path) -> None:
+    made = call("task", "create", *support(scans), "-o", tmp_path / "spleen.task")
+    assert made.exit_code == 0 and "holds no scan, but pictures" in made.stdout
+    assert "windows" in call("task", "show", tmp_path / "spleen.task").stdout
 
 
 def test_failures_are_named_in_the_summary(scans: Path, tmp_path: Path) -> None:

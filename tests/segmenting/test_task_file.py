@@ -80,6 +80,20 @@ def test_the_masks_are_those_of_the_scans_themselves(
         np.testing.assert_allclose(file.probability[value], probability, atol=1e-5)
 
 
+def test_with_images_it_serves_a_patient_who_lies_otherwise(
+    segmenter: Segmenter, support: Support, tmp_path: Path
+) -> None:
+    facts = write_task(tmp_path / "whole.task", segmenter.method, support, images=True)
+    assert task_facts(tmp_path / "whole.task") == facts
+    kept = read_task(tmp_path / "whole.task", segmenter.method, CPU)
+    image, _ = small(*phantom(1, SHAPE, SPACING))
+    query = Volume(np.rot90(image.data, axes=(1, 2)).copy(), image.affine)
+    scans, file = segmenter.find(query, support), segmenter.find(query, kept)
+    assert not np.array_equal(scans.scans[0].label, support.scans[0].label), "nothing was turned"
+    assert scans.mask.data.any()
+    np.testing.assert_array_equal(file.mask.data, scans.mask.data)
+
+
 def test_several_scans_and_some_of_the_labels(segmenter: Segmenter, tmp_path: Path) -> None:
     pairs = [small(*phantom(seed, SHAPE, SPACING)) for seed in (1, 3)]
     support = segmenter.support([p[0] for p in pairs], [p[1] for p in pairs], labels=[2, 3])
@@ -135,8 +149,8 @@ def test_other_weights_are_refused(task: Path) -> None:
 
 
 def test_a_newer_format_is_refused(task: Path, tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match=r"format 2; this version .* reads 1\. Update"):
-        task_facts(changed(task, tmp_path / "new.task", format="2"))
+    with pytest.raises(TaskError, match=r"format 3; this version .* reads 1 and 2\. Update"):
+        task_facts(changed(task, tmp_path / "new.task", format="3"))
 
 
 def test_damage_is_refused(task: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dpcenet.errors import ConfigError, DatasetError
 if TYPE_CHECKING:
     from dpcenet.segmenting.running import Summary
 
-task_app = typer.Typer(help="Task files: what labelled scans teach, without their images.")
+task_app = typer.Typer(help="Task files: what labelled scans teach, in one file.")
 app.add_typer(task_app, name="task")
 
 SupportImage = Annotated[
@@ -130,11 +130,14 @@ def create(
     label: Labels = None,
     name: Names = None,
     note: Annotated[str, typer.Option(help="Goes into the file; no patient's name.")] = "",
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Small, and masks as from the scans themselves.")
+    ] = False,
     run: RunFolder = None,
     modality: Kind = None,
     device: Device = "auto",
 ) -> None:
-    """Write what labelled scans teach: features, masks, preprocessing; not the scans."""
+    """Write what labelled scans teach: masks, and features of the slices or the slices."""
     from dpcenet.segmenting.opening import Opening
     from dpcenet.segmenting.task_file import write_task
 
@@ -149,12 +152,17 @@ def create(
     )
     segmenter, support = opening.open()
     try:
-        write_task(out, segmenter.method, support, segmenter.precision, note)
+        write_task(out, segmenter.method, support, segmenter.precision, note, with_images)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
+    holds = (
+        "holds the slices"
+        if with_images
+        else "holds no scan, but pictures like the slices can be computed from it"
+    )
     typer.echo(
-        f"{out}: {out.stat().st_size / 1e6:.0f} MB. It names no patient and holds no scan, but "
-        "pictures like the slices can be computed from it: share it as you may share the scan."
+        f"{out}: {out.stat().st_size / 1e6:.0f} MB. It names no patient and {holds}: share it as "
+        "you may share the scan."
     )
 
 
@@ -171,8 +179,9 @@ def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
     lines += [f"labels    {', '.join(f'{v} = {name}' for v, name in facts['labels'].items())}"]
     lines += [f"scans     {rules['modality'].upper()}, pixels of {rules['spacing_mm']:.2f} mm"]
     for scan in facts["scans"]:
-        windows, (z, *_) = len(scan["closeups"]), scan["spacing"]
-        lines += [f"          {scan['slices']} slices, {z:.2f} mm apart; {windows} windows"]
+        z, windows = scan["spacing"][0], scan["closeups"]
+        held = "their images" if windows is None else f"{len(windows)} windows"
+        lines += [f"          {scan['slices']} slices, {z:.2f} mm apart; {held}"]
     typer.echo("\n".join(lines))
 
 

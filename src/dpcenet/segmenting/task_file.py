@@ -1,8 +1,9 @@
-"""A task file: all that segmenting needs of the labelled scans, without their images.
+"""A task file: all that segmenting needs of the labelled scans, with their images or without.
 
-A safetensors file. For each scan: its label, the features of its slices, and the features of the
-windows of the second look, at every size that a query can ask for. The metadata hold the format,
-the facts as JSON, and a sha256 of everything, so damage is seen before anything is used.
+A safetensors file. For each scan: its label, and either its prepared images, or in their place the
+features of its slices and of the windows of the second look, at every size that a query can ask
+for. Only images can be brought into the pose of a query. The metadata hold the format, the facts as
+JSON, and a sha256 of everything, so damage is seen before anything is used.
 
 Nothing names the patient, but features can be turned back into pictures; see docs/segment.md.
 """
@@ -24,6 +25,7 @@ from torch import Tensor
 import dpcenet
 from dpcenet.checkpoint import load_tensors, save_tensors
 from dpcenet.config import Precision
+from dpcenet.engine import encode_slices
 from dpcenet.errors import ConfigError, RunError, TaskError
 from dpcenet.methods.base import Method
 from dpcenet.segmenting.closeups import closeups_of
@@ -32,12 +34,18 @@ from dpcenet.types import Closeups, Encoded, Features
 from dpcenet.volumes.preprocess import Preprocessing
 from dpcenet.weights import hash_of_state
 
-KIND, FORMAT = "dpcenet task", "1"
+KIND = "dpcenet task"
+FEATURES, IMAGES = "1", "2"  # formats, by what is held of the slices
 MAX_BYTES = 2 * 1024**3
 
 
 def write_task(
-    path: Path, method: Method, support: Support, precision: Precision = "float32", note: str = ""
+    path: Path,
+    method: Method,
+    support: Support,
+    precision: Precision = "float32",
+    note: str = "",
+    images: bool = False,
 ) -> dict[str, Any]:
     """Write a task file, whole or not at all.
 
@@ -47,6 +55,7 @@ def write_task(
         support: with its images.
         precision: of the trunk.
         note: in your own words; everybody who has the file can read it.
+        images: whether it holds the prepared images themselves.
 
     Returns:
         the facts, as `task_facts` reads them.
@@ -57,13 +66,15 @@ def write_task(
     """
     tensors: dict[str, Tensor] = {}
     scans = []
-    for n, (scan, closeups) in enumerate(
-        zip(support.scans, closeups_of(method, support, precision), strict=True)
-    ):
+    windows = [] if images else closeups_of(method, support, precision)
+    for n, scan in enumerate(support.scans):
         tensors[f"{n}.label"] = torch.from_numpy(scan.label)
-        tensors |= {f"{n}.slices.{k}": v for k, v in scan.slices.features.maps.items()}
-        tensors |= {f"{n}.closeups.{k}": v for k, v in closeups.features.maps.items()}
-        scans.append(_scan_facts(scan, closeups))
+        if images:
+            tensors[f"{n}.images"] = scan.slices.images
+        else:
+            tensors |= {f"{n}.slices.{k}": v for k, v in scan.slices.features.maps.items()}
+            tensors |= {f"{n}.closeups.{k}": v for k, v in windows[n].features.maps.items()}
+        scans.append(_scan_facts(scan, None if images else windows[n]))
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > MAX_BYTES:
         raise ConfigError(
@@ -83,8 +94,8 @@ def write_task(
     }
     text = json.dumps(facts)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"kind": KIND, "format": FORMAT, "facts": text, "sha256": _digest(text, plain)}
-    save_tensors(path, plain, metadata)
+    metadata = {"kind": KIND, "format": IMAGES if images else FEATURES, "facts": text}
+    save_tensors(path, plain, metadata | {"sha256": _digest(text, plain)})
     return facts
 
 
@@ -117,7 +128,12 @@ def read_task(path: Path, method: Method, device: torch.device) -> Support:
             "made with, none if it was the network of the package, or create the task again"
         )
     tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-    scans = [_scan(n, each, tensors) for n, each in enumerate(facts["scans"])]
+    scans = [
+        _scan(n, each, tensors)
+        if each["closeups"] is not None
+        else _encoded(n, each, tensors, method, facts["precision"])
+        for n, each in enumerate(facts["scans"])
+    ]
     return Support(
         tuple(scans),
         tuple(int(value) for value in facts["labels"]),
@@ -127,8 +143,8 @@ def read_task(path: Path, method: Method, device: torch.device) -> Support:
     )
 
 
-def _scan_facts(scan: Labelled, closeups: Closeups) -> dict[str, Any]:
-    rows = [
+def _scan_facts(scan: Labelled, closeups: Closeups | None) -> dict[str, Any]:
+    rows = closeups and [
         [value, z, half, row]
         for (value, z), windows in closeups.rows.items()
         for half, row in windows
@@ -154,6 +170,19 @@ def _scan(n: int, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> La
     return Labelled(f"labelled scan {n + 1}", slices, label, facts["digest"])
 
 
+def _encoded(
+    n: int,
+    facts: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    method: Method,
+    precision: Precision,
+) -> Labelled:
+    images, label = tensors[f"{n}.images"], tensors[f"{n}.label"].cpu().numpy()
+    features = encode_slices(method, images, precision)
+    slices = Encoded(images, features, tuple(facts["spacing"]))
+    return Labelled(f"labelled scan {n + 1}", slices, label, facts["digest"])
+
+
 def _features(prefix: str, tensors: Mapping[str, Tensor]) -> Features:
     return Features(
         {
@@ -175,10 +204,10 @@ def _checked(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from error
     if metadata.get("kind") != KIND:
         raise TaskError(f"{path}: not a task file; make one with `dpcenet task create`")
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in (FEATURES, IMAGES):
         raise TaskError(
             f"{path}: format {metadata.get('format')}; this version ({dpcenet.__version__}) reads "
-            f"{FORMAT}. Update dpcenet, or create the task again"
+            f"{FEATURES} and {IMAGES}. Update dpcenet, or create the task again"
         )
     text = metadata.get("facts", "")
     if metadata.get("sha256") != _digest(text, tensors):
