@@ -26,6 +26,7 @@ import torch
 from ablation import ablate
 from agreement import run_of, trained_agreement
 from flatness import FLAT, flatness
+from generating import generating
 from kinds import KINDS
 from measure import (
     Pair,
@@ -100,6 +101,8 @@ def _row_of(name: str, options: argparse.Namespace) -> dict[str, Any]:
     slices = options.slices or 36
     if name == "ablation":
         return ablate(options.pairs)
+    if name == "generator":
+        return generating(4.0 * options.pairs)
     return flatness(name, options.pairs, slices) if name in FLAT else _measure(name, options)
 
 
@@ -186,7 +189,7 @@ def _memory(name: str, side: str, slices: int) -> float:
 
 
 SIDES = ("ours", "theirs", "imports", "weights", "trunk")
-OTHERS = (*FLAT, "ablation")
+OTHERS = (*FLAT, "ablation", "generator")
 
 
 if __name__ == "__main__":
