@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.nn.encoder import Encoder, EncoderOptions
-from dpcenet.nn.folding import fold_batch_norms
+from dpcenet.nn.folding import fold_batch_norms, ready_to_predict
+from dpcenet.nn.resnet import ResNet
 
 
 def encoder(name: str) -> Encoder:
@@ -51,3 +52,20 @@ def test_the_bias_is_that_of_the_formula() -> None:
     scale = 2.0 / (4.0 + norm.eps) ** 0.5
     torch.testing.assert_close(folded.weight.item(), 3.0 * scale)
     torch.testing.assert_close(folded.bias.item(), 0.25 - 1.5 * scale)
+
+
+@torch.no_grad()
+def test_a_lowered_trunk_works_without_autocast_as_with_it() -> None:
+    torch.manual_seed(0)
+    trunk = ResNet(18, "os8", ("layer1", "layer3", "fc")).eval()
+    images = torch.randn(2, 3, 64, 64)
+    plain = trunk(images)
+    ready_to_predict(trunk, lowered=True)
+    assert trunk.conv1.weight.dtype == torch.float32
+    assert {p.dtype for p in trunk.layer3.parameters()} == {torch.bfloat16}
+    bare = trunk(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = trunk(images)
+    for name, maps in plain.items():
+        torch.testing.assert_close(bare[name], within[name], rtol=0, atol=0)
+        assert (bare[name].float() - maps).norm() < 0.03 * maps.norm()

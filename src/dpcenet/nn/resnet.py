@@ -153,7 +153,9 @@ class ResNet(nn.Module):
             x = self.get_submodule("layer1")(F.max_pool2d(x, 3, stride=2, padding=1))
         maps = {"layer1": x}
         for name in self.stages[1:]:
-            x = maps[name] = self.get_submodule(name)(x)
+            stage = self.get_submodule(name)
+            held = next(stage.parameters()).dtype
+            x = maps[name] = stage(x if held == torch.float32 else x.to(held))
         with torch.autocast(kind, enabled=lowered):
             if any(name in POOLED for name in self.outputs):
                 maps["avgpool"] = x.to(self.conv1.weight.dtype).mean(dim=(2, 3))
