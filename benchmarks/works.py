@@ -28,6 +28,8 @@ from dpcenet.engine import (
     autocast,
     choose_precision,
     encode_scan,
+    encode_slices,
+    extract,
     segment_labels,
     with_trunk_features,
 )
@@ -245,19 +247,18 @@ class Work:
     def counted_ours(self) -> Callable[[], Any]:
         """Ours for one more slice, or one step without what is computed ahead."""
         episode = self.episode()
-        with torch.no_grad():
-            support, extracted = (
-                self.method.encode(episode.support_images),
-                self.method.extract(torch.cat([episode.support_images, episode.query_images])),
-            )
+        support = encode_slices(self.method, episode.support_images, self.precision)
 
         @torch.no_grad()
         def further() -> None:
-            query = self.method.encode(episode.query_images)
+            query = encode_slices(self.method, episode.query_images, self.precision)
             self.method.match(support, episode.support_masks, query)
 
+        images = torch.cat([episode.support_images, episode.query_images])
+        extracted = extract(self.method, images, self.precision)
+        known = extracted if self.kind.task == "bank" else None
+
         def step() -> None:
-            known = extracted if self.kind.task == "bank" else None
             self.method.train()(episode, known).log_probs.sum().backward()
             self.method.eval()
 
