@@ -157,7 +157,7 @@ def _inside(organs: Organs, places: Tensor, noise: Tensor, depth: Tensor) -> Ten
 def _ground(wall: Tensor, fillers: Tensor) -> Tensor:
     """Air, the layers of the wall, and within them the fillers (B, H, W) int64."""
     layer = (wall > 0).sum(-1)
-    return torch.where(wall[..., -1] > 0.06, LAYERS + fillers.argmax(-1), layer)
+    return torch.where(wall[..., -1] > 0.06, LAYERS + fillers.max(-1).indices, layer)
 
 
 def _painted(ground: Tensor, inside: Tensor, label: Tensor) -> Tensor:
