@@ -14,7 +14,7 @@ class Kind:
     Attributes:
         task: "segment", "step", "ahead" or "bank".
         preset, overrides: of the network.
-        target: how many times faster ours must be.
+        target: how many times faster ours must be, where that was asked for.
         official: GFLOP of the official code for a slice or step; of DPCENet, which has none, of
             its head on 512x64x64 and 512x32x32.
         says: what the work is.
@@ -23,7 +23,7 @@ class Kind:
 
     task: str
     preset: str
-    target: float
+    target: float | None
     official: float
     says: str
     overrides: tuple[str, ...] = ()
@@ -49,16 +49,16 @@ KINDS = {
         slices=12,
     ),
     "segment-adnet": Kind(
-        "segment", "adnet/fixed", 3.5, 179.4, "segment, ADNet, R101, 32x32", slices=18
+        "segment", "adnet/fixed", None, 179.4, "segment, ADNet, R101, 32x32", slices=18
     ),
     "segment-panet": Kind(
-        "segment", "panet/paper", 3.5, 101.9, "segment, PANet, VGG-16, 32x32", slices=18
+        "segment", "panet/paper", None, 101.9, "segment, PANet, VGG-16, 32x32", slices=18
     ),
     "segment-qnet": Kind(
-        "segment", "qnet/official", 3.5, 530.8, "segment, Q-Net, R101, 64x64+32x32", slices=12
+        "segment", "qnet/official", None, 530.8, "segment, Q-Net, R101, 64x64+32x32", slices=12
     ),
     "segment-catnet": Kind(
-        "segment", "catnet/official", 3.5, 184.2, "segment, CAT-Net, R101, 32x32", slices=18
+        "segment", "catnet/official", None, 184.2, "segment, CAT-Net, R101, 32x32", slices=18
     ),
     "step-ssl_alpnet": Kind(
         "step", "ssl_alpnet/fixed", 1.7, 537.7, "step, SSL-ALPNet, R101, trained trunk"

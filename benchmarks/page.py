@@ -77,7 +77,7 @@ def _times(name: str, row: dict[str, Any]) -> dict[str, str]:
     slices = f", {row['slices']} slices" if kind.task == "segment" else ""
     return {
         "work": kind.says + slices,
-        "at least": f"{kind.target:g}x",
+        "at least": "–" if kind.target is None else f"{kind.target:g}x",
         "ratio": f"**{row['ratio']:.2f}x** ({row['low']:.2f}–{row['high']:.2f})",
         "CPU ratio": f"{row['cpu_ratio']:.2f}x",
         "pairs": str(row["count"]),
