@@ -169,10 +169,11 @@ def _painted(ground: Tensor, inside: Tensor, label: Tensor) -> Tensor:
 
 
 def _highest_bit(marks: Tensor) -> Tensor:
-    """The last place (...) int64 on the last axis of (..., K) where marks of 0 and 1 are 1, or −1.
+    """The last place (...) int64 on the last axis of (..., K) where marks of 0 and 1 are 1, or < 0.
 
     It is the highest bit of a number with one bit per place: much faster than an argmax over a
-    short axis. `frexp` gives the bit; rounding needs 24 marks at once.
+    short axis. A float32 stores that bit as its exponent, with 127 added, from bit 23 on; rounding
+    needs 24 marks at once.
     """
     bits = torch.exp2(torch.arange(marks.shape[-1], device=marks.device, dtype=marks.dtype))
-    return torch.frexp(marks @ bits).exponent.long() - 1
+    return ((marks @ bits).view(torch.int32) >> 23).long() - 127

@@ -144,7 +144,8 @@ class PairGenerator:
         size = self.options.size
         patient = draw_patient(draws, anatomy, variation, self.options.missing)
         pose, astray = self.options.pose, self.options.astray
-        places = patient_coordinates(draws, matrix, shift, variation, size // 2, pose, astray)
+        coarse = min(size // 2, max(48, 3 * size // 8))  # bodies are smooth: see `cut`
+        places = patient_coordinates(draws, matrix, shift, variation, coarse, pose, astray)
         return cut(patient, places, depth, size) * field_of_view(draws, self.batch, size)
 
     def _targets(self, draws: Draws, support: Tensor, query: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ def field_of_view(draws: Draws, batch: int, size: int) -> Tensor:
 
 def normalised(draws: Draws, image: Tensor) -> Tensor:
     """(B, 1, H, W), z-scored by numbers that are off as those of a whole volume are for a slice."""
-    mean = image.mean((1, 2), keepdim=True)
-    std = image.std((1, 2), keepdim=True).clamp_min(1e-3)
-    image = (image - mean) / std * draws.log_uniform(len(image), 1, 1, low=0.75, high=1.35)
+    image = image - image.mean((1, 2), keepdim=True)
+    std = image.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-3)  # faster than `std`
+    image = image / std * draws.log_uniform(len(image), 1, 1, low=0.75, high=1.35)
     return (image + draws.normal(len(image), 1, 1, std=0.15))[:, None]
