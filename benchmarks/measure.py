@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from dpcenet.environment import processor
 
 Call = Callable[[], Any]
 
@@ -119,7 +120,7 @@ def machine() -> dict[str, str | float]:
     """Processor, threads, and measured rates: matrix products (GFLOP/s), copies (GB/s)."""
     threads = torch.get_num_threads()
     found: dict[str, str | float] = {
-        "processor": _processor(),
+        "processor": processor(),
         "threads": threads,
         "torch": torch.__version__,
         "GB/s copy": _copy_rate(),
@@ -127,14 +128,6 @@ def machine() -> dict[str, str | float]:
     for kind in (torch.float32, torch.bfloat16):
         found[f"GFLOP/s {str(kind).removeprefix('torch.')}"] = _product_rate(kind)
     return found
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor()
-    names = (line for line in info.read_text().splitlines() if line.startswith("model name"))
-    return next(names, platform.machine()).partition(":")[2].strip()
 
 
 def _product_rate(kind: torch.dtype, side: int = 1536) -> float:

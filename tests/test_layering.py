@@ -10,8 +10,8 @@ import dpcenet
 SOURCE = Path(dpcenet.__file__).parent
 LAYERS = (
     {
-        *("allocation", "errors", "types", "files", "progress", "parallel", "published", "spill"),
-        "statistics",
+        *("allocation", "environment", "errors", "types", "files", "progress", "parallel"),
+        *("published", "spill", "statistics"),
     },
     {"volumes", "weights", "metrics"},
     {"nn"},
@@ -20,7 +20,7 @@ LAYERS = (
     {"config"},
     {"engine", "checkpoint"},
     {"posing"},
-    {"bank", "runs", "runlog", "pair_training", "pretrain", "scores"},
+    {"bank", "runs", "runlog", "card", "pair_training", "pretrain", "scores"},
     {"serving"},
     {"train", "evaluate", "segmenting", "provenance", "tables"},
     {"forms", "benchmark", "figures"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dpcenet.config import load_options
 from dpcenet.errors import RunError, WeightsError
 from dpcenet.methods.incontext import Options, load_weights
 from dpcenet.pair_training import PretrainConfig, hard_dice, learning_rate_at, pair_loss
-from dpcenet.pretrain import CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
+from dpcenet.pretrain import CARD, CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
 from dpcenet.synthetic import PairOptions
 
 TINY = PretrainConfig(
@@ -66,6 +68,25 @@ def test_the_stable_state_can_be_extended(tmp_path: Path) -> None:
     (tmp_path / "short" / STABLE).rename(tmp_path / "long" / CHECKPOINT)
     assert pretrain(longer, tmp_path / "long", PACE) == 16
     assert min(losses(tmp_path / "long")) == 9  # the decay of the short run began after step 8
+
+
+def test_the_card_tells_what_made_the_weights(tmp_path: Path) -> None:
+    pretrain(replace(TINY, seed=7), tmp_path, replace(PACE, minutes=0.0))
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    first = lines[-1]["seconds"]
+    pretrain(replace(TINY, seed=7), tmp_path, PACE)
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    card = (tmp_path / CARD).read_text()
+    digest = hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
+    assert f"sha256 {digest}" in card
+    assert "| seed | 7 |" in card
+    assert "| steps | 12 of 12, 2 pairs each |" in card
+    assert f"| time | {(first + lines[-1]['seconds']) / 60:.0f} minutes |" in card
+    for line in lines:
+        assert ("dice" in line) == (f"| {line['step']} | {line.get('dice', 0):.3f} |" in card)
+    config = tmp_path / "config.yaml"
+    config.write_text(card.partition("```yaml\n")[2].partition("```")[0])
+    assert load_options(PretrainConfig, config, ()) == replace(TINY, seed=7)
 
 
 def test_time_runs_out(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dpcenet.card import card_of
 from dpcenet.checkpoint import load_tensors, save_tensors
+from dpcenet.environment import machine, versions
 from dpcenet.errors import RunError
 from dpcenet.files import write_text
 from dpcenet.methods import shipped
@@ -27,6 +29,7 @@ CHECKPOINT = "checkpoint.safetensors"
 STABLE = "stable.safetensors"
 WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
+CARD = "card.md"
 _FORMAT = "1"
 
 
@@ -50,8 +53,9 @@ class Pace:
 def pretrain(config: PretrainConfig, folder: Path, pace: Pace | None = None) -> int:
     """Train from the folder's checkpoint, or from the start where there is none.
 
-    Writes `log.jsonl`, `checkpoint.safetensors` and `weights.safetensors` (the averaged weights
-    in float16). Killed at any moment and called again, it gives the same losses.
+    Writes `log.jsonl`, `checkpoint.safetensors`, `weights.safetensors` (the averaged weights in
+    float16) and their model card `card.md`. Killed at any moment and called again, it gives the
+    same losses.
 
     Returns:
         steps done in all.
@@ -99,13 +103,17 @@ class _Run(PairTraining):
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
-        facts = {"step": self.step, "config": asdict(self.config)}
+        made = {"versions": versions(), "machine": machine(), "threads": torch.get_num_threads()}
+        facts = {"step": self.step, "config": asdict(self.config), **made}
         metadata = {"format": _FORMAT, "facts": json.dumps(facts)}
         save_tensors(self.folder / CHECKPOINT, tensors, metadata)
         if self.step <= self.config.steps * (1 - self.config.decay):
             save_tensors(self.folder / STABLE, tensors, metadata)
         weights = {k: v.half() for k, v in self.average.state_dict().items()}
         save_tensors(self.folder / WEIGHTS, weights, metadata)
+        write_text(
+            self.folder / CARD, card_of(self.folder / WEIGHTS, map(json.loads, self._lines()))
+        )
 
     def resume(self) -> None:
         """Goes on from the folder's checkpoint, if there is one, and drops later log lines."""

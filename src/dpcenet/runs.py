@@ -11,20 +11,17 @@ RUN/adapt.json               of a network that `dpcenet adapt` made: its checks,
 from __future__ import annotations
 
 import dataclasses
-import platform
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
-import dpcenet
 from dpcenet.checkpoint import load_checkpoint, restore
 from dpcenet.config import Config, Precision, config_to_dict, parse_config
 from dpcenet.datasets.splits import Fold, Scheme, make_fold
 from dpcenet.datasets.store import PreparedDataset
+from dpcenet.environment import versions
 from dpcenet.errors import RunError
 from dpcenet.files import hash_of, read_json, write_json
 from dpcenet.methods.base import Method
@@ -192,25 +189,3 @@ def open_run(folder: Path) -> Run:
         ),
         facts,
     )
-
-
-def versions() -> dict[str, str]:
-    """What a number depends on besides its config."""
-    return {
-        "dpcenet": dpcenet.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(terse=True),
-        "commit": git_commit(),
-    }
-
-
-def git_commit() -> str:
-    """The commit of the checkout that this package runs from, or "unknown"."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return result.stdout.strip()

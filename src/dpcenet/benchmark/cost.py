@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import resource
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 _CLEAR = Path("/proc/self/clear_refs")
-_CPUINFO = Path("/proc/cpuinfo")
 _RAPL = Path("/sys/class/powercap")
 _STATUS = Path("/proc/self/status")
 
@@ -69,13 +64,3 @@ def energy_joules() -> float | None:
     except (OSError, ValueError):
         return None
     return sum(counters) / 1e6 if counters else None
-
-
-def machine() -> str:
-    """Processor, cores, memory and GPU, in words."""
-    model = platform.processor() or platform.machine()
-    if _CPUINFO.exists():
-        names = [line for line in _CPUINFO.read_text().splitlines() if "model name" in line]
-        model = names[0].partition(":")[2].strip() if names else model
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{model}, {os.cpu_count()} cores, {gpu}"
