@@ -42,7 +42,7 @@ from dpcenet.nn.folding import ready_to_predict
 from dpcenet.train import loss_terms, make_optimiser, take_step
 from dpcenet.types import Encoded, Episode, Features
 
-CHUNKS, AHEAD, RATE = 3, 4, 1e-3
+CHUNKS, AHEAD, BANKED, RATE = 3, 4, 32, 1e-3
 DEVICE = torch.device("cpu")
 
 
@@ -229,7 +229,7 @@ class Work:
             options = replace(self.config.episodes, views=4)
             sampler = EpisodeSampler(dataset.cases, options, seed=0)
             bank = FeatureBank(dataset, sampler, self.method, self.precision, DEVICE, 8.0)
-            plans = [sampler.plan(n) for n in range(AHEAD)]
+            plans = [sampler.plan(n) for n in range(BANKED)]
             list(bank.episodes(plans))  # fills it
             while True:
                 yield from bank.episodes(plans)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.bank import FeatureBank, encode_kept
+from dpcenet.bank import FeatureBank
 from dpcenet.config import Config
 from dpcenet.datasets.store import PreparedDataset, open_dataset
 from dpcenet.engine import encode_scan
 from dpcenet.episodes.sampler import EpisodeSampler
+from dpcenet.kept_scans import KeptScans
 from dpcenet.methods.base import Method
 from dpcenet.methods.panet import Options
 from dpcenet.methods.table import build_method
@@ -72,14 +74,57 @@ def test_a_scan_is_encoded_once(dataset: PreparedDataset) -> None:
     method, case = tiny("dpcenet").eval(), dataset.cases[0]
     with torch.no_grad():
         plain = encode_scan(method, case.image, case.spacing, CPU, "float32")
-        first = encode_kept(method, dataset, case, CPU, "float32")
+        first = KeptScans(dataset, method, "float32", CPU, 1.0).encode(case)
         (file,) = (dataset.folder / "features").glob("scans-*/*.npz")
         written = file.stat().st_mtime_ns
-        second = encode_kept(method, dataset, case, CPU, "float32")
+        second = KeptScans(dataset, method, "float32", CPU, 1.0).encode(case)
     assert file.stat().st_mtime_ns == written
     for name, maps in plain.features.maps.items():
         assert torch.equal(first.features[name], second.features[name])
         np.testing.assert_allclose(first.features[name], maps, rtol=2e-3, atol=2e-3)
+
+
+def test_scans_beyond_the_limit_are_not_kept(dataset: PreparedDataset) -> None:
+    method, case = tiny("dpcenet").eval(), dataset.cases[0]
+    kept = KeptScans(dataset, method, "float32", CPU, 1.0).encode(case)
+    files = set((dataset.folder / "features").glob("scans-*/*.npz"))
+    other = KeptScans(dataset, method, "float32", CPU, 1e-9)
+    other.folder = dataset.folder / "features" / "scans-small"
+    again = other.encode(case)
+    assert set((dataset.folder / "features").glob("scans-*/*.npz")) == files
+    for name, maps in kept.features.maps.items():
+        assert torch.equal(again.features[name], maps)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_keeps_nothing_and_stops_nobody(
+    dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    one = bank(dataset, tiny("dpcenet"))
+    which = one.sampler.plan(0).support
+
+    def full(*_: object) -> None:
+        raise OSError(error, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dpcenet.bank.reserve", full)
+        (first,) = one.features(which).maps.values()
+    assert not one.rows.any()
+    (second,) = one.features(which).maps.values()
+    assert one.rows.any()
+    assert torch.equal(first, second)
+
+
+def test_another_layout_is_another_bank(dataset: PreparedDataset) -> None:
+    """Trunks of other layouts have the same weights, and maps of other sizes."""
+    options, sizes = tiny_config(frozen=True, views=2).options, set()
+    for layout in ("os8", "64+32"):
+        torch.manual_seed(0)
+        encoder = replace(options.encoder, layout=layout, outputs=("layer2",))
+        other = bank(dataset, build_method("dpcenet", replace(options, encoder=encoder)))
+        (maps,) = other.features(other.sampler.plan(0).support).maps.values()
+        sizes.add(maps.shape[-2:])
+    assert len(sizes) == 2
 
 
 def test_another_output_is_another_bank(dataset: PreparedDataset) -> None:

@@ -20,7 +20,7 @@ LAYERS = (
     {"config"},
     {"engine", "checkpoint"},
     {"posing"},
-    {"bank", "runs", "runlog", "card", "pair_training", "pretrain", "scores"},
+    {"bank", "card", "kept_scans", "pair_training", "pretrain", "runlog", "runs", "scores"},
     {"serving"},
     {"train", "evaluate", "segmenting", "provenance", "tables"},
     {"forms", "benchmark", "figures"},

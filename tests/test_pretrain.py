@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from dpcenet.config import load_options
-from dpcenet.errors import RunError, WeightsError
+from dpcenet.errors import ConfigError, RunError, WeightsError
 from dpcenet.methods.incontext import Options, load_weights
 from dpcenet.pair_training import PretrainConfig, hard_dice, learning_rate_at, pair_loss
 from dpcenet.pretrain import CARD, CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
@@ -135,3 +135,15 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     pretrain(replace(TINY, steps=60, learning_rate=5e-3, batch=4), tmp_path, Pace(1, 60))
     values = list(losses(tmp_path).values())
     assert np.mean(values[-10:]) < np.mean(values[:10]) - 0.1
+
+
+def test_another_config_does_not_go_on(tmp_path: Path) -> None:
+    pretrain(replace(TINY, steps=1), tmp_path, PACE)
+    with pytest.raises(RunError, match="another seed, learning_rate;"):
+        pretrain(replace(TINY, seed=1, learning_rate=1.0), tmp_path, PACE)
+    assert pretrain(replace(TINY, steps=2, decay=0.5), tmp_path, PACE) == 2
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cuda:99"):
+        pretrain(TINY, tmp_path, replace(PACE, device="cuda:99"))

@@ -4,9 +4,8 @@ Features lie in memory-mapped float16 files beside the data set and are filled a
 for, so runs that share trunk, data and views share the work. A training step then costs only the
 head of the method.
 
-    OUT/features/<key>/rows.npy          (slices · views,) int64, place in the files; 0 is absent
-    OUT/features/<key>/<map>.npy         (capacity, C, h, w) float16
-    OUT/features/scans-<key>/<case>.npz  the slices of a scan as they are, for evaluations
+    OUT/features/<key>/rows.npy   (slices · views,) int64, place in the files; 0 is absent
+    OUT/features/<key>/<map>.npy  (capacity, C, h, w) float16
 
 Several processes of one machine may fill a bank at the same time.
 """
@@ -26,12 +25,12 @@ import torch
 from torch import nn
 
 from dpcenet.config import Precision
-from dpcenet.datasets.store import PreparedCase, PreparedDataset
-from dpcenet.engine import BATCH, extract
+from dpcenet.datasets.store import PreparedDataset
+from dpcenet.engine import extract
 from dpcenet.episodes.sampler import EpisodePlan, EpisodeSampler, SliceView
-from dpcenet.files import hash_of, write_atomically
+from dpcenet.files import NO_SPACE, hash_of, reserve
 from dpcenet.methods.base import Method
-from dpcenet.types import Encoded, Episode, Features
+from dpcenet.types import Episode, Features
 from dpcenet.weights import hash_of_state
 
 
@@ -64,7 +63,7 @@ class FeatureBank:
         self.first = dict(zip(names, starts.tolist(), strict=False))
         key = hash_of(
             {
-                **_origin(dataset, method, precision),
+                **origin_of(dataset, method, precision),
                 "views": [self.views, asdict(sampler.options.augment)],
             }
         )
@@ -80,9 +79,10 @@ class FeatureBank:
         size = sum(2 * maps[0].numel() for maps in example.maps.values())
         capacity = max(1, min(total, int(limit_gb * 1e9 / size)))
         self.rows = _mapped(folder / "rows.npy", (total,), np.int64)
+        self._paths = [folder / f"{name}.npy" for name in example.maps]
         self.maps = {
-            name: _mapped(folder / f"{name}.npy", (capacity, *maps.shape[1:]), np.float16)
-            for name, maps in example.maps.items()
+            name: _mapped(path, (capacity, *maps.shape[1:]), np.float16)
+            for path, (name, maps) in zip(self._paths, example.maps.items(), strict=True)
         }
 
     def features(self, which: SliceView) -> Features:
@@ -100,16 +100,31 @@ class FeatureBank:
         )
 
     def _store(self, place: int, features: Features) -> Features:
-        """Keep features if there is room; the row is named last, so a kill leaves no half row."""
+        """Keep features if there is room in the bank and on the disk; the row is named last, so a
+        kill leaves no half row."""
         # Contiguous as they come back from the file: another layout would change the last bits.
         rounded = features.apply(lambda tensor: tensor.half().contiguous())
         with _held(self._lock):
             used = int(self.rows.max(initial=0))
-            if self.rows[place] == 0 and used < len(next(iter(self.maps.values()))):
+            if self.rows[place] == 0 and self._has_room(used):
                 for name, maps in self.maps.items():
                     maps[used] = rounded[name][0].cpu().numpy()
                 self.rows[place] = used + 1
         return rounded.apply(lambda tensor: tensor.float())
+
+    def _has_room(self, row: int) -> bool:
+        """Whether there is a row, on a disk that is not full: the files are sparse."""
+        if row >= len(next(iter(self.maps.values()))):
+            return False
+        try:
+            for path, maps in zip(self._paths, self.maps.values(), strict=True):
+                header = path.stat().st_size - maps.nbytes
+                reserve(path, header + row * maps[row].nbytes, maps[row].nbytes)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            return False
+        return True
 
     @torch.no_grad()
     def _compute(self, which: SliceView) -> Features:
@@ -123,42 +138,16 @@ class FeatureBank:
             yield self.sampler.render(plan).to(self.device), Features.join(pair)
 
 
-@torch.no_grad()
-def encode_kept(
-    method: Method,
-    dataset: PreparedDataset,
-    case: PreparedCase,
-    device: torch.device,
-    precision: Precision,
-) -> Encoded:
-    """A scan encoded by a method with a frozen trunk, whose features are kept for other runs.
+def origin_of(dataset: PreparedDataset, method: Method, precision: Precision) -> dict[str, object]:
+    """What features depend on besides the view: runs that agree in it may share them.
 
-    They are rounded to float16, as those of the bank.
+    Layouts dilate in other places with the same weights, so the weights alone do not tell.
     """
-    images = torch.from_numpy(np.array(case.image, np.float32))[:, None].to(device)
-    batches = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
-    key = hash_of(_origin(dataset, method, precision))
-    path = dataset.folder / "features" / f"scans-{key[:16]}" / f"{case.name}.npz"
-    if not path.exists():
-        whole = Features.join([extract(method, images[rows], precision) for rows in batches])
-        kept = {name: maps.half().cpu().numpy() for name, maps in whole.maps.items()}
-        write_atomically(path, lambda temporary: np.savez(temporary, allow_pickle=False, **kept))
-    with np.load(path) as arrays:
-        features = Features({name: torch.from_numpy(arrays[name]) for name in arrays})
-    projected = [
-        method.project(features.rows(rows).apply(lambda maps: maps.float().to(device)))
-        for rows in batches
-    ]
-    return Encoded(images, Features.join(projected), case.spacing)
-
-
-def _origin(dataset: PreparedDataset, method: Method, precision: Precision) -> dict[str, object]:
-    """What features depend on besides the view: runs that agree in it may share them."""
     trunk = method.trunk
     return {
         "data": dataset.hash,
         "trunk": hash_of_state(trunk or nn.Module()),
-        "outputs": [] if trunk is None else list(trunk.options.outputs),
+        "shape": trunk and [trunk.options.name, trunk.options.layout, *trunk.options.outputs],
         "precision": precision,
     }
 

@@ -18,6 +18,8 @@ same kind. Not a medical device.
 
 ## Known failures
 
+Seen with the weights that come with the package; others of this kind share them.
+
 - The support shows one phase or contrast and the query another: large drops.
 - Left and right of paired organs are told apart by place alone; a scan stored with a wrong left and
   right gives the other one.

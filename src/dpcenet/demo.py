@@ -57,7 +57,7 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
     runs = []
     for preset, name in PRESETS.items():
         config = load_preset(preset)
-        if steps is not None:
+        if steps is not None and config.train.steps:  # the shipped network is not trained
             config = replace(config, train=replace(config.train, steps=steps))
         run = train(config, flags, out / "runs" / name, resume=True)
         evaluate(run.folder, "paper")

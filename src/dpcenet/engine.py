@@ -226,8 +226,20 @@ def masks_of(
 
 def match_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.int64]:
     """For each slice of the query the support slice that it matches, from features alone."""
-    costs = slice_costs(method.describe(query.features), method.describe(support.features))
+    costs = compare_slices(method, support, query)
     return align_slices(costs, query.spacing[0], support.spacing[0])
+
+
+def compare_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.float64]:
+    """(Zq, Zs), how unlike each slice of the query is to each of the support.
+
+    A scan differs more from another than its slices from one another; so a method may see them
+    from their scan's own mean. A single slice has none.
+    """
+    rows = [method.describe(scan.features) for scan in (query, support)]
+    if method.own_mean and min(map(len, rows)) > 1:
+        rows = [each - each.mean(axis=0) for each in rows]
+    return slice_costs(*rows)
 
 
 def segment_labels(

@@ -7,7 +7,7 @@ slice of each from the images alone. The last two are told nothing of the query'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dpcenet.bank import encode_kept
 from dpcenet.datasets.splits import count_excluded
-from dpcenet.datasets.store import PreparedDataset, open_dataset
+from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import choose_device, encode_scan, segment_labels
 from dpcenet.episodes.protocol import Bounds
 from dpcenet.files import write_atomically, write_json
+from dpcenet.kept_scans import KeptScans
 from dpcenet.methods.base import Method
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
@@ -61,6 +61,7 @@ def evaluate(
     dataset = open_dataset(data or run.flags.data)
     place = choose_device(device)
     method = run.load_method(place)
+    encode = _encoder(run, dataset, method, place)
     rules = Rules(protocol, support, shots, chunks, bounds, neighbours)
     sets = run.make_fold(dataset).support_sets(support, shots)
     total = sum(len(queries) for _, queries in sets)
@@ -68,9 +69,9 @@ def evaluate(
     done = 0
     with progress_bar(f"evaluate {rules.tag}", total, quiet=quiet) as bar:
         for support_names, queries in sets:
-            source = _encode(run, dataset, method, support_names, place)
+            source = _scans(dataset, support_names, encode)
             for query_name in queries:
-                target = _encode(run, dataset, method, [query_name], place)
+                target = _scans(dataset, [query_name], encode)
                 scores += _score_case(run, dataset, method, source, target, rules)
                 done += 1
                 bar(done, query_name)
@@ -78,22 +79,21 @@ def evaluate(
     return scores
 
 
-def _encode(
-    run: Run,
-    dataset: PreparedDataset,
-    method: Method,
-    names: Sequence[str],
-    device: torch.device,
-) -> Scans:
-    """Some scans; the features of a frozen trunk are kept where those of the training are."""
-    cases = [dataset.case(name) for name in names]
+def _encoder(
+    run: Run, dataset: PreparedDataset, method: Method, device: torch.device
+) -> Callable[[PreparedCase], Encoded]:
+    """How scans are encoded: where the training kept features of a frozen trunk, these are too."""
     if method.trunk_frozen and run.config.episodes.views:
-        parts = [encode_kept(method, dataset, case, device, run.precision) for case in cases]
-    else:
-        parts = [
-            encode_scan(method, case.image, case.spacing, device, run.precision) for case in cases
-        ]
-    return Scans(tuple(cases), Encoded.join(parts))
+        limit = run.config.train.bank_gb
+        return KeptScans(dataset, method, run.precision, device, limit).encode
+    return lambda case: encode_scan(method, case.image, case.spacing, device, run.precision)
+
+
+def _scans(
+    dataset: PreparedDataset, names: Sequence[str], encode: Callable[[PreparedCase], Encoded]
+) -> Scans:
+    cases = tuple(dataset.case(name) for name in names)
+    return Scans(cases, Encoded.join([encode(case) for case in cases]))
 
 
 def _score_case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk, or of a person's share of it, that is full."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -36,6 +40,17 @@ def write_json(path: Path, data: object) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text, whole or not at all."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def reserve(path: Path, start: int, size: int) -> None:
+    """Take room on the disk for `size` bytes of a file from byte `start` on.
+
+    Writing to the mapping of a sparse file ends the process where the disk is full; this raises
+    OSError before. Nothing happens where the system cannot do it (macOS, Windows).
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), start, size)
 
 
 def hash_of(data: object) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ def bring(
     query: Encoded,
     pairs: Pairs,
     precision: Precision,
+    disk: Path | None = None,
 ) -> tuple[Encoded, Labels]:
     """The support's slices and labels (Z, H, W) as they would lie in the query.
 
@@ -52,6 +54,7 @@ def bring(
         pairs: slices of which it is known or guessed that they show the same. Those whose support
             slice shows no wanted label are left out.
         precision: of the trunk.
+        disk: folder in which the features of a support that moved lie instead of in memory.
     """
     search = method.pose_search
     if search is None or support.closeups is not None:
@@ -67,9 +70,8 @@ def bring(
     images = pose.carry(support.images)
     moved = torch.from_numpy(wanted.astype(np.float32))[:, None].to(images.device)
     carried = pose.carry(moved, "nearest")[:, 0].to(torch.uint8).cpu().numpy()
-    return replace(
-        support, images=images, features=encode_slices(method, images, precision)
-    ), carried
+    features = encode_slices(method, images, precision, disk)
+    return replace(support, images=images, features=features), carried
 
 
 def find_pose(

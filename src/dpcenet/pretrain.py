@@ -11,25 +11,29 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dpcenet.card import card_of
 from dpcenet.checkpoint import load_tensors, save_tensors
+from dpcenet.engine import choose_device
 from dpcenet.environment import machine, versions
 from dpcenet.errors import RunError
 from dpcenet.files import write_text
 from dpcenet.methods import shipped
-from dpcenet.methods.incontext import InContext, load_weights
+from dpcenet.methods.incontext import InContext
 from dpcenet.pair_training import PairTraining, PretrainConfig, learning_rate_at
 from dpcenet.synthetic import PairGenerator, Pairs
+from dpcenet.synthetic.contact import save_contact_sheet
 
 CHECKPOINT = "checkpoint.safetensors"
 STABLE = "stable.safetensors"
 WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
 CARD = "card.md"
+SHEET = "pairs.png"
 _FORMAT = "1"
 
 
@@ -47,26 +51,28 @@ class Pace:
     log_every: int = 20
     save_every: int = 250
     minutes: float | None = None
-    device: str = "cpu"
+    device: str = "auto"
 
 
 def pretrain(config: PretrainConfig, folder: Path, pace: Pace | None = None) -> int:
     """Train from the folder's checkpoint, or from the start where there is none.
 
     Writes `log.jsonl`, `checkpoint.safetensors`, `weights.safetensors` (the averaged weights in
-    float16) and their model card `card.md`. Killed at any moment and called again, it gives the
-    same losses.
+    float16), their model card `card.md`, and `pairs.png`, the first pairs to look at. Killed at any
+    moment and called again, it gives the same losses.
 
     Returns:
         steps done in all.
 
     Raises:
-        RunError: the checkpoint is damaged, or of another network.
+        RunError: the checkpoint is damaged, or of another config.
     """
     pace = pace or Pace()
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(config, pace, folder)
     run.resume()
+    if not (folder / SHEET).exists():
+        save_contact_sheet(run.generator(0), folder / SHEET)
     started, losses = time.monotonic(), list[float]()
     while run.step < config.steps:
         losses.append(run.advance(run.generator(run.step)))
@@ -87,7 +93,7 @@ class _Run(PairTraining):
 
     def __init__(self, config: PretrainConfig, pace: Pace, folder: Path) -> None:
         torch.manual_seed(config.seed)
-        super().__init__(_initial(config), config, pace.device)
+        super().__init__(_initial(config), config, choose_device(pace.device))
         self.folder = folder
         self.generator = PairGenerator(config.seed, config.batch, config.pairs, self.device)
 
@@ -98,7 +104,8 @@ class _Run(PairTraining):
         return (others(number) for number in range(self.config.validation_batches))
 
     def save(self) -> None:
-        """The whole state, whole or not at all; before the decay also as the state to extend."""
+        """The weights and their card, then the whole state, whole or not at all; before the decay
+        also as the state to extend."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
@@ -106,14 +113,14 @@ class _Run(PairTraining):
         made = {"versions": versions(), "machine": machine(), "threads": torch.get_num_threads()}
         facts = {"step": self.step, "config": asdict(self.config), **made}
         metadata = {"format": _FORMAT, "facts": json.dumps(facts)}
-        save_tensors(self.folder / CHECKPOINT, tensors, metadata)
-        if self.step <= self.config.steps * (1 - self.config.decay):
-            save_tensors(self.folder / STABLE, tensors, metadata)
         weights = {k: v.half() for k, v in self.average.state_dict().items()}
         save_tensors(self.folder / WEIGHTS, weights, metadata)
         write_text(
             self.folder / CARD, card_of(self.folder / WEIGHTS, map(json.loads, self._lines()))
         )
+        if self.step <= self.config.steps * (1 - self.config.decay):
+            save_tensors(self.folder / STABLE, tensors, metadata)
+        save_tensors(self.folder / CHECKPOINT, tensors, metadata)
 
     def resume(self) -> None:
         """Goes on from the folder's checkpoint, if there is one, and drops later log lines."""
@@ -121,6 +128,12 @@ class _Run(PairTraining):
         if not path.exists():
             return
         tensors, metadata = load_tensors(path)
+        facts = json.loads(metadata["facts"])
+        if other := _changes(facts["config"], asdict(self.config)):
+            raise RunError(
+                f"{path}: was trained with another {', '.join(other)}; take another folder, and "
+                f"start={self.folder / WEIGHTS} to go on from these weights"
+            )
         try:
             self.network.load_state_dict(_under("network.", tensors))
             self.average.load_state_dict(_under("average.", tensors))
@@ -131,7 +144,7 @@ class _Run(PairTraining):
             index, key = name.split(".")
             state["state"].setdefault(int(index), {})[key] = value
         self.optimiser.load_state_dict(state)
-        self.step = int(json.loads(metadata["facts"])["step"])
+        self.step = int(facts["step"])
         kept = [line for line in self._lines() if json.loads(line)["step"] <= self.step]
         write_text(self.folder / LOG, "".join(kept))
 
@@ -154,10 +167,14 @@ def _initial(config: PretrainConfig) -> InContext:
     """The network before the first step."""
     if not config.start:
         return InContext(config.network)
-    if config.start == "shipped":
-        size, widths = config.network.size, config.network.widths
-        return shipped.build(shipped.Options(size=size, widths=widths))
-    return load_weights(Path(config.start), config.network)
+    size, widths = config.network.size, config.network.widths
+    return shipped.build(shipped.Options(config.start, size, widths))
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Keys in which configs differ, but for the length: a training may be made longer."""
+    now = json.loads(json.dumps(now))  # tuples are lists in what was stored
+    return [k for k in now if k not in ("steps", "decay") and before.get(k) != now[k]]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

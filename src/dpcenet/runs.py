@@ -72,6 +72,11 @@ class Run:
         precision: Precision = self.facts["precision"]
         return precision
 
+    def computing_in(self, precision: Precision) -> Run:
+        """The same run in another precision; "auto" keeps its own."""
+        chosen = self.precision if precision == "auto" else precision
+        return dataclasses.replace(self, facts={**self.facts, "precision": chosen})
+
     def make_fold(self, dataset: PreparedDataset) -> Fold:
         """The fold of this run.
 

@@ -123,9 +123,10 @@ def posed_serving(
     Where slices are matched by the images alone, they are matched again in that pose.
     """
     served, values = plain, list(plain.tasks)
+    masks: Sequence[npt.NDArray[np.uint8]] = support.labels
     if method.pose_search is not None:
         known = pairs_of([task for tasks in plain.tasks.values() for task in tasks])
-        scans, labels, start = list[Encoded](), list[npt.NDArray[np.uint8]](), 0
+        scans, masks, start = list[Encoded](), list[npt.NDArray[np.uint8]](), 0
         for case, slices in zip(support.cases, support.each(), strict=True):
             if rules.protocol == "paper":
                 pairs = [(s - start, q) for s, q in known if 0 <= s - start < len(case.image)]
@@ -133,14 +134,14 @@ def posed_serving(
                 pairs = matched_pairs(match_slices(method, slices, query.slices))
             brought = bring(method, slices, case.label, values, query.slices, pairs, precision)
             scans.append(brought[0])
-            labels.append(brought[1])
+            masks.append(brought[1])
             start += len(case.image)
         tasks = plain.tasks
         if rules.protocol == "blind":
-            tasks = _tasks_of(method, scans, support.labels, query, rules, values)
-        served = Serving(Encoded.join(scans), np.concatenate(labels), tasks)
+            tasks = _tasks_of(method, scans, masks, query, rules, values)
+        served = Serving(Encoded.join(scans), np.concatenate(masks), tasks)
     reach = rules.reach(method)
-    near = {v: with_neighbours(t, support.labels, v, reach) for v, t in served.tasks.items()}
+    near = {v: with_neighbours(t, masks, v, reach) for v, t in served.tasks.items()}
     return replace(served, tasks=near)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dpcenet.files import reserve
 from dpcenet.types import Features
 
 
@@ -26,6 +27,9 @@ def joined(parts: Iterable[Features], count: int, folder: Path | None = None) ->
         parts: batches, `count` rows together.
         count: rows of all.
         folder: on the disk to use, which must exist; None joins in memory.
+
+    Raises:
+        OSError: the disk is full.
     """
     maps: dict[str, Tensor] = {}
     start = 0
@@ -53,4 +57,5 @@ def _nameless(shape: tuple[int, ...], dtype: torch.dtype, folder: Path) -> Tenso
     size = math.prod(shape)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-") as file:
         file.truncate(size * dtype.itemsize)
+        reserve(Path(file.name), 0, size * dtype.itemsize)
         return torch.from_file(file.name, shared=True, size=size, dtype=dtype).view(shape)

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from dpcenet.config import load_preset
 from dpcenet.datasets.store import open_dataset
-from dpcenet.errors import DatasetError, RunError
+from dpcenet.errors import DatasetError, RunError, WeightsError
 from dpcenet.files import read_json
-from dpcenet.methods.copy import Copy, Options
+from dpcenet.methods.copy import Copy
+from dpcenet.methods.copy import Options as CopyOptions
+from dpcenet.methods.incontext import InContext, Options, load_weights
+from dpcenet.pair_training import PretrainConfig
+from dpcenet.pretrain import WEIGHTS, pretrain
 from dpcenet.runs import RunFlags, open_run
 from dpcenet.segmenting import adapt as module
 from dpcenet.segmenting.adapt import (
@@ -22,6 +27,8 @@ from dpcenet.segmenting.adapt import (
     reverse_check,
     stand_ins,
 )
+from dpcenet.synthetic import PairOptions
+from dpcenet.train import train
 from made import write_prepared
 
 QUICK = AdaptOptions(minutes=1e-9, checks=2, batch=2)
@@ -63,6 +70,43 @@ def test_without_a_gain_the_network_stays(
     assert all(torch.equal(v, shipped[k]) for k, v in weights_of(tmp_path / "run").items())
 
 
+def test_labels_are_not_looked_at(data: Path, tmp_path: Path) -> None:
+    labelled = write_prepared(tmp_path / "labelled", count=3)
+    one, two = (tmp_path / name for name in ("one", "two"))
+    adapt(RunFlags(data), one, QUICK, quiet=True)
+    adapt(RunFlags(labelled), two, QUICK, quiet=True)
+    assert read_json(one / "adapt.json") == read_json(two / "adapt.json")
+    first, second = weights_of(one), weights_of(two)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_pretrained_network_of_any_size_is_adapted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = Options(size=32, widths=(4, 8, 8, 8))
+    pretrain(PretrainConfig(steps=1, batch=1, pairs=PairOptions(size=32), network=tiny), tmp_path)
+    changes = (f"options.weights={tmp_path / WEIGHTS}", "options.size=32")
+    own = load_preset("incontext/shipped", (*changes, "options.widths=[4, 8, 8, 8]"))
+    run = train(own, RunFlags(data), tmp_path / "own", quiet=True)
+    pretrained = load_weights(tmp_path / WEIGHTS, tiny).state_dict()
+    before = weights_of(run.folder)
+    assert all(torch.equal(before[name], value) for name, value in pretrained.items())
+
+    scripted(monkeypatch, [0.5, 0.6, 0.4])
+    adapt(RunFlags(data), tmp_path / "adapted", QUICK, start=run.folder, quiet=True)
+    adapted = open_run(tmp_path / "adapted").load_method(torch.device("cpu"))
+    assert isinstance(adapted, InContext)
+    assert adapted.options.size == 32
+    made = read_json(tmp_path / "adapted" / "adapt.json")["options"]
+    assert made["start"] == str(run.folder)
+    assert made["batch"] == 2
+
+
+def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="nowhere"):
+        module.build_shipped(module.ShippedOptions(str(tmp_path / "nowhere")))
+
+
 def test_it_ends_early_when_nothing_is_gained(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +135,7 @@ def test_the_reverse_check_of_copy_between_equal_scans_is_perfect(tmp_path: Path
     """`copy` takes the mask there and back unchanged: between equal scans nothing is lost."""
     case = open_dataset(write_prepared(tmp_path, count=1)).cases[0]
     check = Check(case, np.asarray(case.label), (1, 2), (case,))
-    method = Copy(Options()).eval()
+    method = Copy(CopyOptions()).eval()
     assert reverse_check(method, check, torch.device("cpu"), "float32") == 1.0
 
 

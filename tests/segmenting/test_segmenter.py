@@ -139,6 +139,25 @@ def test_a_mask_of_another_size_or_without_labels_is_refused(segmenter: Segmente
         segmenter.support(image, Volume(np.zeros_like(labels.data), labels.affine))
 
 
+def test_a_single_slice_finds_its_place() -> None:
+    """A scan of one slice has no mean of its own to be seen from."""
+    network = Segmenter.shipped("cpu", "mr", "float32")
+    image, labels = phantom(1, SHAPE, SPACING)
+    support = network.support(image, labels)
+    for z in np.flatnonzero(labels.data.any(axis=(1, 2)))[1:-1]:
+        affine = image.affine.copy()
+        affine[:3, 3] += z * affine[:3, 0]
+        one = Volume(image.data[z : z + 1], affine)
+        found = network.find(one, support)
+        assert abs(int(found.matches[0][0]) - z) <= 1
+        assert dice(found.mask.data > 0, labels.data[z : z + 1] > 0) > 0.5
+
+
+def test_the_precision_can_be_forced() -> None:
+    for precision in ("float32", "bfloat16"):
+        assert Segmenter.shipped("cpu", precision=precision).precision == precision
+
+
 def test_the_package_offers_what_it_says() -> None:
     assert set(dpcenet.__all__) == {"Segmenter", "Volume", "__version__", "segment"}
     assert all(hasattr(dpcenet, name) for name in dpcenet.__all__)

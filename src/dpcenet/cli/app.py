@@ -64,6 +64,14 @@ class SchemeName(StrEnum):
     official = "official"
 
 
+class PrecisionName(StrEnum):
+    """What a network computes in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class EngineName(StrEnum):
     """Where work is done."""
 
@@ -76,6 +84,9 @@ DATASET_HELP = (
     "or folder."
 )
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+InPrecision = Annotated[
+    PrecisionName, typer.Option("--precision", help="auto: the faster one here, measured.")
+]
 Address = Annotated[
     str | None, typer.Option(help="Of the Ray cluster; default: one on this machine.")
 ]

@@ -11,7 +11,9 @@ from dpcenet.cli.app import (
     BoundsName,
     Device,
     ExclusionName,
+    InPrecision,
     Out,
+    PrecisionName,
     ProtocolName,
     SchemeName,
     app,
@@ -156,7 +158,7 @@ def pretrain(
         list[str] | None, typer.Option("--set", help="key.key=value of the config; repeat.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after that long.")] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Train the in-context network on made-up images. Killed and called again, it goes on."""
     from dpcenet.allocation import keep_freed_memory
@@ -188,6 +190,7 @@ def adapt(
     scheme: Annotated[SchemeName, typer.Option(help="Form of the folds.")] = SchemeName.disjoint,
     seed: Annotated[int, typer.Option(help="Of the pairs.")] = 0,
     device: Device = "auto",
+    precision: InPrecision = PrecisionName.auto,
 ) -> None:
     """Let the in-context network learn from your own unlabelled scans; the better state is kept."""
     from dpcenet.allocation import keep_freed_memory
@@ -198,7 +201,15 @@ def adapt(
     keep_freed_memory()
     flags = RunFlags(data=data, fold=fold, scheme=scheme.value, seed=seed)
     options = AdaptOptions(minutes=minutes, seed=seed)
-    run_adapt(flags, run, options, start=start, support=support, device=device)
+    run_adapt(
+        flags,
+        run,
+        options,
+        start=start,
+        support=support,
+        device=device,
+        precision=precision.value,
+    )
     typer.echo(kept_state(run))
 
 

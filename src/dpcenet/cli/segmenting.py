@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from dpcenet.cli.app import Address, Device, EngineName, Modality, Out, app, name_of
+from dpcenet.cli.app import (
+    Address,
+    Device,
+    EngineName,
+    InPrecision,
+    Modality,
+    Out,
+    PrecisionName,
+    app,
+    name_of,
+)
 from dpcenet.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -81,6 +91,7 @@ def segment(
     address: Address = None,
     modality: Kind = None,
     device: Device = "auto",
+    precision: InPrecision = PrecisionName.auto,
 ) -> None:
     """Segment scans from one or several labelled scans; masks lie in each scan's own geometry.
 
@@ -103,6 +114,7 @@ def segment(
         run=run,
         modality=_kind(modality),
         device=device,
+        precision=precision.value,
     )
     batch = Batch(
         out=out,

@@ -175,11 +175,6 @@ class ExclusionCount:
     any_removed: int
     all_removed: int
 
-    @property
-    def all_leaks(self) -> int:
-        """Slices that the rule "all" keeps although they show an excluded label."""
-        return self.any_removed - self.all_removed
-
 
 def count_excluded(
     labels: Iterable[npt.NDArray[np.uint8]], excluded: Sequence[int]

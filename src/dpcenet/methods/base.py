@@ -93,11 +93,13 @@ class Method(nn.Module, ABC):
         neighbours: how many support slices on either side of the chosen one help to segment.
         second_look: windows through which a slice is segmented once more, or None.
         pose_search: how a support is brought into a query's pose, or None.
+        own_mean: whether descriptors of slices are seen from the mean of their own scan.
     """
 
     neighbours: int = 0
     second_look: SecondLook | None = None
     pose_search: PoseSearch | None = None
+    own_mean: bool = False
 
     @property
     def trunk(self) -> Encoder | None:
@@ -126,7 +128,7 @@ class Method(nn.Module, ABC):
         """Measure what the method needs to know of the training slices (B, 1, H, W), once."""
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
-        """Slice descriptors (B, d), from which the slices of two scans are aligned."""
+        """Slice descriptors (B, d), from which `engine.compare_slices` aligns two scans."""
         maps = [tensor for tensor in features.maps.values() if tensor.ndim == 4]
         return describe_slices(maps[-1], cells=8)
 

@@ -64,6 +64,7 @@ class InContext(Method):
     def __init__(self, options: Options | None = None) -> None:
         super().__init__()
         self.options = options or Options()
+        self.own_mean = True
         self.second_look = SecondLook(size=self.options.size, gain=6.0, least=48.0)
         self.pose_search = PoseSearch(
             map="coarse",
@@ -139,10 +140,8 @@ class InContext(Method):
         return attention[[first.index(rows[name]) for name in slices]]
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
-        """Slice descriptors, seen from the scan's own mean: scans differ more than slices."""
-        rows = describe_slices(features["coarse"], cells=8)
-        centred: npt.NDArray[np.float64] = rows - rows.mean(axis=0)
-        return centred
+        """See `Method.describe`."""
+        return describe_slices(features["coarse"], cells=8)
 
     def compare(
         self, support: Features, support_masks: Tensor, query: Features, attention: Tensor

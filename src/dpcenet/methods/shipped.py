@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from dpcenet.errors import WeightsError
 from dpcenet.methods import incontext
@@ -22,7 +23,8 @@ class Options:
     """Which weights, and the size of the network.
 
     Attributes:
-        weights: "shipped", or None for random ones (a checkpoint brings its own).
+        weights: "shipped", a file of `dpcenet pretrain`, or None for random ones (a checkpoint
+            brings its own).
         size: pixels of the longer image side inside the network.
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of `size`.
     """
@@ -33,12 +35,16 @@ class Options:
 
 
 def build(options: Options) -> InContext:
-    """The network, with the shipped weights if asked for.
+    """The network with its weights.
 
     Raises:
-        WeightsError: the file of the package is not the one that this version was made with.
+        WeightsError: the file of the package is not the one that this version was made with, or
+            another file is missing or of another network.
     """
-    network = InContext(incontext.Options(size=options.size, widths=options.widths))
+    shape = incontext.Options(size=options.size, widths=options.widths)
+    if options.weights not in (None, "shipped"):
+        return incontext.load_weights(Path(options.weights), shape)
+    network = InContext(shape)
     if options.weights == "shipped":
         _load(network)
     return network

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ from dpcenet.progress import progress_bar
 from dpcenet.runs import ADAPTED, Run, RunFlags, create_run, open_run
 from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
 
-PRESET = "incontext/adapted"
+PRESET, SHIPPED = "incontext/adapted", "shipped"
 STAND_INS = 6  # supervoxels that stand in for organs where no label may be used
 CHECKED = 4  # scans in which the reverse check seeks them
 
@@ -94,6 +95,7 @@ def adapt(
     start: Path | None = None,
     support: str | None = None,
     device: str = "auto",
+    precision: Precision = "auto",
     quiet: bool = False,
 ) -> Run:
     """Adapt to the training scans of a prepared data set; the result is a run like any other.
@@ -106,6 +108,7 @@ def adapt(
         support: name of a labelled case whose labels serve the reverse check; by default
             supervoxels stand in for them.
         device: "auto", "cpu", "cuda", …
+        precision: "auto" takes the faster one, measured.
         quiet: no progress bar.
 
     Raises:
@@ -117,8 +120,8 @@ def adapt(
     place = choose_device(device)
     dataset = open_dataset(flags.data)
     network = _network(start, place)
-    config = load_preset(PRESET)
-    run = create_run(folder, config, flags, dataset, choose_precision("auto", place))
+    config = load_preset(PRESET, _shape_of(network))
+    run = create_run(folder, config, flags, dataset, choose_precision(precision, place))
     if (folder / CHECKPOINT).exists():
         raise RunError(f"{folder}: was adapted before; choose another --run folder")
     names = {case.name for case in dataset.cases}
@@ -127,8 +130,9 @@ def adapt(
     cases = [case for case in dataset.cases if case.name in names]
     check = _what_to_check(cases, None if support is None else dataset.case(support))
     pairs = _pairs(cases, network, options, place)
-    training = PairTraining(network, _training_config(network, options), place)
-    _train(run, training, pairs, check, options, quiet)
+    made = {**asdict(options), "start": str(start or SHIPPED), "support": support}
+    training = PairTraining(network, _training_config(network, options, run.precision), place)
+    _train(run, training, pairs, check, options, made, quiet)
     return run
 
 
@@ -171,6 +175,7 @@ def _train(
     pairs: Callable[[int], Pairs],
     check: Check,
     options: AdaptOptions,
+    made: dict[str, Any],
     quiet: bool,
 ) -> None:
     """Trains part by part; after each the averaged weights are kept if they are the best so far."""
@@ -188,7 +193,8 @@ def _train(
             if line["reverse"] > checks[kept]["reverse"] or part == 0:
                 kept = part
                 save_checkpoint(run.folder, training.average, None, training.step)
-            write_json(run.folder / ADAPTED, {"checks": checks, "kept": checks[kept]["step"]})
+            history = {"options": made, "checks": checks, "kept": checks[kept]["step"]}
+            write_json(run.folder / ADAPTED, history)
             best = 100 * checks[kept]["reverse"]
             bar(part, f"reverse check {100 * line['reverse']:.1f} %, best {best:.1f} %")
             if part - kept >= options.patience:
@@ -203,7 +209,9 @@ def _train_for(training: PairTraining, pairs: Callable[[int], Pairs], seconds: f
     return fmean(losses)
 
 
-def _training_config(network: InContext, options: AdaptOptions) -> PretrainConfig:
+def _training_config(
+    network: InContext, options: AdaptOptions, precision: Precision
+) -> PretrainConfig:
     """A learning rate that stays: the number of steps follows from the time."""
     return PretrainConfig(
         seed=options.seed,
@@ -212,6 +220,7 @@ def _training_config(network: InContext, options: AdaptOptions) -> PretrainConfi
         warmup=20,
         batch=options.batch,
         learning_rate=options.learning_rate,
+        bfloat16=precision == "bfloat16",
         network=network.options,
     )
 
@@ -257,6 +266,12 @@ def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     number[chosen] = np.where(sizes[chosen] > 0, np.arange(1, 1 + len(chosen)), 0)
     label: npt.NDArray[np.uint8] = number[supervoxels]
     return label
+
+
+def _shape_of(network: InContext) -> tuple[str, ...]:
+    """The network's own size and widths, as changes of a preset."""
+    options = network.options
+    return (f"options.size={options.size}", f"options.widths={list(options.widths)}")
 
 
 def _network(start: Path | None, device: torch.device) -> InContext:

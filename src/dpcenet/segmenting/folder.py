@@ -229,7 +229,8 @@ def _attempt(
     try:
         if free is not None:
             maps = len(support.values) if batch.wanted.probability else 0
-            memory.check_room(work.scan, support, free, str(query.source), maps)
+            posed = segmenter.method.pose_search is not None
+            memory.check_room(work.scan, support, free, str(query.source), maps, posed)
         mask.parent.mkdir(parents=True, exist_ok=True)
         disk = mask.parent if free is not None and segmenter.device.type == "cpu" else None
         found = batch.rules.apply(segmenter.find(work.scan, support, disk))

@@ -45,6 +45,8 @@ def signature_of(method: Method, slices: Encoded, shown: Mask) -> npt.NDArray[np
     Source: Charikar et al., "Finding frequent items in data streams" (2002).
     """
     rows = method.describe(slices.features)
+    if method.own_mean and len(rows) > 1:
+        rows = rows - rows.mean(axis=0)
     touched = np.flatnonzero(shown.any(axis=(1, 2)))
     mean = rows[touched if len(touched) else slice(None)].mean(axis=0)
     random = np.random.default_rng(0)  # the same buckets for every scan

@@ -17,6 +17,8 @@ _READING = 5
 """Bytes that reading takes at most for a byte of voxels: 8-bit values become float32."""
 _PREPARING = 8
 """Bytes for a voxel of the scan: two float32 copies of it while it is prepared."""
+_POSING = 13
+"""Bytes for a pixel of a labelled scan: image and label in the new pose, and masks on the way."""
 _REMEDY = "Raise --memory, take fewer --jobs, or crop the scan."
 
 
@@ -81,9 +83,11 @@ def read_under(query: Query, free: int) -> ScanFile:
         raise VolumeError(error.path, error.found, expected, _REMEDY) from error
 
 
-def check_room(scan: ScanFile, support: Support, free: int, name: str, maps: int) -> None:
-    """Refuse a scan that takes more than there is. Features of its slices do not count: they lie
-    on disk.
+def check_room(
+    scan: ScanFile, support: Support, free: int, name: str, maps: int, posed: bool
+) -> None:
+    """Refuse a scan that takes more than there is. Features of slices do not count: they lie on
+    disk.
 
     Args:
         scan: as read.
@@ -91,6 +95,7 @@ def check_room(scan: ScanFile, support: Support, free: int, name: str, maps: int
         free: from `free_of`.
         name: of the scan.
         maps: float32 arrays on the scan's own grid that will be written (probabilities).
+        posed: whether copies of the labelled scans are brought into the scan's pose.
 
     Raises:
         VolumeError: the message says how much it takes.
@@ -101,7 +106,8 @@ def check_room(scan: ScanFile, support: Support, free: int, name: str, maps: int
     slices = math.ceil(len(oriented.data) * oriented.spacing[0] / step) + 1
     prepared = slices * support.rules.size**2 * 4 * (3 + len(support.values))
     native = volume.data.size * (_PREPARING + 2 + (8 if maps else 0))
-    needed = volume.data.nbytes + native + prepared
+    labelled = sum(each.slices.images.numel() for each in support.scans) if posed else 0
+    needed = volume.data.nbytes + native + prepared + _POSING * labelled
     if needed > free:
         raise VolumeError(
             name,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from dpcenet.config import Precision
 from dpcenet.errors import ConfigError
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.support import Support
@@ -25,6 +26,7 @@ class Opening:
         run: folder of a trained run; default the network that comes with the package.
         modality: of the scans, for that network; None looks at the labelled scan.
         device: where it computes.
+        precision: of the trunk; "auto" is the run's, or the faster one, measured.
     """
 
     images: tuple[Path, ...] = ()
@@ -35,6 +37,7 @@ class Opening:
     run: Path | None = None
     modality: Literal["mr", "ct"] | None = None
     device: str = "auto"
+    precision: Precision = "auto"
 
     def open(self) -> tuple[Segmenter, Support]:
         """Load the network; encode the labelled scans, or read the task.
@@ -71,5 +74,5 @@ class Opening:
     def segmenter(self) -> Segmenter:
         """The network alone."""
         if self.run is not None:
-            return Segmenter.from_run(self.run, self.device)
-        return Segmenter.shipped(self.device, self.modality)
+            return Segmenter.from_run(self.run, self.device, self.precision)
+        return Segmenter.shipped(self.device, self.modality, self.precision)

@@ -64,28 +64,35 @@ class Segmenter:
     device: torch.device
 
     @staticmethod
-    def from_run(folder: Path | str, device: str = "auto") -> Segmenter:
-        """The method that a run trained.
+    def from_run(
+        folder: Path | str, device: str = "auto", precision: Precision = "auto"
+    ) -> Segmenter:
+        """The method that a run trained; "auto" computes as the training did.
 
         Raises:
             RunError: the folder is not a run, or has no checkpoint.
         """
-        run, place = open_run(Path(folder)), choose_device(device)
+        run, place = open_run(Path(folder)).computing_in(precision), choose_device(device)
         rules = Preprocessing(**run.facts["preprocessing"])
         return Segmenter(run.load_method(place), rules, run.precision, place)
 
     @staticmethod
-    def shipped(device: str = "auto", modality: Literal["mr", "ct"] | None = None) -> Segmenter:
+    def shipped(
+        device: str = "auto",
+        modality: Literal["mr", "ct"] | None = None,
+        precision: Precision = "auto",
+    ) -> Segmenter:
         """The in-context network that comes with the package: no training, no download.
 
         Args:
             device: where it computes.
             modality: of the scans; None looks at the labelled scan.
+            precision: "auto" takes the faster one, measured.
         """
         place = choose_device(device)
         method = shipped.build(shipped.Options()).to(place).eval()
         rules = {"mr": Preprocessing.for_mr(), "ct": Preprocessing.for_ct(), None: None}[modality]
-        return Segmenter(method, rules, choose_precision("auto", place), place)
+        return Segmenter(method, rules, choose_precision(precision, place), place)
 
     @staticmethod
     def from_task(
@@ -167,7 +174,7 @@ class Segmenter:
         Args:
             query: of any kind that `images.open_scan` takes.
             support: what `Segmenter.support` made.
-            disk: folder in which the query's features lie instead of in memory.
+            disk: folder in which features lie instead of in memory.
 
         Raises:
             VolumeError: the scan cannot be used.
@@ -176,7 +183,7 @@ class Segmenter:
         check_intensities(scan.volume, name_of(query))
         prepared, record = preprocess(scan, support.rules, like=support.affine)
         slices = self._encode(prepared.image, prepared.spacing, disk)
-        scans = tuple(self._posed(scan, slices, support.values) for scan in support.scans)
+        scans = tuple(self._posed(scan, slices, support.values, disk) for scan in support.scans)
         matches = tuple(match_slices(self.method, scan.slices, slices) for scan in scans)
         source, labels = joined(scans), [scan.label for scan in scans]
         tasks = {
@@ -191,13 +198,15 @@ class Segmenter:
         mask = Volume(record.restore_labels(found), scan.volume.affine)
         return Found(slices, scans, matches, found, record, mask)
 
-    def _posed(self, scan: Labelled, query: Encoded, values: Sequence[int]) -> Labelled:
+    def _posed(
+        self, scan: Labelled, query: Encoded, values: Sequence[int], disk: Path | None
+    ) -> Labelled:
         """A labelled scan as it would lie in the query."""
         if self.method.pose_search is None:
             return scan
         pairs = matched_pairs(match_slices(self.method, scan.slices, query))
         slices, label = bring(
-            self.method, scan.slices, scan.label, values, query, pairs, self.precision
+            self.method, scan.slices, scan.label, values, query, pairs, self.precision, disk
         )
         return replace(scan, slices=slices, label=label)
 

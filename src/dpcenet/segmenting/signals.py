@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dpcenet.engine import match_slices, segment_labels
+from dpcenet.engine import compare_slices, match_slices, segment_labels
 from dpcenet.episodes.protocol import blind_tasks
 from dpcenet.metrics import Mask, dice
-from dpcenet.nn.alignment import slice_costs
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.support import Found, Labelled
 from dpcenet.types import Encoded
@@ -190,10 +189,8 @@ def _carried(
 
 def _likeness(segmenter: Segmenter, found: Found) -> npt.NDArray[np.float64]:
     """(Z,) how like each query slice is to those that it matches; the best support scan counts."""
-    describe = segmenter.method.describe
-    query = describe(found.query.features)
     rows = [
-        1 - slice_costs(query, describe(scan.slices.features))[np.arange(len(query)), matches]
+        1 - compare_slices(segmenter.method, scan.slices, found.query)[range(len(matches)), matches]
         for scan, matches in zip(found.scans, found.matches, strict=True)
     ]
     return np.asarray(np.max(rows, axis=0))
