@@ -111,8 +111,8 @@ class PairTraining:
             {"params": vectors, "weight_decay": 0.0},
         ]
 
-    def advance(self, pairs: Pairs) -> float:
-        """One step; its loss."""
+    def advance(self, pairs: Pairs) -> Tensor:
+        """One step; its loss, for which a GPU is not waited."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate_at(self.step, self.config)
         self.network.train()
@@ -123,7 +123,7 @@ class PairTraining:
         self.optimiser.step()
         self.step += 1
         self._follow()
-        return loss.item()
+        return loss.detach()
 
     def _loss(self, pairs: Pairs) -> Tensor:
         compared, attention = self._compare(self.network, pairs)

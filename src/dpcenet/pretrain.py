@@ -73,12 +73,12 @@ def pretrain(config: PretrainConfig, folder: Path, pace: Pace | None = None) -> 
     run.resume()
     if not (folder / SHEET).exists():
         save_contact_sheet(run.generator(0), folder / SHEET)
-    started, losses = time.monotonic(), list[float]()
+    started, losses = time.monotonic(), list[Tensor]()
     while run.step < config.steps:
         losses.append(run.advance(run.generator(run.step)))
         over = pace.minutes is not None and time.monotonic() - started > 60 * pace.minutes
         if run.step % pace.log_every == 0:
-            run.log(loss=sum(losses) / len(losses), seconds=time.monotonic() - started)
+            run.log(loss=float(torch.stack(losses).mean()), seconds=time.monotonic() - started)
             losses.clear()
         if over or run.step % pace.save_every == 0 or run.step == config.steps:
             run.log(dice=run.validate(run.others()), seconds=time.monotonic() - started)

@@ -90,7 +90,8 @@ def train(
     dataset = open_dataset(flags.data)
     precision = choose_precision(config.train.precision, place)
     run = create_run(folder, config, flags, dataset, precision)
-    sampler = make_sampler(run, dataset)
+    # Processes that prepare episodes have no GPU of their own.
+    sampler = make_sampler(run, dataset, torch.device("cpu") if workers else place)
     torch.manual_seed(flags.seed)
     method = build_method(config.method, config.options).to(place).train()
     optimiser = make_optimiser(method, config.train)
@@ -148,8 +149,8 @@ def _loop(
         save_checkpoint(run.folder, method, optimiser, options.steps)
 
 
-def make_sampler(run: Run, dataset: PreparedDataset) -> EpisodeSampler:
-    """The episodes of a run: its fold's training cases, its setting's slices.
+def make_sampler(run: Run, dataset: PreparedDataset, device: torch.device) -> EpisodeSampler:
+    """The episodes of a run: its fold's training cases, its setting's slices; made on `device`.
 
     Raises:
         ConfigError: Setting 2 without the labels that are to be tested.
@@ -164,7 +165,7 @@ def make_sampler(run: Run, dataset: PreparedDataset) -> EpisodeSampler:
     excluded = flags.test_labels if flags.setting == 2 else ()
     trained = tuple(value for value in dataset.labels if value not in flags.test_labels)
     return EpisodeSampler(
-        cases, run.config.episodes, flags.seed, excluded, flags.exclusion, trained
+        cases, run.config.episodes, flags.seed, excluded, flags.exclusion, trained, device
     )
 
 

@@ -31,6 +31,16 @@ def same(one: Episode, two: Episode) -> bool:
     )
 
 
+def test_slices_are_warped_where_the_network_is(dataset: PreparedDataset) -> None:
+    """Tensors of the device "meta" have no numbers: whatever fell back to the CPU would raise."""
+    sampler = EpisodeSampler(dataset.cases, EpisodeOptions(min_area=20), seed=3, device="meta")
+    for n in range(6):
+        episode = sampler.render(sampler.plan(n))
+        assert episode.query_masks is not None
+        for tensor in (episode.support_images, episode.query_masks):
+            assert tensor.device.type == "meta"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_episodes_do_not_depend_on_the_number_of_workers(
     dataset: PreparedDataset, workers: int

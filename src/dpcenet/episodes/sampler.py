@@ -79,6 +79,7 @@ class EpisodeSampler(Dataset[Episode]):
         seed: of the whole sequence of episodes.
         excluded: labels whose slices are left out (Setting 2), with the rule that decides.
         labels: organ labels to train on, for the source "labels".
+        device: where slices are warped and pairs made up.
 
     Raises:
         ConfigError: fixed views of made-up pairs.
@@ -93,7 +94,9 @@ class EpisodeSampler(Dataset[Episode]):
         excluded: Sequence[int] = (),
         exclusion: Literal["any", "all"] = "any",
         labels: Sequence[int] = (),
+        device: torch.device | str = "cpu",
     ) -> None:
+        self.device = torch.device(device)
         self.cases = tuple(cases)
         self.options = options
         self.seed = seed
@@ -101,7 +104,9 @@ class EpisodeSampler(Dataset[Episode]):
         if options.source in ("synthetic", "mixed"):
             if options.views:
                 raise ConfigError("episodes.views: made-up pairs have no fixed views; set it to 0")
-            self._made = PairGenerator(seed, 1, PairOptions(size=options.made_size, targets=1))
+            self._made = PairGenerator(
+                seed, 1, PairOptions(size=options.made_size, targets=1), self.device
+            )
         real = () if options.source == "synthetic" else self.cases
         allowed = [
             admissible_slices(case.label, excluded, exclusion)
@@ -159,8 +164,8 @@ class EpisodeSampler(Dataset[Episode]):
         image = torch.from_numpy(np.array(self.cases[which.case].image[which.z], np.float32))
         mask = self._segments[which.case][which.z] == which.target
         return apply_view(
-            image[None, None],
-            torch.from_numpy(mask.astype(np.float32))[None],
+            image[None, None].to(self.device),
+            torch.from_numpy(mask.astype(np.float32))[None].to(self.device),
             which.view,
             self.options.augment,
         )

@@ -203,10 +203,10 @@ def _train(
 
 def _train_for(training: PairTraining, pairs: Callable[[int], Pairs], seconds: float) -> float:
     """Trains that long, one step at least; the mean loss."""
-    losses, started = list[float](), time.monotonic()
+    losses, started = list[torch.Tensor](), time.monotonic()
     while not losses or time.monotonic() - started < seconds:
         losses.append(training.advance(pairs(training.step)))
-    return fmean(losses)
+    return float(torch.stack(losses).mean())
 
 
 def _training_config(
