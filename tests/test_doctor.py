@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from dpcenet import ledger
 from dpcenet.datasets.examine import Report
+from dpcenet.datasets.phantom import write_phantoms
 from dpcenet.doctor import as_table, diagnose, to_json, write_fixed
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.files import file_hash
@@ -224,3 +227,12 @@ def test_a_real_scan_is_good(real_scans: Callable[[str], Path]) -> None:
     assert report.spacing == pytest.approx((7.7, 1.25, 1.25), abs=1e-3)
     assert sorted(report.label_ml) == [1, 2, 3, 4]
     assert 800 < report.label_ml[1] < 3000  # a liver
+
+
+def test_masks_of_an_earlier_run_are_no_scans(tmp_path: Path) -> None:
+    write_phantoms(tmp_path, 2)
+    for name in ("image_01_seg.nii.gz", "other_seg.nii.gz"):
+        shutil.copy(tmp_path / "label_01.nii.gz", tmp_path / name)
+    ledger.write_record(tmp_path / "image_01_seg.nii.gz", {}, [Path("image_01_seg.nii.gz")], {})
+    cases = [report.case for report in diagnose([tmp_path]).reports]
+    assert "01_seg" not in cases and "other_seg" in cases

@@ -11,7 +11,7 @@ SOURCE = Path(dpcenet.__file__).parent
 LAYERS = (
     {
         *("allocation", "environment", "errors", "types", "files", "progress", "parallel"),
-        *("published", "spill", "statistics"),
+        *("ledger", "published", "spill", "statistics"),
     },
     {"volumes", "weights", "metrics"},
     {"nn"},

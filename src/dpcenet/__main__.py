@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from dpcenet.errors import DpcenetError
+from dpcenet.files import NO_SPACE
+
+_MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, *NO_SPACE)
 
 
 def main() -> None:
@@ -15,6 +19,11 @@ def main() -> None:
         app()
     except DpcenetError as error:
         sys.stderr.write(f"dpcenet: {error}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _MENDABLE or error.filename is None:
+            raise
+        sys.stderr.write(f"dpcenet: {error.filename}: {error.strerror}; choose another folder\n")
         sys.exit(2)
 
 

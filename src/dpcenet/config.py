@@ -94,12 +94,12 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            text = path.read_text()
+            text = path.read_text("utf-8")
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
         label = path.stem
     elif name in preset_names():
-        text = (resources.files("dpcenet") / "presets" / f"{name}.yaml").read_text()
+        text = (resources.files("dpcenet") / "presets" / f"{name}.yaml").read_text("utf-8")
         label = name
     else:
         raise ConfigError(
@@ -141,7 +141,7 @@ def load_options(kind: type[Options], path: Path | None, overrides: tuple[str, .
     data: dict[str, Any] = {}
     if path is not None:
         try:
-            data = yaml.safe_load(path.read_text()) or {}
+            data = yaml.safe_load(path.read_text("utf-8")) or {}
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
     for override in overrides:

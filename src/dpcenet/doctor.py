@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dpcenet.datasets.contact import FOLDS
@@ -193,7 +194,7 @@ def as_table(diagnosis: Diagnosis) -> str:
     table.add_column("", no_wrap=True)
     for report in diagnosis.reports:
         verdict = "wrong" if report.errors else "note" if report.notes else "good"
-        table.add_row(*_cells(report), verdict)
+        table.add_row(*map(escape, _cells(report)), verdict)
     stream = io.StringIO()
     console = Console(file=stream, width=max(100, shutil.get_terminal_size((140, 24)).columns))
     console.print(table)

@@ -60,7 +60,7 @@ def report(folders: Sequence[Path], out: Path, published: bool = False) -> Path:
     sections = sections_of(folders)
     tables = [table for section in sections for table in tables_of(section.runs)]
     page = [_section(section, out) for section in sections]
-    template = (resources.files("dpcenet") / "templates" / "report.html").read_text()
+    template = (resources.files("dpcenet") / "templates" / "report.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     write_text(out / "report.html", environment.from_string(template).render(sections=page))
     write_text(out / "tables.md", "\n".join(_markdown(section, published) for section in sections))

@@ -88,15 +88,7 @@ class Run:
                 f"{self.folder}: trained on every case, so none is left to evaluate on; "
                 "train with --fold"
             )
-        names = [case.name for case in dataset.cases]
-        return make_fold(
-            names,
-            self.flags.fold,
-            self.flags.scheme,
-            self.flags.folds,
-            dataset.origin.folds,
-            dataset.origin.subjects,
-        )
+        return fold_of(self.flags, dataset)
 
     def load_method(self, device: torch.device, fast: bool = True) -> Method:
         """The trained method, ready to predict.
@@ -116,6 +108,19 @@ class Run:
         if fast:
             ready_to_predict(method, self.precision == "bfloat16")
         return method.to(device).eval()
+
+
+def fold_of(flags: RunFlags, dataset: PreparedDataset) -> Fold:
+    """The fold that the flags name; there must be one."""
+    assert flags.fold is not None
+    return make_fold(
+        [case.name for case in dataset.cases],
+        flags.fold,
+        flags.scheme,
+        flags.folds,
+        dataset.origin.folds,
+        dataset.origin.subjects,
+    )
 
 
 def without_weights(options: Any) -> Any:
@@ -146,9 +151,12 @@ def create_run(
 
     Raises:
         RunError: the folder holds another run.
+        DatasetError: the fold has too few cases.
     """
     plain_flags = {**dataclasses.asdict(flags), "data": str(flags.data.resolve())}
     plain = {"config": config_to_dict(config), "flags": plain_flags, "data_hash": dataset.hash}
+    if flags.fold is not None:
+        fold_of(flags, dataset)  # or a fold that cannot be would leave a folder behind
     identity = hash_of({**plain, "flags": {**plain_flags, "data": ""}})
     if (folder / "run.json").exists():
         run = open_run(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -12,7 +13,7 @@ from made_scans import write_scans
 from typer.testing import CliRunner, Result
 
 from dpcenet.cli import app
-from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.errors import ConfigError, DatasetError, TaskError
 
 
 def call(*arguments: object) -> Result:
@@ -43,6 +44,62 @@ def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
     }
     again = call("segment", scans, *support(scans), "--out", tmp_path)
     assert "2 masks in" in again.stdout and "2 of them from before" in again.stdout
+
+
+def test_a_correction_given_back_is_not_segmented(scans: Path, tmp_path: Path) -> None:
+    """Labelled scans and masks in one folder, a corrected mask as a second support."""
+    place = tmp_path / "all"
+    shutil.copytree(scans, place)
+    done = call("segment", place, *support(place), "--no-check", "--out", place)
+    assert done.exit_code == 0, done.output
+    corrected = place / "image_02_seg.nii.gz"
+    shutil.copy(place / "label_02.nii.gz", corrected)
+    before = corrected.read_bytes()
+    second = ["--support-image", place / "image_02.nii.gz", "--support-mask", corrected]
+    again = call("segment", place, *support(place), *second, "--no-check", "--out", place)
+    assert again.exit_code == 0, again.output
+    assert "2 masks in" in again.stdout
+    assert "kept as a person left them" in again.stdout and "image_02_seg" in again.stdout
+    assert corrected.read_bytes() == before
+
+
+def test_the_labelled_scan_alone_is_judged(scans: Path, tmp_path: Path) -> None:
+    done = call("segment", scans / "image_01.nii.gz", *support(scans), "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "1 masks in" in done.stdout and "review.html" in done.stdout
+
+
+def test_what_was_dropped_is_rejected(scans: Path, tmp_path: Path) -> None:
+    query = scans / "image_02.nii.gz"
+    call("segment", query, *support(scans), "--min-volume", 1e12, "--out", tmp_path)
+    (row,) = csv.DictReader((tmp_path / "review.csv").read_text().splitlines())
+    assert (row["flag"], row["volume ml"]) == ("reject", "0.0")
+
+
+def test_masks_are_no_scans_whatever_their_names(scans: Path, tmp_path: Path) -> None:
+    place = tmp_path / "odd"
+    place.mkdir()
+    for number in "12":
+        shutil.copy(scans / f"image_0{number}.nii.gz", place / f"pat{number}.nii.gz")
+        shutil.copy(scans / f"label_0{number}.nii.gz", place / f"pat{number}_organs.nii.gz")
+    given = ["--support-image", place / "pat1.nii.gz", "--support-mask"]
+    done = call("segment", place, *given, place / "pat1_organs.nii.gz", "--out", tmp_path / "o")
+    assert isinstance(done.exception, DatasetError)
+    assert "1 of 3 scans were not segmented" in str(done.exception)
+    assert "pat2_organs.nii.gz" in str(done.exception)
+    assert "this looks like a mask" in str(done.exception)
+    assert not (tmp_path / "o" / "pat1_organs_seg.nii.gz").exists()
+    swapped = call("segment", place, *reversed(given), place / "pat1.nii.gz", "--out", tmp_path)
+    assert swapped.exit_code != 0
+
+
+def test_a_task_does_not_replace_another_file(scans: Path, tmp_path: Path) -> None:
+    scan = tmp_path / "precious.nii.gz"
+    shutil.copy(scans / "image_01.nii.gz", scan)
+    before = scan.read_bytes()
+    refused = call("task", "create", *support(scans), "-o", scan)
+    assert isinstance(refused.exception, TaskError)
+    assert scan.read_bytes() == before
 
 
 def test_a_task_file_in_place_of_the_scan(scans: Path, tmp_path: Path) -> None:

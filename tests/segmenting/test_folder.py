@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,10 +144,40 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(scans: Path, support
         segment(scans, support, Batch(scans / "file"))
 
 
+def test_files_of_others_are_never_written_over(
+    scans: Path, support: Support, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(scans / "label_02.nii.gz", out / "image_02_seg.nii.gz")
+    before = (out / "image_02_seg.nii.gz").read_bytes()
+    with pytest.raises(ConfigError, match=r"image_02_seg\.nii\.gz: is there already"):
+        segment(scans, support, Batch(out, overwrite=True))
+    assert (out / "image_02_seg.nii.gz").read_bytes() == before
+
+
+def test_corrected_masks_are_kept(scans: Path, support: Support, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    segment(scans, support, Batch(out))
+    corrected = out / "image_02_seg.nii.gz"
+    shutil.copy(scans / "label_02.nii.gz", corrected)
+    before = corrected.read_bytes()
+    rules = Consistency(largest=True)  # so all masks would be made again
+    for batch in (Batch(out), Batch(out, rules=rules)):
+        first, second, third = segment(scans, support, batch)
+        assert second.corrected and corrected.read_bytes() == before
+        assert not first.corrected and not third.corrected
+    given = Batch(out, rules=rules, overwrite=True, keep=(corrected.resolve(),))
+    assert segment(scans, support, given)[1].corrected
+    assert corrected.read_bytes() == before
+    assert not segment(scans, support, Batch(out, overwrite=True))[1].corrected
+    assert corrected.read_bytes() != before
+
+
 def test_two_queries_of_one_name_are_refused(scans: Path, support: Support, tmp_path: Path) -> None:
     write_scans(tmp_path / "more", 1)
     queries = find_queries([scans, tmp_path / "more"])
-    with pytest.raises(ConfigError, match=r"image_01_seg\.nii\.gz: two queries"):
+    with pytest.raises(ConfigError, match="image_01: two queries"):
         segment_files(SEGMENTER, queries, support, Batch(tmp_path / "out"), quiet=True)
 
 

@@ -21,24 +21,27 @@ def prepare(
         Modality | None, typer.Option(help="By default what the folder says, else mr.")
     ] = None,
     spacing: Annotated[
-        float | None, typer.Option(help="Pixel size in mm; by default the field of view fits.")
+        float | None,
+        typer.Option(min=0.01, help="Pixel size in mm; by default the field of view fits."),
     ] = None,
     slice_spacing: Annotated[
-        float | None, typer.Option(help="Slice distance in mm; by default the data set's.")
+        float | None,
+        typer.Option(min=0.01, help="Slice distance in mm; by default the data set's."),
     ] = None,
     overflow: Annotated[
         Overflow | None, typer.Option(help="A larger field of view: coarser pixels, or cut off.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Pixels of a slice; 257 repeats the lineage's CT defect.")
+        int | None,
+        typer.Option(min=32, help="Pixels of a slice; 257 repeats the lineage's CT defect."),
     ] = None,
     supervoxel_size: Annotated[
-        int | None, typer.Option(help="Voxels of the smallest supervoxel; 1000 for hearts.")
+        int | None, typer.Option(min=1, help="Voxels of the smallest supervoxel; 1000 for hearts.")
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Name of a label value, as 1=liver; repeat.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Prepare scans: slices of 256x256, supervoxels, a manifest. A second call does nothing."""
     from dpcenet.prepare import prepare as run_prepare

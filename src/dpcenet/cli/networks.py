@@ -177,7 +177,9 @@ def pretrain(
 def adapt(
     data: Annotated[Path, typer.Option(help="Prepared data set; no label of it is needed.")],
     run: Annotated[Path, typer.Option(help="Folder of the adapted network, a run like others.")],
-    minutes: Annotated[float, typer.Option(help="Time to train; checks come on top.")] = 20.0,
+    minutes: Annotated[
+        float, typer.Option(min=1e-4, help="Time to train; checks come on top.")
+    ] = 20.0,
     start: Annotated[
         Path | None, typer.Option(help="Run to begin with; default: the package's network.")
     ] = None,

@@ -67,7 +67,7 @@ def segment(
         bool, typer.Option("--mesh", help="Also write each label's surface: STL, LPS, mm.")
     ] = False,
     smooth: Annotated[
-        float, typer.Option(min=0, help="Smooth across slices: Gaussian sigma in mm.")
+        float, typer.Option(min=0, max=100, help="Smooth across slices: Gaussian sigma in mm.")
     ] = 0.0,
     largest: Annotated[
         bool, typer.Option("--largest", help="Keep the largest part of each label.")
@@ -151,7 +151,7 @@ def create(
 ) -> None:
     """Write what labelled scans teach: masks, and features of the slices or the slices."""
     from dpcenet.segmenting.opening import Opening
-    from dpcenet.segmenting.task_file import write_task
+    from dpcenet.segmenting.task_file import task_facts, write_task
 
     opening = Opening(
         images=tuple(support_image or ()),
@@ -162,6 +162,8 @@ def create(
         modality=_kind(modality),
         device=device,
     )
+    if out.exists():
+        task_facts(out)  # raises where it is something else
     segmenter, support = opening.open()
     try:
         write_task(out, segmenter.method, support, segmenter.precision, note, with_images)
@@ -206,7 +208,10 @@ def _tell(summary: Summary, out: Path) -> None:
     masks = [outcome for outcome in summary.outcomes if outcome.mask is not None]
     before = sum(outcome.skipped for outcome in masks)
     earlier = f", {before} of them from before" if before else ""
+    corrected = [str(outcome.mask) for outcome in masks if outcome.corrected]
     typer.echo(f"{len(masks)} masks in {out}{earlier}. For research only.")
+    if corrected:
+        typer.echo(f"kept as a person left them: {', '.join(corrected)}")
     if summary.review is not None:
         typer.echo(f"{summary.doubtful} need a look or are rejected: {summary.review}")
     failed = [outcome.error for outcome in summary.outcomes if outcome.mask is None]

@@ -8,6 +8,7 @@ from dpcenet.datasets import nnunet
 from dpcenet.datasets.nnunet import scans
 from dpcenet.datasets.spec import DatasetSpec, Source, SourceCase
 from dpcenet.errors import DatasetError
+from dpcenet.ledger import outputs_named_in
 from dpcenet.volumes.io import SUFFIXES, stem
 
 IMAGE, LABEL = "image_", "label_"
@@ -20,7 +21,7 @@ def find_cases(folder: Path, spec: DatasetSpec | None = None) -> Source:
         folder: where they lie.
         spec: the data set. By default the layout is recognised: nnU-Net's (dataset.json, imagesTr,
             labelsTr), or files `image_NAME` with `label_NAME` beside them where there is a label;
-            any other scan is an unlabelled case.
+            any other scan is an unlabelled case, but for masks that `dpcenet segment` wrote.
 
     Raises:
         DatasetError: the folder is missing, or holds no scan.
@@ -49,6 +50,8 @@ def find(folder: Path) -> Source:
 
 def _pairs(folder: Path) -> Source:
     files = scans(folder)
+    written = {name for file in files for name in outputs_named_in(file)}
+    files = [file for file in files if file not in written]
     labels = {stem(path).removeprefix(LABEL): path for path in files if path.name.startswith(LABEL)}
     images = {
         stem(path).removeprefix(IMAGE): path for path in files if not path.name.startswith(LABEL)

@@ -132,7 +132,8 @@ def divide(
         DatasetError: a block has no case.
     """
     if len(cases) < count + 1:
-        raise DatasetError(f"{len(cases)} cases: {count} folds need at least {count + 1}")
+        fewer = f"; take --folds {len(cases) - 1}" if len(cases) > 2 else ""
+        raise DatasetError(f"{len(cases)} cases: {count} folds need at least {count + 1}{fewer}")
     if not blocks:
         bounds = [b * len(cases) // count for b in range(count + 1)]
         return [tuple(cases[low:high]) for low, high in pairwise(bounds)]

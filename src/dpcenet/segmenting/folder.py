@@ -19,10 +19,11 @@ from typing import Any
 import torch
 
 import dpcenet
+from dpcenet import ledger
 from dpcenet.errors import ConfigError, InputError
 from dpcenet.files import write_json
 from dpcenet.progress import progress_bar
-from dpcenet.segmenting import ledger, memory
+from dpcenet.segmenting import memory
 from dpcenet.segmenting.consistency import Consistency
 from dpcenet.segmenting.outputs import Wanted, sizes, write_outputs
 from dpcenet.segmenting.review import review_case, save_case
@@ -46,7 +47,8 @@ class Batch:
         wanted: what is written beside the masks.
         rules: of 3-D consistency.
         check: judge each result without its truth, for the review.
-        overwrite: segment again what is finished.
+        overwrite: segment again what is finished, corrected masks too.
+        keep: files that are never written over: the masks of the labelled scans.
         memory: bytes that this process may hold; None sets no bound.
     """
 
@@ -55,6 +57,7 @@ class Batch:
     rules: Consistency = field(default_factory=Consistency)
     check: bool = False
     overwrite: bool = False
+    keep: tuple[Path, ...] = ()
     memory: int | None = None
 
 
@@ -68,6 +71,7 @@ class Outcome:
         error: why.
         facts: of the mask, as its record has them.
         skipped: it was finished before.
+        corrected: it lies there as a person left it.
         final: nothing more can be written, so this is the last one.
     """
 
@@ -76,6 +80,7 @@ class Outcome:
     error: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
+    corrected: bool = False
     final: bool = False
 
 
@@ -105,12 +110,18 @@ def check_targets(queries: Sequence[Query], batch: Batch) -> None:
     """Refuse what must fail before anything is computed.
 
     Raises:
-        ConfigError: two queries would write the same file, or the folder cannot be written.
+        ConfigError: two queries have one name, a file is there that this program did not write,
+            or the folder cannot be written.
     """
-    names = [query.mask_name for query in queries]
+    names = [query.name for query in queries]
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
+    for mask in (batch.out / query.mask_name for query in queries):
+        if ledger.is_foreign(mask) and mask.resolve() not in batch.keep:
+            raise ConfigError(
+                f"{mask}: is there already, and dpcenet did not write it; choose another --out"
+            )
     try:
         write_json(batch.out / "segment.json", {"format": ledger.FORMAT, "queries": len(queries)})
     except OSError as error:
@@ -211,6 +222,11 @@ def _read(query: Query, batch: Batch, same: dict[str, Any], free: int | None) ->
     """Read a query, unless it is finished."""
     mask = batch.out / query.mask_name
     try:
+        corrected = mask.resolve() in batch.keep or (
+            ledger.is_corrected(mask) and not batch.overwrite
+        )
+        if corrected and mask.exists():
+            return Outcome(query.name, mask, skipped=True, corrected=True)
         inputs = {"query": query.digest(), **same}
         facts = ledger.finished(mask, ledger.key_of(inputs))
         if facts is not None and not batch.overwrite:
@@ -234,8 +250,7 @@ def _attempt(
         mask.parent.mkdir(parents=True, exist_ok=True)
         disk = mask.parent if free is not None and segmenter.device.type == "cpu" else None
         found = batch.rules.apply(segmenter.find(work.scan, support, disk))
-        # A record of an older mask must not vouch for a new one.
-        ledger.record_path(mask).unlink(missing_ok=True)
+        ledger.announce(mask)  # a record of an older mask must not vouch for a new one
         model = f"{type(segmenter.method).__name__} {work.inputs['network'][:12]}"
         made_by = Algorithm(dpcenet.__version__, model)
         name = query.name.name
@@ -249,6 +264,7 @@ def _attempt(
         facts = {"labels": sizes(found), "seconds": seconds, "precision": segmenter.precision}
         ledger.write_record(mask, work.inputs, written, facts)
     except (InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+        ledger.withdraw(mask)
         return _failed(query, error)
     return Outcome(query.name, mask, facts=facts)
 

@@ -97,4 +97,6 @@ def expected_curve(order: Sequence[Candidate]) -> list[float]:
     support helps those is not known beforehand, so the curve is a low one.
     """
     dices = [candidate.dice for candidate in order]
+    if not dices:
+        return []
     return [fmean([1.0] * done + dices[done:]) for done in range(len(dices) + 1)]

@@ -74,7 +74,7 @@ def assess(
     signals = measure(segmenter, found)
     return {
         value: judge(signals[value], chosen, calibrated)
-        if value in signals
+        if value in signals and bool((found.mask.data == value).any())
         else nothing_found(calibrated)
         for value in found.probability
     }
@@ -95,7 +95,8 @@ def judge(signals: Signals, calibration: Calibration, calibrated: bool = True) -
 
 
 def nothing_found(calibrated: bool = True) -> Quality:
-    """The quality of an empty mask: the support shows the label, so it was most likely missed."""
+    """The quality of an empty mask: the support shows the label, so it was most likely missed, or
+    dropped as too small."""
     return Quality(0.0, 0.0, 0.0, "reject", ("nothing was found",), None, calibrated)
 
 

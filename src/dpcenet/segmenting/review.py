@@ -178,7 +178,7 @@ def _page(
     curve: Mapping[int, float],
 ) -> str:
     """review.html."""
-    template = (resources.files("dpcenet") / "templates" / "review.html").read_text()
+    template = (resources.files("dpcenet") / "templates" / "review.html").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     qualities = [quality for row in ranked for quality in row.labels.values()]
     flags = [quality.flag for quality in qualities]

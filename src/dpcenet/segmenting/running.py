@@ -68,7 +68,13 @@ def segment_folder(
     if cluster is not None:
         paths, opening = [Path(path).absolute() for path in paths], opening.absolute()
         batch = replace(batch, out=batch.out.absolute())
-    queries = find_queries(paths, pattern, batch.out)
+    masks = tuple(mask.resolve() for mask in opening.masks)
+    batch = replace(batch, keep=masks)
+    queries = [
+        query
+        for query in find_queries(paths, pattern, batch.out)
+        if not {path.resolve() for path in query.files} & {*masks}
+    ]
     segmenter, support = opening.open()
     check_targets(queries, batch)
     if cluster is not None:
@@ -79,10 +85,10 @@ def segment_folder(
         each = segment_shares(opening, queries, batch, min(jobs, len(queries)))
     outcomes = tuple(collect(each, queries, batch, quiet))
     summary = Summary(len(queries), outcomes)
-    masks = {outcome.query.as_posix() for outcome in outcomes if outcome.mask is not None}
-    if not (batch.check and masks):
+    judged = {o.query.as_posix() for o in outcomes if o.mask is not None and not o.corrected}
+    if not (batch.check and judged):
         return summary
-    return _reviewed(summary, segmenter, support, batch, masks, _labelled(queries, opening))
+    return _reviewed(summary, segmenter, support, batch, judged, _labelled(queries, opening))
 
 
 def _reviewed(
@@ -90,11 +96,12 @@ def _reviewed(
     segmenter: Segmenter,
     support: Support,
     batch: Batch,
-    masks: set[str],
+    judged: set[str],
     labelled: list[str],
 ) -> Summary:
-    """The summary with a review of this run's cases; an earlier run's are left out."""
-    rows = [row for row in read_cases(batch.out) if row.case in masks]
+    """The summary with a review of this run's cases, but for corrected ones; an earlier run's are
+    left out."""
+    rows = [row for row in read_cases(batch.out) if row.case in judged]
     page = write_review(batch.out, rows, support_signatures(segmenter.method, support), labelled)
     doubtful = sum(any(q.flag != "accept" for q in row.labels.values()) for row in rows)
     return Summary(summary.asked, summary.outcomes, page, doubtful)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.files import file_hash, hash_of
-from dpcenet.segmenting.ledger import outputs_named_in
+from dpcenet.ledger import outputs_named_in
 from dpcenet.volumes.dicom.files import Series, find_series, is_dicom, one_series
 from dpcenet.volumes.dicom.series import read_series
 from dpcenet.volumes.grid import ScanFile

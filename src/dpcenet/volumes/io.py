@@ -39,6 +39,8 @@ NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
 DICOM_SUFFIX = ".dcm"
+FEW = 16
+"""A file with so few different whole numbers is no scan."""
 
 
 def suffix_of(path: Path) -> str:
@@ -133,10 +135,10 @@ def write_mask(mask: npt.NDArray[Any], path: Path, grid: SourceGrid) -> None:
 
 
 def check_intensities(volume: Volume, path: Path | str) -> None:
-    """Refuse an image that has voxels without a value, or only one value.
+    """Refuse an image that has voxels without a value, only one value, or values like labels.
 
     Raises:
-        VolumeError: NaN or infinite voxels, or a constant image.
+        VolumeError: NaN or infinite voxels, a constant image, or a mask.
     """
     data: npt.NDArray[Any] = volume.data
     bad = np.argwhere(~np.isfinite(data))
@@ -156,6 +158,20 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
             "an image with contrast",
             "Check that this is the scan.",
         )
+    if _few_labels(data):
+        raise VolumeError(
+            path,
+            f"this looks like a mask: it holds at most {FEW} different whole numbers",
+            "a scan",
+            "Leave it out; for a labelled scan, check that image and mask are not swapped.",
+        )
+
+
+def _few_labels(data: npt.NDArray[Any]) -> bool:
+    """Whether there are at most `FEW` different values, all of them whole numbers from 0 to 255."""
+    if data.min() < 0 or data.max() > 255 or bool((data != np.round(data)).any()):
+        return False
+    return int(np.count_nonzero(np.bincount(data.ravel().astype(np.uint8)))) <= FEW
 
 
 def check_mask(mask: Volume, image: Volume, path: Path | str) -> npt.NDArray[np.int64]:
@@ -175,13 +191,16 @@ def check_mask(mask: Volume, image: Volume, path: Path | str) -> npt.NDArray[np.
         raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
     if data.min() < 0:
         raise _bad_labels(path, f"the smallest value is {data.min()}", "Renumber the labels.")
+    if data.max() > np.iinfo(np.uint8).max:
+        found = f"the largest value is {data.max()}"
+        raise _bad_labels(path, found, "Are image and mask swapped? Else renumber the labels.")
     if not data.any():
         raise _bad_labels(path, "the mask is empty", "Label at least one voxel.")
     return on_grid(mask, image, path).data.astype(np.int64)
 
 
 def _bad_labels(path: Path | str, found: str, remedy: str) -> VolumeError:
-    return VolumeError(path, found, "whole numbers from 0 (background) up, not all 0", remedy)
+    return VolumeError(path, found, "whole numbers from 0 (background) to 255, not all 0", remedy)
 
 
 def _unknown(path: Path) -> VolumeError:

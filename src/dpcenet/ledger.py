@@ -1,7 +1,8 @@
 """What was done, beside what was done: MASK.json says from what a mask was made.
 
-It is written last, so a mask without it is not finished. A query whose record has the same key is
-not segmented again.
+It is written twice: before the mask, to say whose the file will be, and after it, to say that it is
+finished. A query whose record has the same key is not segmented again. A file without a record is
+somebody else's, and one that is no more what was written was corrected: neither is written over.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpcenet.files import hash_of, read_json, write_json
+from dpcenet.files import file_hash, hash_of, read_json, write_json
 
 FORMAT = "dpcenet segmentation 1"
 
@@ -36,6 +37,28 @@ def finished(mask: Path, key: str) -> dict[str, Any] | None:
     return facts if there else None
 
 
+def is_foreign(mask: Path) -> bool:
+    """Whether a file lies there that this program did not write."""
+    return mask.exists() and not _record(mask)
+
+
+def is_corrected(mask: Path) -> bool:
+    """Whether a finished mask was changed since."""
+    written = _record(mask).get("sha256")
+    return written is not None and mask.is_file() and file_hash(mask) != written
+
+
+def announce(mask: Path) -> None:
+    """Say that a mask is about to be written; it does not count as finished."""
+    write_json(record_path(mask), {"format": FORMAT, "outputs": [mask.name]})
+
+
+def withdraw(mask: Path) -> None:
+    """Take back what `announce` said, where nothing was written."""
+    if not mask.exists():
+        record_path(mask).unlink(missing_ok=True)
+
+
 def write_record(
     mask: Path, inputs: Mapping[str, Any], outputs: Sequence[Path], facts: Mapping[str, Any]
 ) -> None:
@@ -48,7 +71,12 @@ def write_record(
         facts: what is worth knowing of them.
     """
     names = [path.name for path in outputs]
-    head = {"format": FORMAT, "key": key_of(inputs), "outputs": names}
+    head = {
+        "format": FORMAT,
+        "key": key_of(inputs),
+        "outputs": names,
+        "sha256": file_hash(mask),
+    }
     write_json(record_path(mask), {**head, "inputs": dict(inputs), "facts": dict(facts)})
 
 
