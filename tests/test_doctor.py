@@ -236,3 +236,26 @@ def test_masks_of_an_earlier_run_are_no_scans(tmp_path: Path) -> None:
     ledger.write_record(tmp_path / "image_01_seg.nii.gz", {}, [Path("image_01_seg.nii.gz")], {})
     cases = [report.case for report in diagnose([tmp_path]).reports]
     assert "01_seg" not in cases and "other_seg" in cases
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape", "words"),
+    [
+        ((770.0, 125.0, 125.0), (8, 16, 16), "voxels of 770 and 125 and 125 mm"),
+        ((0.0077, 1.0, 1.0), (8, 16, 16), "voxels of 0.0077 mm"),
+        ((5.0, 1.0, 1.0), (1, 16, 16), "only 1 slice(s)"),
+    ],
+)
+def test_unlikely_geometry_is_noted(
+    tmp_path: Path, spacing: tuple[float, ...], shape: tuple[int, ...], words: str
+) -> None:
+    data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    write_pair(tmp_path, "01", Volume(data, np.diag([*spacing, 1.0])[[2, 1, 0, 3]]))
+    assert any(words in note for note in examined(tmp_path).notes)
+
+
+def test_a_header_without_a_place_is_noted(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.random.default_rng(0).normal(size=(16, 16, 8)), None)
+    image.header.set_zooms((1.0, 1.0, 5.0))
+    nibabel.save(image, tmp_path / "image_01.nii.gz")
+    assert any("left and right are a guess" in note for note in examined(tmp_path).notes)

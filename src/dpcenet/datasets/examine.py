@@ -22,6 +22,8 @@ from dpcenet.volumes.io import check_intensities
 OBLIQUE_DEG = 1.0  # less is rounding
 CLIPPED = 0.02  # part of a slice at the scan's highest value
 AIR_HU = -200.0  # a CT without voxels below this shows no air
+PLAUSIBLE_MM = (0.05, 25.0)  # sides of voxels
+FEW_SLICES = 3  # fewer are worth a note
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
@@ -81,9 +83,7 @@ def examine(case: SourceCase, spec: DatasetSpec, known: tuple[int, ...] = ()) ->
         return report.add((str(error),))
     report = _place(report, scan.volume)
     report = _intensities(report, case, scan.volume, spec)
-    if (apart := forms_apart_mm(scan.grid)) > GRID_TOLERANCE_MM:
-        found = f"sform and qform of the header lie {apart:.1f} mm apart; the sform is used"
-        report = report.add(notes=(found,))
+    report = report.add(notes=doubts_of(scan.grid, scan.volume))
     if case.label is None:
         return report
     try:
@@ -93,6 +93,24 @@ def examine(case: SourceCase, spec: DatasetSpec, known: tuple[int, ...] = ()) ->
     except InputError as error:
         report = report.add((str(error),))
     return report
+
+
+def doubts_of(grid: SourceGrid, volume: Volume) -> tuple[str, ...]:
+    """What is unlikely in a scan's geometry, in words."""
+    apart = forms_apart_mm(grid)
+    silent = grid.format == "nifti" and not (grid.header["qform_code"] or grid.header["sform_code"])
+    slices, spacing = len(orient(volume)[0].data), volume.spacing
+    odd = [f"{mm:.4g}" for mm in spacing if not PLAUSIBLE_MM[0] <= mm <= PLAUSIBLE_MM[1]]
+    checks = (
+        (
+            apart > GRID_TOLERANCE_MM,
+            f"sform and qform of the header lie {apart:.1f} mm apart; the sform is used",
+        ),
+        (silent, "the header does not say how the patient lies: left and right are a guess"),
+        (bool(odd), f"voxels of {' and '.join(odd)} mm: is the spacing right?"),
+        (slices < FEW_SLICES, f"only {slices} slice(s): there is little to match others by"),
+    )
+    return tuple(words for doubtful, words in checks if doubtful)
 
 
 def forms_apart_mm(grid: SourceGrid) -> float:
