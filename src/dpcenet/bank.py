@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -79,10 +78,9 @@ class FeatureBank:
         size = sum(2 * maps[0].numel() for maps in example.maps.values())
         capacity = max(1, min(total, int(limit_gb * 1e9 / size)))
         self.rows = _mapped(folder / "rows.npy", (total,), np.int64)
-        self._paths = [folder / f"{name}.npy" for name in example.maps]
         self.maps = {
-            name: _mapped(path, (capacity, *maps.shape[1:]), np.float16)
-            for path, (name, maps) in zip(self._paths, example.maps.items(), strict=True)
+            name: _mapped(folder / f"{name}.npy", (capacity, *maps.shape[1:]), np.float16)
+            for name, maps in example.maps.items()
         }
 
     def features(self, which: SliceView) -> Features:
@@ -117,9 +115,10 @@ class FeatureBank:
         if row >= len(next(iter(self.maps.values()))):
             return False
         try:
-            for path, maps in zip(self._paths, self.maps.values(), strict=True):
-                header = path.stat().st_size - maps.nbytes
-                reserve(path, header + row * maps[row].nbytes, maps[row].nbytes)
+            for maps in self.maps.values():
+                size = maps[row].nbytes
+                assert maps.filename is not None
+                reserve(Path(maps.filename), maps.offset + row * size, size)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -160,7 +159,7 @@ def _held(path: Path) -> Iterator[None]:
         yield
 
 
-def _mapped(path: Path, shape: tuple[int, ...], dtype: type[Any]) -> npt.NDArray[Any]:
+def _mapped(path: Path, shape: tuple[int, ...], dtype: type[Any]) -> np.memmap[Any, np.dtype[Any]]:
     """A memory-mapped array; a new file is sparse, so it costs only what is filled."""
     if path.exists():
         return np.lib.format.open_memmap(path, mode="r+")

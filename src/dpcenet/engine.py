@@ -231,15 +231,20 @@ def match_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArra
 
 
 def compare_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.float64]:
-    """(Zq, Zs), how unlike each slice of the query is to each of the support.
+    """(Zq, Zs), how unlike each slice of the query is to each of the support."""
+    return slice_costs(*descriptors(method, query, support))
+
+
+def descriptors(method: Method, *scans: Encoded) -> list[npt.NDArray[np.float64]]:
+    """(Z, d) of each scan, to be compared with one another.
 
     A scan differs more from another than its slices from one another; so a method may see them
     from their scan's own mean. A single slice has none.
     """
-    rows = [method.describe(scan.features) for scan in (query, support)]
+    rows = [method.describe(scan.features) for scan in scans]
     if method.own_mean and min(map(len, rows)) > 1:
-        rows = [each - each.mean(axis=0) for each in rows]
-    return slice_costs(*rows)
+        return [each - each.mean(axis=0) for each in rows]
+    return rows
 
 
 def segment_labels(

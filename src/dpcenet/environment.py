@@ -46,8 +46,7 @@ def machine() -> str:
 def processor() -> str:
     """The processor's name."""
     if _CPUINFO.exists():
-        lines = _CPUINFO.read_text().splitlines()
-        for line in lines:
+        for line in _CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

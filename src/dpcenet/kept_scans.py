@@ -59,13 +59,13 @@ class KeptScans:
         path = self.folder / f"{name}.npz"
         if path.exists():
             with np.load(path) as arrays:
-                return Features({name: torch.from_numpy(arrays[name]) for name in arrays})
+                return Features({key: torch.from_numpy(maps) for key, maps in arrays.items()})
         whole = Features.join([extract(self.method, images[b], self.precision) for b in batches])
         # Contiguous as they come back from the file: another layout would change the last bits.
-        kept = {name: maps.half().cpu().contiguous().numpy() for name, maps in whole.maps.items()}
+        kept = {key: maps.half().cpu().contiguous().numpy() for key, maps in whole.maps.items()}
         held = sum(file.stat().st_size for file in self.folder.glob("*.npz"))
         if held + sum(maps.nbytes for maps in kept.values()) <= self.limit:
             write_atomically(
                 path, lambda temporary: np.savez(temporary, allow_pickle=False, **kept)
             )
-        return Features({name: torch.from_numpy(maps) for name, maps in kept.items()})
+        return Features({key: torch.from_numpy(maps) for key, maps in kept.items()})

@@ -85,6 +85,12 @@ def outputs_named_in(mask: Path) -> list[Path]:
     return [mask.parent / name for name in _record(mask).get("outputs", [])]
 
 
+def without_results(files: Sequence[Path]) -> list[Path]:
+    """The files that no record beside one of them names as written by an earlier run."""
+    written = {path for file in files for path in outputs_named_in(file)}
+    return [file for file in files if file not in written]
+
+
 def _record(mask: Path) -> dict[str, Any]:
     """The record of a mask; empty where there is none that can be read."""
     try:

@@ -167,7 +167,7 @@ def test_corrected_masks_are_kept(scans: Path, support: Support, tmp_path: Path)
         first, second, third = segment(scans, support, batch)
         assert second.corrected and corrected.read_bytes() == before
         assert not first.corrected and not third.corrected
-    given = Batch(out, rules=rules, overwrite=True, keep=(corrected.resolve(),))
+    given = Batch(out, rules=rules, overwrite=True, keep=frozenset([corrected.resolve()]))
     assert segment(scans, support, given)[1].corrected
     assert corrected.read_bytes() == before
     assert not segment(scans, support, Batch(out, overwrite=True))[1].corrected

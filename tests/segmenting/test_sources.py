@@ -10,7 +10,8 @@ import pytest
 from made_scans import write_scans
 
 from dpcenet.errors import DatasetError, VolumeError
-from dpcenet.segmenting.sources import find_queries, holds_labels
+from dpcenet.segmenting.sources import find_queries
+from dpcenet.volumes.io import holds_labels
 
 
 def write(path: Path, data: np.ndarray) -> Path:

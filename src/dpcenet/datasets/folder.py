@@ -8,7 +8,7 @@ from dpcenet.datasets import nnunet
 from dpcenet.datasets.nnunet import scans
 from dpcenet.datasets.spec import DatasetSpec, Source, SourceCase
 from dpcenet.errors import DatasetError
-from dpcenet.ledger import outputs_named_in
+from dpcenet.ledger import without_results
 from dpcenet.volumes.io import SUFFIXES, stem
 
 IMAGE, LABEL = "image_", "label_"
@@ -49,9 +49,7 @@ def find(folder: Path) -> Source:
 
 
 def _pairs(folder: Path) -> Source:
-    files = scans(folder)
-    written = {name for file in files for name in outputs_named_in(file)}
-    files = [file for file in files if file not in written]
+    files = without_results(scans(folder))
     labels = {stem(path).removeprefix(LABEL): path for path in files if path.name.startswith(LABEL)}
     images = {
         stem(path).removeprefix(IMAGE): path for path in files if not path.name.startswith(LABEL)

@@ -128,7 +128,7 @@ class Method(nn.Module, ABC):
         """Measure what the method needs to know of the training slices (B, 1, H, W), once."""
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
-        """Slice descriptors (B, d), from which `engine.compare_slices` aligns two scans."""
+        """Slice descriptors (B, d), which `engine.descriptors` makes fit for comparison."""
         maps = [tensor for tensor in features.maps.values() if tensor.ndim == 4]
         return describe_slices(maps[-1], cells=8)
 

@@ -60,11 +60,11 @@ class InContext(Method):
     """
 
     neighbours = 1
+    own_mean = True
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__()
         self.options = options or Options()
-        self.own_mean = True
         self.second_look = SecondLook(size=self.options.size, gain=6.0, least=48.0)
         self.pose_search = PoseSearch(
             map="coarse",

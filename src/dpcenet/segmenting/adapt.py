@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -120,7 +120,8 @@ def adapt(
     place = choose_device(device)
     dataset = open_dataset(flags.data)
     network = _network(start, place)
-    config = load_preset(PRESET, _shape_of(network))
+    config, shape = load_preset(PRESET), network.options
+    config = replace(config, options=replace(config.options, size=shape.size, widths=shape.widths))
     run = create_run(folder, config, flags, dataset, choose_precision(precision, place))
     if (folder / CHECKPOINT).exists():
         raise RunError(f"{folder}: was adapted before; choose another --run folder")
@@ -266,12 +267,6 @@ def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     number[chosen] = np.where(sizes[chosen] > 0, np.arange(1, 1 + len(chosen)), 0)
     label: npt.NDArray[np.uint8] = number[supervoxels]
     return label
-
-
-def _shape_of(network: InContext) -> tuple[str, ...]:
-    """The network's own size and widths, as changes of a preset."""
-    options = network.options
-    return (f"options.size={options.size}", f"options.widths={list(options.widths)}")
 
 
 def _network(start: Path | None, device: torch.device) -> InContext:

@@ -21,7 +21,7 @@ import torch
 import dpcenet
 from dpcenet import ledger
 from dpcenet.errors import ConfigError, InputError
-from dpcenet.files import write_json
+from dpcenet.files import NO_SPACE, write_json
 from dpcenet.progress import progress_bar
 from dpcenet.segmenting import memory
 from dpcenet.segmenting.consistency import Consistency
@@ -34,7 +34,7 @@ from dpcenet.volumes.dicom.segments import Algorithm
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.weights import hash_of_state
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK_FULL = (*NO_SPACE, errno.EROFS)
 """Errors of writing that every further scan would meet, too."""
 
 
@@ -57,7 +57,7 @@ class Batch:
     rules: Consistency = field(default_factory=Consistency)
     check: bool = False
     overwrite: bool = False
-    keep: tuple[Path, ...] = ()
+    keep: frozenset[Path] = frozenset()
     memory: int | None = None
 
 
@@ -222,10 +222,8 @@ def _read(query: Query, batch: Batch, same: dict[str, Any], free: int | None) ->
     """Read a query, unless it is finished."""
     mask = batch.out / query.mask_name
     try:
-        corrected = mask.resolve() in batch.keep or (
-            ledger.is_corrected(mask) and not batch.overwrite
-        )
-        if corrected and mask.exists():
+        corrected = ledger.is_corrected(mask) and not batch.overwrite
+        if corrected or mask.resolve() in batch.keep:
             return Outcome(query.name, mask, skipped=True, corrected=True)
         inputs = {"query": query.digest(), **same}
         facts = ledger.finished(mask, ledger.key_of(inputs))

@@ -13,6 +13,7 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.engine import descriptors
 from dpcenet.methods.base import Method
 from dpcenet.metrics import Mask
 from dpcenet.segmenting.support import Support
@@ -44,9 +45,7 @@ def signature_of(method: Method, slices: Encoded, shown: Mask) -> npt.NDArray[np
 
     Source: Charikar et al., "Finding frequent items in data streams" (2002).
     """
-    rows = method.describe(slices.features)
-    if method.own_mean and len(rows) > 1:
-        rows = rows - rows.mean(axis=0)
+    (rows,) = descriptors(method, slices)
     touched = np.flatnonzero(shown.any(axis=(1, 2)))
     mean = rows[touched if len(touched) else slice(None)].mean(axis=0)
     random = np.random.default_rng(0)  # the same buckets for every scan

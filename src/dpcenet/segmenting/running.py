@@ -68,12 +68,11 @@ def segment_folder(
     if cluster is not None:
         paths, opening = [Path(path).absolute() for path in paths], opening.absolute()
         batch = replace(batch, out=batch.out.absolute())
-    masks = tuple(mask.resolve() for mask in opening.masks)
-    batch = replace(batch, keep=masks)
+    batch = replace(batch, keep=frozenset(mask.resolve() for mask in opening.masks))
     queries = [
         query
         for query in find_queries(paths, pattern, batch.out)
-        if not {path.resolve() for path in query.files} & {*masks}
+        if batch.keep.isdisjoint(path.resolve() for path in query.files)
     ]
     segmenter, support = opening.open()
     check_targets(queries, batch)

@@ -12,22 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.files import file_hash, hash_of
-from dpcenet.ledger import outputs_named_in
+from dpcenet.ledger import without_results
 from dpcenet.volumes.dicom.files import Series, find_series, is_dicom, one_series
 from dpcenet.volumes.dicom.series import read_series
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import read_volume, stem, suffix_of
+from dpcenet.volumes.io import holds_labels, read_volume, stem, suffix_of
 from dpcenet.volumes.payload import MAX_BYTES, check_file
-
-MASK_VALUES = 64
-"""A file named like a mask that holds more different values than this is a scan."""
 
 _MASK_WORD = re.compile(
     r"(?<![a-z])(labels?|masks?|seg|segmentations?|gt|annotations?)(tr|ts)?(?![a-z])", re.I
@@ -149,8 +142,7 @@ def _walk(folder: Path, root: Path, out: Path | None) -> Iterator[Query]:
 
 def _without_masks(files: list[Path], root: Path) -> list[Path]:
     """The scans among the volume files of one folder."""
-    written = {name for file in files for name in outputs_named_in(file)}
-    files = [file for file in files if file not in written]
+    files = without_results(files)
     if any(f.name.startswith("image_") for f in files):
         files = [file for file in files if not file.name.startswith("label_")]
     return [file for file in files if not _is_mask(file, root)]
@@ -164,13 +156,6 @@ def _is_mask(file: Path, root: Path) -> bool:
         return holds_labels(read_volume(file).volume.data)
     except VolumeError:
         return True  # damaged, and by its name no scan
-
-
-def holds_labels(data: npt.NDArray[Any]) -> bool:
-    """Whether an array holds only few different whole numbers, none below 0."""
-    if data.dtype.kind == "f" and not bool((np.isfinite(data) & (data == np.round(data))).all()):
-        return False
-    return bool(data.min() >= 0) and len(np.unique(data)) <= MASK_VALUES
 
 
 def _named_mask(name: str) -> bool:

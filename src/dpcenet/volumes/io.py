@@ -28,6 +28,7 @@ __all__ = [
     "SourceGrid",
     "check_intensities",
     "check_mask",
+    "holds_labels",
     "read_volume",
     "stem",
     "suffix_of",
@@ -41,6 +42,8 @@ SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
 DICOM_SUFFIX = ".dcm"
 FEW = 16
 """A file with so few different whole numbers is no scan."""
+MASK_VALUES = 64
+"""A file named like a mask that holds more different values than this is a scan."""
 
 
 def suffix_of(path: Path) -> str:
@@ -151,14 +154,15 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
             "a finite number in every voxel",
             "Export the scan again, or replace these voxels.",
         )
-    if data.min() == data.max():
+    low, high = data.min(), data.max()
+    if low == high:
         raise VolumeError(
             path,
             f"every voxel is {data.flat[0]}",
             "an image with contrast",
             "Check that this is the scan.",
         )
-    if _few_labels(data):
+    if high <= np.iinfo(np.uint8).max and holds_labels(data, FEW):
         raise VolumeError(
             path,
             f"this looks like a mask: it holds at most {FEW} different whole numbers",
@@ -167,11 +171,20 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
         )
 
 
-def _few_labels(data: npt.NDArray[Any]) -> bool:
-    """Whether there are at most `FEW` different values, all of them whole numbers from 0 to 255."""
-    if data.min() < 0 or data.max() > 255 or bool((data != np.round(data)).any()):
-        return False
-    return int(np.count_nonzero(np.bincount(data.ravel().astype(np.uint8)))) <= FEW
+def holds_labels(data: npt.NDArray[Any], most: int = MASK_VALUES) -> bool:
+    """Whether an array (Z, ...) holds at most `most` different whole numbers, none below 0.
+
+    Plane by plane: a scan shows more after a few of them.
+    """
+    seen: set[float] = set()
+    for plane in data:
+        values = np.unique(plane)
+        if not (np.isfinite(values) & (values == np.round(values)) & (values >= 0)).all():
+            return False
+        seen.update(values.tolist())
+        if len(seen) > most:
+            return False
+    return True
 
 
 def check_mask(mask: Volume, image: Volume, path: Path | str) -> npt.NDArray[np.int64]:
