@@ -5,6 +5,7 @@ RUN/experiment.json    key, version of the code, state, cost; beside what train 
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import shutil
 from collections.abc import Iterator
@@ -22,16 +23,20 @@ from dpcenet.benchmark.experiments import Experiment
 from dpcenet.checkpoint import CHECKPOINT
 from dpcenet.errors import RunError
 from dpcenet.evaluate import evaluate
-from dpcenet.files import file_hash, hash_of, read_json, write_json
+from dpcenet.files import hash_of, read_json, write_json
 from dpcenet.scores import COPY, read_scores
 from dpcenet.train import train
 
 STATE = "experiment.json"
-DECIDE_NO_NUMBER = {
-    "benchmark", "cli", "demo.py", "doctor.py", "figures", "figures.py", "parallel.py",
-    "plans", "presets", "pretrain.py", "progress.py", "published.py", "report.py", "segmenting",
-    "tables", "tables.py", "templates",
-}  # fmt: skip
+PACKAGE = Path(dpcenet.__file__).parent
+DECIDE_NO_NUMBER = (
+    "__main__.py", "allocation.py", "benchmark/", "card.py", "cli/", "datasets/contact.py",
+    "datasets/examine.py", "datasets/repair.py", "demo.py", "doctor.py", "environment.py",
+    "errors.py", "figures/", "forms.py", "ledger.py", "parallel.py", "pretrain.py",
+    "progress.py", "provenance.py", "published.py", "report.py", "runlog.py", "segmenting/",
+    "statistics.py", "synthetic/contact.py", "tables.py", "volumes/dicom/seg.py",
+)  # fmt: skip
+"""Sources that change no score of a run: beginnings of their paths inside the package."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,22 @@ class Place:
 
 def code_version() -> str:
     """Hash of the sources that decide a run's numbers (configs are in its key already)."""
-    root = Path(dpcenet.__file__).parent
-    files = sorted(
-        path
-        for path in root.rglob("*.py")
-        if path.relative_to(root).parts[0] not in DECIDE_NO_NUMBER
-    )
-    return hash_of({str(path.relative_to(root)): file_hash(path) for path in files})[:16]
+    return hash_of({name: _statements(PACKAGE / name) for name in deciding_files()})[:16]
+
+
+def deciding_files() -> list[str]:
+    """Sources that decide a run's numbers: paths inside the package, with "/" between folders."""
+    names = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+    return [name for name in names if not name.startswith(DECIDE_NO_NUMBER)]
+
+
+def _statements(path: Path) -> str:
+    """What a source does: without its layout, comments and docstrings, which may be edited."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = ""
+    return ast.unparse(tree)
 
 
 def state_of(folder: Path) -> dict[str, Any]:
