@@ -18,9 +18,9 @@ from dpcenet.datasets.store import PreparedCase, open_dataset
 from dpcenet.engine import encode_scan, segment_labels
 from dpcenet.episodes.protocol import SliceTask, organ_tasks
 from dpcenet.methods.base import Method
-from dpcenet.metrics import dice
 from dpcenet.nn.folding import ready_to_predict
 from dpcenet.runs import open_run
+from dpcenet.volumes.metrics import dice
 
 DEVICE = torch.device("cpu")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")

@@ -37,10 +37,10 @@ from dpcenet.episodes.protocol import SliceTask
 from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.methods.base import Method
 from dpcenet.methods.table import build_method
-from dpcenet.metrics import dice
 from dpcenet.nn.folding import ready_to_predict
 from dpcenet.train import loss_terms, make_optimiser, take_step
 from dpcenet.types import Encoded, Episode, Features
+from dpcenet.volumes.metrics import dice
 
 CHUNKS, AHEAD, BANKED, RATE = 3, 4, 32, 1e-3
 DEVICE = torch.device("cpu")

@@ -22,12 +22,12 @@ import typer
 from prepared import label_of, scan_of, segmenter_for
 
 from dpcenet.datasets.store import PreparedDataset, open_dataset
-from dpcenet.metrics import dice
 from dpcenet.segmenting.grow import Candidate, signature_of, suggest_order, support_signatures
 from dpcenet.segmenting.quality import assess
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.signals import answer_of
 from dpcenet.segmenting.support import Support
+from dpcenet.volumes.metrics import dice
 
 MOST = 3  # labelled scans
 Choice = Callable[[Support, Sequence[str]], str]

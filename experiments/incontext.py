@@ -33,11 +33,11 @@ from dpcenet.engine import encode_scan, segment_labels
 from dpcenet.episodes.protocol import organ_tasks, with_neighbours
 from dpcenet.methods import shipped
 from dpcenet.methods.incontext import InContext, Options, load_weights
-from dpcenet.metrics import dice
 from dpcenet.pair_training import PretrainConfig
 from dpcenet.posing import bring, pairs_of
 from dpcenet.pretrain import LOG, WEIGHTS, Pace, pretrain
 from dpcenet.types import Encoded
+from dpcenet.volumes.metrics import dice
 
 FOLDS, SIZE = 5, 64
 CPU = torch.device("cpu")

@@ -26,11 +26,11 @@ from scipy.stats import pearsonr, spearmanr
 import dpcenet
 from dpcenet.datasets.splits import make_fold
 from dpcenet.datasets.store import PreparedDataset, open_dataset
-from dpcenet.files import write_json, write_text
-from dpcenet.metrics import dice
 from dpcenet.segmenting.calibration import FILE, Calibration, Sample, fit
 from dpcenet.segmenting.quality import BAD, Quality, judge, nothing_found
 from dpcenet.segmenting.signals import Signals, answer_of, measure
+from dpcenet.system.files import write_json, write_text
+from dpcenet.volumes.metrics import dice
 from dpcenet.weights import hash_of_state
 
 FOLDS = 5

@@ -12,8 +12,8 @@ from dpcenet.__main__ import main
 from dpcenet.cli.app import DATASET_HELP
 from dpcenet.datasets.store import open_dataset
 from dpcenet.datasets.table import DATASETS
-from dpcenet.files import read_json
 from dpcenet.runs import RunFlags
+from dpcenet.system.files import read_json
 from dpcenet.train import train
 from dpcenet.types import Volume
 from made import tiny_config, write_prepared

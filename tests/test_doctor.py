@@ -11,13 +11,13 @@ import nibabel
 import numpy as np
 import pytest
 
-from dpcenet import ledger
 from dpcenet.datasets.examine import Report
 from dpcenet.datasets.phantom import write_phantoms
 from dpcenet.doctor import as_table, diagnose, to_json, write_fixed
 from dpcenet.errors import ConfigError, DatasetError
-from dpcenet.files import file_hash
+from dpcenet.system.files import file_hash
 from dpcenet.types import Volume
+from dpcenet.volumes import mask_record as ledger
 from dpcenet.volumes.io import read_volume
 from raw_layouts import centroid, made_case, write_chaos, write_dicom, write_nifti
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dpcenet.parallel import Engine, in_processes, in_turn
+from dpcenet.system.parallel import Engine, in_processes, in_turn
 
 
 def square(number: int) -> int:

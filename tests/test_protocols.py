@@ -12,10 +12,10 @@ import pytest
 from dpcenet.datasets.store import open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.evaluate import evaluate
-from dpcenet.files import read_json, write_json
 from dpcenet.report import report
 from dpcenet.runs import Run, RunFlags
 from dpcenet.scores import describe
+from dpcenet.system.files import read_json, write_json
 from dpcenet.train import train
 from made import tiny_config, write_prepared
 

@@ -27,8 +27,8 @@ from dpcenet.config import Precision
 from dpcenet.datasets.store import PreparedDataset
 from dpcenet.engine import extract
 from dpcenet.episodes.sampler import EpisodePlan, EpisodeSampler, SliceView
-from dpcenet.files import NO_SPACE, hash_of, reserve
 from dpcenet.methods.base import Method
+from dpcenet.system.files import NO_SPACE, hash_of, reserve
 from dpcenet.types import Episode, Features
 from dpcenet.weights import hash_of_state
 

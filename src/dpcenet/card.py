@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from dpcenet.checkpoint import load_tensors
-from dpcenet.files import file_hash
+from dpcenet.system.files import file_hash
 
 _WORDS = """
 Intended use: research, segmenting structures in MR or CT volumes from one labelled volume of the

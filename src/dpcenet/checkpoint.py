@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dpcenet.errors import RunError
-from dpcenet.files import write_atomically
 from dpcenet.methods.base import Method
+from dpcenet.system.files import write_atomically
 
 FORMAT = "1"
 CHECKPOINT = "checkpoint.safetensors"

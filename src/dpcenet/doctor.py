@@ -31,8 +31,8 @@ from dpcenet.datasets.store import open_dataset
 from dpcenet.datasets.table import dataset_spec
 from dpcenet.errors import ConfigError, DatasetError, InputError
 from dpcenet.prepare import expected_cases
-from dpcenet.progress import progress_bar
-from dpcenet.volumes.dicom.series import read_series
+from dpcenet.system.progress import progress_bar
+from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.io import read_volume, stem, write_mask
 from dpcenet.volumes.nifti import write_nifti

@@ -19,17 +19,17 @@ from dpcenet.datasets.splits import count_excluded
 from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import choose_device, encode_scan, segment_labels
 from dpcenet.episodes.protocol import Bounds
-from dpcenet.files import write_atomically, write_json
 from dpcenet.kept_scans import KeptScans
 from dpcenet.methods.base import Method
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
-from dpcenet.metrics import score_mask
-from dpcenet.progress import progress_bar
 from dpcenet.runs import Run, open_run
 from dpcenet.scores import COPY, SAYS, Protocol, summarise, write_scores
 from dpcenet.serving import Rules, Scans, plain_serving, posed_serving, serving_slices
+from dpcenet.system.files import write_atomically, write_json
+from dpcenet.system.progress import progress_bar
 from dpcenet.types import Encoded, Score
+from dpcenet.volumes.metrics import score_mask
 
 
 def evaluate(

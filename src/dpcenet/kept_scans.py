@@ -12,8 +12,8 @@ from dpcenet.bank import origin_of
 from dpcenet.config import Precision
 from dpcenet.datasets.store import PreparedCase, PreparedDataset
 from dpcenet.engine import BATCH, extract
-from dpcenet.files import hash_of, write_atomically
 from dpcenet.methods.base import Method
+from dpcenet.system.files import hash_of, write_atomically
 from dpcenet.types import Encoded, Features
 
 

@@ -23,8 +23,8 @@ from dpcenet.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, read
 from dpcenet.datasets.store import FORMAT, PreparedDataset, open_dataset
 from dpcenet.datasets.table import dataset_spec
 from dpcenet.errors import ConfigError, DatasetError, InputError
-from dpcenet.files import hash_of, read_json, write_json
-from dpcenet.progress import progress_bar
+from dpcenet.system.files import hash_of, read_json, write_json
+from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.preprocess import Preprocessing, in_plane_spacing
 

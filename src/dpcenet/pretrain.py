@@ -19,14 +19,14 @@ from torch import Tensor
 from dpcenet.card import card_of
 from dpcenet.checkpoint import load_tensors, save_tensors
 from dpcenet.engine import choose_device
-from dpcenet.environment import machine, versions
 from dpcenet.errors import RunError
-from dpcenet.files import write_text
 from dpcenet.methods import shipped
 from dpcenet.methods.incontext import InContext
 from dpcenet.pair_training import PairTraining, PretrainConfig, learning_rate_at
 from dpcenet.synthetic import PairGenerator, Pairs
 from dpcenet.synthetic.contact import save_contact_sheet
+from dpcenet.system.environment import machine, versions
+from dpcenet.system.files import write_text
 
 CHECKPOINT = "checkpoint.safetensors"
 STABLE = "stable.safetensors"

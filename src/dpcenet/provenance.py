@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dpcenet.config import config_to_dict
-from dpcenet.files import hash_of, read_json
 from dpcenet.runs import ADAPTED, Run
+from dpcenet.system.files import hash_of, read_json
 
 
 def row_names(runs: Sequence[Run]) -> list[str]:

@@ -26,10 +26,10 @@ from matplotlib.figure import Figure
 from dpcenet.benchmark.results import Section, cost_table, sections_of
 from dpcenet.config import config_to_dict
 from dpcenet.figures.pages import figures_of
-from dpcenet.files import write_atomically, write_text
 from dpcenet.forms import as_csv, as_latex, as_markdown, caption, head, lines, notes
 from dpcenet.provenance import row_names
 from dpcenet.runs import Run
+from dpcenet.system.files import write_atomically, write_text
 from dpcenet.tables import Table, evaluations, table_of, tables_of
 
 FEW = 6  # runs of which each gets a section of its own

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from dpcenet.errors import ConfigError
-from dpcenet.files import write_text
+from dpcenet.system.files import write_text
 from dpcenet.types import Score
 
 Protocol = Literal["paper", "ep2", "blind"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dpcenet.files import reserve
+from dpcenet.system.files import reserve
 from dpcenet.types import Features
 
 

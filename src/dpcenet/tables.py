@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from dpcenet.files import read_json
 from dpcenet.provenance import budget, data_name, row_names
 from dpcenet.published import ABDOMEN, HEART, Printed, printed
 from dpcenet.runs import Run
 from dpcenet.scores import COPY, describe, read_scores
 from dpcenet.statistics import SIGNIFICANT, holm, interval_of_mean, paired_p, wins
+from dpcenet.system.files import read_json
 from dpcenet.types import Score
 
 REFERENCE = "DPCENet"

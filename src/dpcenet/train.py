@@ -30,9 +30,9 @@ from dpcenet.errors import ConfigError, RunError
 from dpcenet.methods.base import Method
 from dpcenet.methods.table import build_method
 from dpcenet.nn.losses import segmentation_loss
-from dpcenet.progress import progress_bar
 from dpcenet.runlog import Log
 from dpcenet.runs import Run, RunFlags, create_run
+from dpcenet.system.progress import progress_bar
 from dpcenet.types import Episode, Features, Prediction
 
 CALIBRATION_SLICES = 64

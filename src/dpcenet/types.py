@@ -180,7 +180,7 @@ class Score:
         method: preset of the run, or "copy".
         case, label, support, fold, seed, protocol: which query, organ, labelled scan and run.
         dice, iou, nsd: 0…1; hd95_mm: 95th percentile of the surface distances in mm. What they
-            are where a mask is empty, `dpcenet.metrics` says.
+            are where a mask is empty, `dpcenet.volumes.metrics` says.
     """
 
     method: str

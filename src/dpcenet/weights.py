@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
-from dpcenet.files import file_hash
+from dpcenet.system.files import file_hash
 
 # A step counter of batch norm: older official files lack it, and it changes no output.
 COUNTER = "num_batches_tracked"

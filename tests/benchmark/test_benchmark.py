@@ -22,9 +22,9 @@ from dpcenet.benchmark.plan import load_plan, parse_folders, plan_names
 from dpcenet.benchmark.results import sections_of
 from dpcenet.benchmark.running import Place, code_version, state_of
 from dpcenet.errors import ConfigError
-from dpcenet.files import write_json
-from dpcenet.parallel import in_turn
 from dpcenet.report import report
+from dpcenet.system.files import write_json
+from dpcenet.system.parallel import in_turn
 from dpcenet.tables import tables_of
 from made import write_prepared
 

@@ -12,7 +12,7 @@ from dpcenet.benchmark.command import Named, run_all
 from dpcenet.benchmark.experiments import Means, experiments
 from dpcenet.benchmark.plan import load_plan
 from dpcenet.benchmark.running import Place, code_version
-from dpcenet.parallel import in_turn, on_ray
+from dpcenet.system.parallel import in_turn, on_ray
 from made import write_prepared
 
 ray = pytest.importorskip("ray", reason="ray is not installed (pip install 'dpcenet[ray]')")

@@ -11,7 +11,6 @@ import torch
 from dpcenet.config import load_preset
 from dpcenet.datasets.store import open_dataset
 from dpcenet.errors import DatasetError, RunError, WeightsError
-from dpcenet.files import read_json
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.methods.incontext import InContext, Options, load_weights
@@ -28,6 +27,7 @@ from dpcenet.segmenting.adapt import (
     stand_ins,
 )
 from dpcenet.synthetic import PairOptions
+from dpcenet.system.files import read_json
 from dpcenet.train import train
 from made import write_prepared
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import dpcenet
 from dpcenet.datasets.phantom import phantom
 from dpcenet.errors import VolumeError
-from dpcenet.segmenting.images import name_of, open_mask, open_scan, same_kind, several
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.types import Volume
+from dpcenet.volumes.adapters import name_of, open_mask, open_scan, same_kind, several
 from made import moved
 
 SHAPE, SPACING = (6, 48, 40), (9.0, 4.0, 5.0)
@@ -251,9 +251,9 @@ def test_a_series_and_a_seg_as_support(
 ) -> None:
     """The labelled scan as DICOM, its mask as NIfTI on the same grid or as SEG."""
     pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
-    from dpcenet.volumes.dicom.files import find_series
-    from dpcenet.volumes.dicom.seg import write_seg
-    from dpcenet.volumes.dicom.segments import Algorithm
+    from dpcenet.volumes.dicom.find_series import find_series
+    from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+    from dpcenet.volumes.dicom.write_seg import write_seg
     from raw_layouts import write_dicom, write_nifti
 
     image, labels = case

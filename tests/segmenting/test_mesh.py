@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from dpcenet.segmenting.mesh import surface, write_stl
 from dpcenet.types import Volume
+from dpcenet.volumes.mesh import surface, write_stl
 
 RADIUS = 12.0
 

@@ -10,11 +10,11 @@ import torch
 from made_scans import write_scans
 
 from dpcenet.errors import ConfigError
-from dpcenet.parallel import in_turn
 from dpcenet.segmenting.folder import Batch, collect, segment_files
 from dpcenet.segmenting.opening import Opening
 from dpcenet.segmenting.sources import find_queries
 from dpcenet.segmenting.workers import segment_on, segment_shares
+from dpcenet.system.parallel import in_turn
 
 
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from pydicom.uid import (  # noqa: E402
 )
 
 from dpcenet.errors import VolumeError  # noqa: E402
-from dpcenet.volumes.dicom.files import find_series, is_dicom, is_segmentation  # noqa: E402
-from dpcenet.volumes.dicom.series import read_series  # noqa: E402
+from dpcenet.volumes.dicom.find_series import find_series, is_dicom, is_segmentation  # noqa: E402
+from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.io import read_volume  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 

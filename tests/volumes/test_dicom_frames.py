@@ -11,7 +11,7 @@ pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not instal
 from dicoms import write_enhanced  # noqa: E402
 
 from dpcenet.errors import VolumeError  # noqa: E402
-from dpcenet.volumes.dicom.series import read_series  # noqa: E402
+from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.io import read_volume  # noqa: E402
 from raw_layouts import made_case  # noqa: E402
 

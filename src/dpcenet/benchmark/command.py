@@ -18,10 +18,10 @@ from dpcenet.benchmark.experiments import Experiment
 from dpcenet.benchmark.running import Place, is_done, run_experiment, state_of
 from dpcenet.config import Precision
 from dpcenet.engine import choose_device, choose_precision
-from dpcenet.environment import machine, versions
-from dpcenet.files import read_json, write_json
-from dpcenet.parallel import Engine
-from dpcenet.progress import progress_bar
+from dpcenet.system.environment import machine, versions
+from dpcenet.system.files import read_json, write_json
+from dpcenet.system.parallel import Engine
+from dpcenet.system.progress import progress_bar
 
 EVERY = 5.0  # seconds between two looks at the logs of running experiments
 

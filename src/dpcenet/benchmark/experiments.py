@@ -12,9 +12,9 @@ from dpcenet.benchmark.plan import MethodRow, Plan, Setting
 from dpcenet.config import Config, Precision, config_to_dict, load_preset
 from dpcenet.datasets.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
-from dpcenet.files import file_hash, hash_of
 from dpcenet.runs import RunFlags
 from dpcenet.serving import Rules
+from dpcenet.system.files import file_hash, hash_of
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dpcenet.benchmark.arithmetic import arithmetic
 from dpcenet.benchmark.running import state_of
 from dpcenet.config import config_to_dict
 from dpcenet.errors import RunError
-from dpcenet.files import hash_of, read_json, write_json
 from dpcenet.provenance import row_names
 from dpcenet.runs import Run, open_run
 from dpcenet.scores import COPY, read_scores
+from dpcenet.system.files import hash_of, read_json, write_json
 
 COST_HEAD = (
     "method",

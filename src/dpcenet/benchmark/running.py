@@ -23,8 +23,8 @@ from dpcenet.benchmark.experiments import Experiment
 from dpcenet.checkpoint import CHECKPOINT
 from dpcenet.errors import RunError
 from dpcenet.evaluate import evaluate
-from dpcenet.files import hash_of, read_json, write_json
 from dpcenet.scores import COPY, read_scores
+from dpcenet.system.files import hash_of, read_json, write_json
 from dpcenet.train import train
 
 STATE = "experiment.json"

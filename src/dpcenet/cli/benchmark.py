@@ -52,7 +52,7 @@ def benchmark(
     from dpcenet.benchmark.made import NAME, made_data
     from dpcenet.benchmark.plan import load_plan, parse_folders
     from dpcenet.benchmark.running import Place, code_version
-    from dpcenet.parallel import Engine, in_processes, in_turn, on_ray
+    from dpcenet.system.parallel import Engine, in_processes, in_turn, on_ray
 
     changes = [*(set_ or [])]
     changes += [f"steps={steps}"] if steps is not None else []

@@ -161,11 +161,11 @@ def pretrain(
     device: Device = "auto",
 ) -> None:
     """Train the in-context network on made-up images. Killed and called again, it goes on."""
-    from dpcenet.allocation import keep_freed_memory
     from dpcenet.config import load_options
     from dpcenet.pair_training import PretrainConfig
     from dpcenet.pretrain import Pace
     from dpcenet.pretrain import pretrain as run_pretrain
+    from dpcenet.system.allocation import keep_freed_memory
 
     keep_freed_memory()
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
@@ -195,10 +195,10 @@ def adapt(
     precision: InPrecision = PrecisionName.auto,
 ) -> None:
     """Let the in-context network learn from your own unlabelled scans; the better state is kept."""
-    from dpcenet.allocation import keep_freed_memory
     from dpcenet.runs import RunFlags
     from dpcenet.segmenting.adapt import AdaptOptions, kept_state
     from dpcenet.segmenting.adapt import adapt as run_adapt
+    from dpcenet.system.allocation import keep_freed_memory
 
     keep_freed_memory()
     flags = RunFlags(data=data, fold=fold, scheme=scheme.value, seed=seed)

@@ -97,13 +97,13 @@ def segment(
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
-    from dpcenet.parallel import on_ray
     from dpcenet.segmenting.consistency import Consistency
     from dpcenet.segmenting.folder import Batch
     from dpcenet.segmenting.memory import parse_size
     from dpcenet.segmenting.opening import Opening
     from dpcenet.segmenting.outputs import Wanted
     from dpcenet.segmenting.running import Cluster, segment_folder
+    from dpcenet.system.parallel import on_ray
 
     opening = Opening(
         images=tuple(support_image or ()),

@@ -15,7 +15,7 @@ from PIL import Image
 from dpcenet.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, remap
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.series import read_series
+from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.preprocess import Preprocessing
 
 LABELS = {1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"}

@@ -20,7 +20,7 @@ from PIL import Image
 from dpcenet.datasets.splits import divide
 from dpcenet.datasets.store import PreparedCase, PreparedDataset
 from dpcenet.errors import ConfigError, DatasetError
-from dpcenet.files import write_atomically, write_text
+from dpcenet.system.files import write_atomically, write_text
 
 Picture = npt.NDArray[np.uint8]
 FOLDS = 5

@@ -8,8 +8,8 @@ from dpcenet.datasets import nnunet
 from dpcenet.datasets.nnunet import scans
 from dpcenet.datasets.spec import DatasetSpec, Source, SourceCase
 from dpcenet.errors import DatasetError
-from dpcenet.ledger import without_results
 from dpcenet.volumes.io import SUFFIXES, stem
+from dpcenet.volumes.mask_record import without_results
 
 IMAGE, LABEL = "image_", "label_"
 

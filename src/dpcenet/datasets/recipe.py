@@ -18,7 +18,7 @@ from dpcenet.datasets.spec import RawCase, SourceCase, check_case, read_pair
 from dpcenet.datasets.store import FORMAT
 from dpcenet.datasets.superpixels import superpixels
 from dpcenet.datasets.supervoxels import supervoxels
-from dpcenet.files import file_hash, hash_of, read_json, write_atomically, write_json
+from dpcenet.system.files import file_hash, hash_of, read_json, write_atomically, write_json
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.io import check_intensities

@@ -31,16 +31,16 @@ from dpcenet.engine import (
 from dpcenet.episodes.protocol import blind_tasks
 from dpcenet.episodes.scan_pairs import ScanPairs
 from dpcenet.errors import ConfigError, DatasetError, RunError
-from dpcenet.files import read_json, write_json
 from dpcenet.methods.base import Method
 from dpcenet.methods.incontext import InContext
 from dpcenet.methods.shipped import Options as ShippedOptions
 from dpcenet.methods.shipped import build as build_shipped
-from dpcenet.metrics import dice
 from dpcenet.pair_training import PairTraining, PretrainConfig
-from dpcenet.progress import progress_bar
 from dpcenet.runs import ADAPTED, Run, RunFlags, create_run, open_run
 from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
+from dpcenet.system.files import read_json, write_json
+from dpcenet.system.progress import progress_bar
+from dpcenet.volumes.metrics import dice
 
 PRESET, SHIPPED = "incontext/adapted", "shipped"
 STAND_INS = 6  # supervoxels that stand in for organs where no label may be used

@@ -19,10 +19,7 @@ from typing import Any
 import torch
 
 import dpcenet
-from dpcenet import ledger
 from dpcenet.errors import ConfigError, InputError
-from dpcenet.files import NO_SPACE, write_json
-from dpcenet.progress import progress_bar
 from dpcenet.segmenting import memory
 from dpcenet.segmenting.consistency import Consistency
 from dpcenet.segmenting.outputs import Wanted, sizes, write_outputs
@@ -30,7 +27,10 @@ from dpcenet.segmenting.review import review_case, save_case
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.sources import Query
 from dpcenet.segmenting.support import Support
-from dpcenet.volumes.dicom.segments import Algorithm
+from dpcenet.system.files import NO_SPACE, write_json
+from dpcenet.system.progress import progress_bar
+from dpcenet.volumes import mask_record as ledger
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.weights import hash_of_state
 

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from dpcenet.engine import descriptors
 from dpcenet.methods.base import Method
-from dpcenet.metrics import Mask
 from dpcenet.segmenting.support import Support
 from dpcenet.types import Encoded
+from dpcenet.volumes.metrics import Mask
 
 BUCKETS = 512  # numbers of a signature
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from dpcenet.segmenting.mesh import surface, write_stl
 from dpcenet.segmenting.support import Found
-from dpcenet.volumes.dicom.segments import Algorithm
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import write_labels
+from dpcenet.volumes.mesh import surface, write_stl
 from dpcenet.volumes.nifti import write_nifti
 
 

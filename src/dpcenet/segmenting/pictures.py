@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from dpcenet.metrics import Mask
+from dpcenet.volumes.metrics import Mask
 
 COLOUR = np.array([0.0, 194.0, 255.0])  # of a mask
 SHARE = 0.25  # of the colour inside an outline

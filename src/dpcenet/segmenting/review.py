@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import ConfigError
-from dpcenet.files import read_json, write_json, write_text
 from dpcenet.segmenting.grow import Candidate, expected_curve, signature_of, suggest_order
 from dpcenet.segmenting.pictures import picture
 from dpcenet.segmenting.quality import Flag, Quality, assess
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.signals import answer_of
 from dpcenet.segmenting.support import Found, Support
+from dpcenet.system.files import read_json, write_json, write_text
 
 COLUMNS = (
     "rank",

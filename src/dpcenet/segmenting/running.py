@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dpcenet.parallel import Engine
 from dpcenet.segmenting.folder import Batch, Outcome, check_targets, collect, segment_each
 from dpcenet.segmenting.grow import support_signatures
 from dpcenet.segmenting.opening import Opening
@@ -15,6 +14,7 @@ from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.sources import Query, find_queries
 from dpcenet.segmenting.support import Support
 from dpcenet.segmenting.workers import segment_on, segment_shares
+from dpcenet.system.parallel import Engine
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers elsewhere: an engine of `dpcenet.parallel`, and torch's threads in each."""
+    """Workers elsewhere: an engine of `dpcenet.system.parallel`, and torch's threads in each."""
 
     engine: Engine
     threads: int = 1

@@ -28,7 +28,10 @@ from dpcenet.methods import shipped
 from dpcenet.methods.base import Method
 from dpcenet.posing import bring, matched_pairs
 from dpcenet.runs import open_run
-from dpcenet.segmenting.images import (
+from dpcenet.segmenting.support import Found, Labelled, Support, joined
+from dpcenet.segmenting.task_file import read_task
+from dpcenet.types import Encoded, Volume
+from dpcenet.volumes.adapters import (
     ImageT,
     Native,
     Scan,
@@ -38,9 +41,6 @@ from dpcenet.segmenting.images import (
     same_kind,
     several,
 )
-from dpcenet.segmenting.support import Found, Labelled, Support, joined
-from dpcenet.segmenting.task_file import read_task
-from dpcenet.types import Encoded, Volume
 from dpcenet.volumes.io import check_intensities, check_mask
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 

@@ -17,10 +17,10 @@ from scipy import ndimage
 
 from dpcenet.engine import compare_slices, match_slices, segment_labels
 from dpcenet.episodes.protocol import blind_tasks
-from dpcenet.metrics import Mask, dice
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.support import Found, Labelled
 from dpcenet.types import Encoded
+from dpcenet.volumes.metrics import Mask, dice
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from dpcenet.errors import DatasetError, VolumeError
-from dpcenet.files import file_hash, hash_of
-from dpcenet.ledger import without_results
-from dpcenet.volumes.dicom.files import Series, find_series, is_dicom, one_series
-from dpcenet.volumes.dicom.series import read_series
+from dpcenet.system.files import file_hash, hash_of
+from dpcenet.volumes.dicom.find_series import Series, find_series, is_dicom, one_series
+from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import holds_labels, read_volume, stem, suffix_of
-from dpcenet.volumes.payload import MAX_BYTES, check_file
+from dpcenet.volumes.mask_record import without_results
+from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 
 _MASK_WORD = re.compile(
     r"(?<![a-z])(labels?|masks?|seg|segmentations?|gt|annotations?)(tr|ts)?(?![a-z])", re.I

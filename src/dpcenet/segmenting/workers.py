@@ -13,11 +13,11 @@ from typing import cast
 import torch
 
 from dpcenet.errors import ConfigError
-from dpcenet.parallel import Engine, in_processes
 from dpcenet.segmenting import memory
 from dpcenet.segmenting.folder import Batch, Outcome, segment_each
 from dpcenet.segmenting.opening import Opening
 from dpcenet.segmenting.sources import Query
+from dpcenet.system.parallel import Engine, in_processes
 
 _POLL_S = 0.2
 SHARE = 4
@@ -70,7 +70,7 @@ def segment_on(
     """Like `segment_each`, a few queries at a time, wherever the engine has room.
 
     Args:
-        engine: of `dpcenet.parallel`. Every worker must find the files under the same paths.
+        engine: of `dpcenet.system.parallel`. Every worker must find the files under the same paths.
         opening, queries, batch: what is segmented, and how.
         threads: of torch in a worker.
     """

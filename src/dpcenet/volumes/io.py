@@ -11,16 +11,16 @@ import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.files import is_dicom, is_segmentation
-from dpcenet.volumes.dicom.mask import read_seg
-from dpcenet.volumes.dicom.seg import write_seg
-from dpcenet.volumes.dicom.segments import Algorithm
-from dpcenet.volumes.dicom.series import read_series
+from dpcenet.volumes.dicom.find_series import is_dicom, is_segmentation
+from dpcenet.volumes.dicom.read_seg import read_seg
+from dpcenet.volumes.dicom.read_series import read_series
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.dicom.write_seg import write_seg
 from dpcenet.volumes.geometry import on_grid
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
 from dpcenet.volumes.nifti import read_nifti, write_nifti
-from dpcenet.volumes.payload import MAX_BYTES, check_file
+from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 
 __all__ = [
     "SUFFIXES",

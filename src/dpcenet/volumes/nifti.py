@@ -21,9 +21,9 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from dpcenet.errors import VolumeError
-from dpcenet.files import write_atomically
+from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
-from dpcenet.volumes import payload
+from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.geometry import check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 

@@ -16,10 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
-from dpcenet.files import write_atomically
-from dpcenet.volumes.dicom.files import REFERRED, bad, reason
-from dpcenet.volumes.dicom.segments import RESEARCH, Algorithm, describe, import_highdicom
-from dpcenet.volumes.dicom.series import Headers, read_headers
+from dpcenet.system.files import write_atomically
+from dpcenet.volumes.dicom.find_series import REFERRED, bad, reason
+from dpcenet.volumes.dicom.read_series import Headers, read_headers
+from dpcenet.volumes.dicom.segment_descriptions import (
+    RESEARCH,
+    Algorithm,
+    describe,
+    import_highdicom,
+)
 from dpcenet.volumes.grid import ScanFile
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
-from dpcenet.files import write_atomically
+from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
 
 HEADER = b"dpcenet surface in mm, SPACE=LPS; for research only"

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.files import Series, bad, one_series, read_header, reason
-from dpcenet.volumes.dicom.slices import Slice, affine_of, arrange, slices_of
+from dpcenet.volumes.dicom.find_series import Series, bad, one_series, read_header, reason
+from dpcenet.volumes.dicom.slice_geometry import Slice, affine_of, arrange, slices_of
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.payload import DEFLATE_LIMIT, MAX_BYTES, check_claim
+from dpcenet.volumes.size_guards import DEFLATE_LIMIT, MAX_BYTES, check_claim
 
 if TYPE_CHECKING:
     from pydicom import FileDataset

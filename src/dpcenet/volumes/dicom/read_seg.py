@@ -11,11 +11,11 @@ import numpy as np
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.files import bad, read_header, reason
-from dpcenet.volumes.dicom.segments import import_highdicom, labels_of
+from dpcenet.volumes.dicom.find_series import bad, read_header, reason
+from dpcenet.volumes.dicom.segment_descriptions import import_highdicom, labels_of
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine, match_axes
-from dpcenet.volumes.payload import MAX_BYTES, check_claim
 from dpcenet.volumes.resample import crop_or_pad
+from dpcenet.volumes.size_guards import MAX_BYTES, check_claim
 
 _PARSING_ERRORS = (
     *(AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OverflowError),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dpcenet.volumes.dicom.codes import ANATOMICAL_STRUCTURE, SCT, Code, property_of
-from dpcenet.volumes.dicom.files import bad
+from dpcenet.volumes.dicom.find_series import bad
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription

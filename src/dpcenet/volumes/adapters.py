@@ -23,9 +23,9 @@ from nibabel.spatialimages import SpatialImage
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.files import Series, is_segmentation
-from dpcenet.volumes.dicom.mask import read_seg, spread
-from dpcenet.volumes.dicom.series import read_series
+from dpcenet.volumes.dicom.find_series import Series, is_segmentation
+from dpcenet.volumes.dicom.read_seg import read_seg, spread
+from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume

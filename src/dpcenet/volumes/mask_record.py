@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpcenet.files import file_hash, hash_of, read_json, write_json
+from dpcenet.system.files import file_hash, hash_of, read_json, write_json
 
 FORMAT = "dpcenet segmentation 1"
 

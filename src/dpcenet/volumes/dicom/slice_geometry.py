@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.volumes.dicom.files import bad
+from dpcenet.volumes.dicom.find_series import bad
 from dpcenet.volumes.geometry import (
     GRID_TOLERANCE_MM,
     LPS_TO_RAS,
