@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dpcenet.synthetic import PairGenerator, PairOptions
+from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions
 from dpcenet.system.allocation import keep_freed_memory
 
 BATCH = 16

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from dpcenet.bank import FeatureBank
 from dpcenet.config import Precision, load_preset
-from dpcenet.datasets.phantom import write_phantoms
-from dpcenet.datasets.store import open_dataset
+from dpcenet.data.phantom.phantom import write_phantoms
+from dpcenet.data.store import open_dataset
 from dpcenet.engine import (
     autocast,
     choose_precision,
@@ -37,7 +37,7 @@ from dpcenet.episodes.protocol import SliceTask
 from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.methods.base import Method
 from dpcenet.methods.table import build_method
-from dpcenet.nn.folding import ready_to_predict
+from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.train import loss_terms, make_optimiser, take_step
 from dpcenet.types import Encoded, Episode, Features
 from dpcenet.volumes.metrics import dice
@@ -220,7 +220,7 @@ class Work:
 
     def _banked(self) -> Iterator[tuple[Episode, Features | None]]:
         """Steps from a filled bank on disk, of a small data set that is prepared for it."""
-        from dpcenet.prepare import prepare  # here: its libraries would count as memory of others
+        from dpcenet.data.prepare import prepare
 
         with tempfile.TemporaryDirectory() as folder:
             write_phantoms(Path(folder) / "raw", 2, shape=(10, SIZE, SIZE))

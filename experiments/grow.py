@@ -21,7 +21,7 @@ import torch
 import typer
 from prepared import label_of, scan_of, segmenter_for
 
-from dpcenet.datasets.store import PreparedDataset, open_dataset
+from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.segmenting.grow import Candidate, signature_of, suggest_order, support_signatures
 from dpcenet.segmenting.quality import assess
 from dpcenet.segmenting.segmenter import Segmenter

@@ -27,8 +27,8 @@ import torch
 import typer
 
 from dpcenet.config import load_options
-from dpcenet.datasets.splits import make_fold
-from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.data.splits import make_fold
+from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import encode_scan, segment_labels
 from dpcenet.episodes.protocol import organ_tasks, with_neighbours
 from dpcenet.methods import shipped

@@ -24,14 +24,14 @@ from prepared import label_of, scan_of, segmenter_for
 from scipy.stats import pearsonr, spearmanr
 
 import dpcenet
-from dpcenet.datasets.splits import make_fold
-from dpcenet.datasets.store import PreparedDataset, open_dataset
+from dpcenet.data.splits import make_fold
+from dpcenet.data.store import PreparedDataset, open_dataset
+from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmenting.calibration import FILE, Calibration, Sample, fit
 from dpcenet.segmenting.quality import BAD, Quality, judge, nothing_found
 from dpcenet.segmenting.signals import Signals, answer_of, measure
 from dpcenet.system.files import write_json, write_text
 from dpcenet.volumes.metrics import dice
-from dpcenet.weights import hash_of_state
 
 FOLDS = 5
 

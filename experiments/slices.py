@@ -21,8 +21,8 @@ import torch
 import typer
 from prepared import segmenter_for
 
-from dpcenet.datasets.splits import make_fold
-from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.data.splits import make_fold
+from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import encode_scan, match_slices
 
 FOLDS = 5

@@ -12,7 +12,7 @@ import torch
 
 from dpcenet.bank import FeatureBank
 from dpcenet.config import Config
-from dpcenet.datasets.store import PreparedDataset, open_dataset
+from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.engine import encode_scan
 from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.kept_scans import KeptScans

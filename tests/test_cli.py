@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from dpcenet.datasets.phantom import write_phantoms
+from dpcenet.data.phantom.phantom import write_phantoms
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 

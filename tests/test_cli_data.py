@@ -10,8 +10,8 @@ import pytest
 
 from dpcenet.__main__ import main
 from dpcenet.cli.app import DATASET_HELP
-from dpcenet.datasets.store import open_dataset
-from dpcenet.datasets.table import DATASETS
+from dpcenet.data.datasets.registry import DATASETS
+from dpcenet.data.store import open_dataset
 from dpcenet.runs import RunFlags
 from dpcenet.system.files import read_json
 from dpcenet.train import train

@@ -11,9 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from dpcenet.datasets.examine import Report
-from dpcenet.datasets.phantom import write_phantoms
-from dpcenet.doctor import as_table, diagnose, to_json, write_fixed
+from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
+from dpcenet.data.doctor.examine import Report
+from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.system.files import file_hash
 from dpcenet.types import Volume

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.engine import encode_scan
 from dpcenet.methods import shipped
 from dpcenet.methods.incontext import InContext

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpcenet.datasets import recipe
-from dpcenet.datasets.store import open_dataset
+from dpcenet.data import prepare_case as recipe
+from dpcenet.data.prepare import prepare
+from dpcenet.data.store import open_dataset
 from dpcenet.errors import ConfigError, DatasetError
-from dpcenet.prepare import prepare
 from dpcenet.types import Volume
 from raw_layouts import centroid, made_case, write_acdc, write_chaos, write_nifti, write_nnunet
 

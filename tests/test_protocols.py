@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpcenet.datasets.store import open_dataset
+from dpcenet.data.store import open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.evaluate import evaluate
 from dpcenet.report import report

@@ -14,9 +14,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dpcenet import weights
 from dpcenet.errors import WeightsError
-from dpcenet.weights import OFFICIAL, OfficialFile, download, load_weights, read_tensors, sha256_of
+from dpcenet.nn import weights
+from dpcenet.nn.weights import (
+    OFFICIAL,
+    OfficialFile,
+    download,
+    load_weights,
+    read_tensors,
+    sha256_of,
+)
 
 
 def network() -> nn.Sequential:

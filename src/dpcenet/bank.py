@@ -24,13 +24,13 @@ import torch
 from torch import nn
 
 from dpcenet.config import Precision
-from dpcenet.datasets.store import PreparedDataset
+from dpcenet.data.store import PreparedDataset
 from dpcenet.engine import extract
 from dpcenet.episodes.sampler import EpisodePlan, EpisodeSampler, SliceView
 from dpcenet.methods.base import Method
+from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.files import NO_SPACE, hash_of, reserve
 from dpcenet.types import Episode, Features
-from dpcenet.weights import hash_of_state
 
 
 class FeatureBank:

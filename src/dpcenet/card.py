@@ -62,7 +62,7 @@ def _facts(facts: dict[str, Any]) -> dict[str, str]:
     before = f"after {config['start']} weights, " if config["start"] else ""
     return {
         "what": "the in-context network: query slice, support slices and their mask in, mask out",
-        "data": f"{before}made-up images only (`dpcenet.synthetic`); no scan, no photograph",
+        "data": f"{before}made-up images only (`dpcenet.data.synthetic`); no scan, no photograph",
         "licence": "Apache-2.0, like the code",
         "seed": str(config["seed"]),
         "steps": f"{facts['step']} of {config['steps']}, {config['batch']} pairs each",

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dpcenet.config import load_preset
-from dpcenet.datasets.folder import find_cases
-from dpcenet.datasets.phantom import PHANTOM_LABELS, write_phantoms
+from dpcenet.data.datasets.folder import find_cases
+from dpcenet.data.phantom.phantom import PHANTOM_LABELS, write_phantoms
+from dpcenet.data.prepare import prepare
 from dpcenet.errors import DatasetError
 from dpcenet.evaluate import evaluate
 from dpcenet.forms import as_text
-from dpcenet.prepare import prepare
 from dpcenet.report import report
 from dpcenet.runs import RunFlags
 from dpcenet.segmenting.folder import Batch

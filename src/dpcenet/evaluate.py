@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dpcenet.datasets.splits import count_excluded
-from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.data.splits import count_excluded
+from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import choose_device, encode_scan, segment_labels
 from dpcenet.episodes.protocol import Bounds
 from dpcenet.kept_scans import KeptScans

@@ -10,7 +10,7 @@ import torch
 
 from dpcenet.bank import origin_of
 from dpcenet.config import Precision
-from dpcenet.datasets.store import PreparedCase, PreparedDataset
+from dpcenet.data.store import PreparedCase, PreparedDataset
 from dpcenet.engine import BATCH, extract
 from dpcenet.methods.base import Method
 from dpcenet.system.files import hash_of, write_atomically

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dpcenet.data.synthetic.pairs import PairOptions, Pairs
 from dpcenet.methods.incontext import InContext, Options
 from dpcenet.nn.matching import correspondence_loss
-from dpcenet.synthetic import PairOptions, Pairs
 
 
 @dataclass(frozen=True)

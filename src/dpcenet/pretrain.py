@@ -18,13 +18,13 @@ from torch import Tensor
 
 from dpcenet.card import card_of
 from dpcenet.checkpoint import load_tensors, save_tensors
+from dpcenet.data.synthetic.pairs import PairGenerator, Pairs
+from dpcenet.data.synthetic.preview import save_contact_sheet
 from dpcenet.engine import choose_device
 from dpcenet.errors import RunError
 from dpcenet.methods import shipped
 from dpcenet.methods.incontext import InContext
 from dpcenet.pair_training import PairTraining, PretrainConfig, learning_rate_at
-from dpcenet.synthetic import PairGenerator, Pairs
-from dpcenet.synthetic.contact import save_contact_sheet
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import write_text
 

@@ -19,12 +19,12 @@ import torch
 
 from dpcenet.checkpoint import load_checkpoint, restore
 from dpcenet.config import Config, Precision, config_to_dict, parse_config
-from dpcenet.datasets.splits import Fold, Scheme, make_fold
-from dpcenet.datasets.store import PreparedDataset
+from dpcenet.data.splits import Fold, Scheme, make_fold
+from dpcenet.data.store import PreparedDataset
 from dpcenet.errors import RunError
 from dpcenet.methods.base import Method
 from dpcenet.methods.table import build_method
-from dpcenet.nn.folding import ready_to_predict
+from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.system.environment import versions
 from dpcenet.system.files import hash_of, read_json, write_json
 

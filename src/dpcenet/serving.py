@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.config import Precision
-from dpcenet.datasets.store import PreparedCase
+from dpcenet.data.store import PreparedCase
 from dpcenet.engine import match_slices
 from dpcenet.episodes.protocol import (
     Bounds,

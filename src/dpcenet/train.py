@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from dpcenet.bank import FeatureBank
 from dpcenet.checkpoint import load_checkpoint, restore, save_checkpoint
 from dpcenet.config import Config, TrainOptions
-from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import autocast, choose_device, choose_precision, with_trunk_features
 from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.errors import ConfigError, RunError

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dpcenet.datasets.body import body_mask, contiguous_ids, to_byte_range
+from dpcenet.data.pseudo_labels.body import body_mask, contiguous_ids, to_byte_range
 from dpcenet.errors import VolumeError
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpcenet.datasets.contact import (
+from dpcenet.data.contact_sheet import (
     COLOURS,
     count_labels,
     with_edges,
     with_labels,
     write_contact_sheet,
 )
-from dpcenet.datasets.store import open_dataset
+from dpcenet.data.store import open_dataset
 from made import write_prepared
 
 

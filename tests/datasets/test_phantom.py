@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from dpcenet.datasets.phantom import PHANTOM_LABELS, phantom, write_phantoms
+from dpcenet.data.phantom.phantom import PHANTOM_LABELS, phantom, write_phantoms
 from dpcenet.types import Volume
 
 Cases = list[tuple[Volume, Volume]]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpcenet.datasets import acdc, chaost2, cmr, lineage, msd, nnunet, sabs
-from dpcenet.datasets.folder import find_cases
-from dpcenet.datasets.recipe import Rules
-from dpcenet.datasets.spec import DatasetSpec, check_case
-from dpcenet.datasets.table import DATASETS, dataset_spec
+from dpcenet.data.datasets import acdc, chaost2, cmr, lineage, msd, nnunet, sabs
+from dpcenet.data.datasets.folder import find_cases
+from dpcenet.data.datasets.registry import DATASETS, dataset_spec
+from dpcenet.data.datasets.spec import DatasetSpec, check_case
+from dpcenet.data.prepare_case import Rules
 from dpcenet.errors import ConfigError, DatasetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels

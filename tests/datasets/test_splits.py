@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpcenet.datasets import acdc, chaost2, cmr, sabs
-from dpcenet.datasets.spec import DatasetSpec
-from dpcenet.datasets.splits import admissible_slices, count_excluded, divide, make_fold
+from dpcenet.data.datasets import acdc, chaost2, cmr, sabs
+from dpcenet.data.datasets.spec import DatasetSpec
+from dpcenet.data.splits import admissible_slices, count_excluded, divide, make_fold
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.volumes.io import read_volume
 
@@ -165,7 +165,7 @@ def test_counts_on_the_real_scans(real_scans: Callable[[str], Path]) -> None:
 
 
 def test_real_scans_are_the_cases_of_the_folds(real_scans: Callable[[str], Path]) -> None:
-    from dpcenet.datasets.lineage import CHAOST2
+    from dpcenet.data.datasets.lineage import CHAOST2
 
     found = CHAOST2.find(real_scans("chaos_t2spir"))
     assert tuple(case.name for case in found.cases) == CHAOST2.cases

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dpcenet.datasets.superpixels import superpixels
+from dpcenet.data.pseudo_labels.superpixels import superpixels
 from dpcenet.errors import VolumeError
 
 

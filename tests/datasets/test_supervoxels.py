@@ -5,9 +5,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dpcenet.datasets.body import to_byte_range
-from dpcenet.datasets.merging import compiled, stable_order
-from dpcenet.datasets.supervoxels import DIRECTIONS, edge_costs, felzenszwalb_3d, supervoxels
+from dpcenet.data.pseudo_labels.body import to_byte_range
+from dpcenet.data.pseudo_labels.felzenszwalb import compiled, stable_order
+from dpcenet.data.pseudo_labels.supervoxels import (
+    DIRECTIONS,
+    edge_costs,
+    felzenszwalb_3d,
+    supervoxels,
+)
 from dpcenet.errors import VolumeError
 
 ANISOTROPIC = (7.7, 1.25, 1.25)

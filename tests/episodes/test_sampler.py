@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dpcenet.datasets.store import PreparedDataset, open_dataset
+from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.episodes.augment import AugmentOptions
 from dpcenet.episodes.sampler import EpisodeOptions, EpisodeSampler
 from dpcenet.errors import ConfigError, DatasetError

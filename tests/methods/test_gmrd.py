@@ -16,10 +16,10 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 
 from dpcenet.methods.gmrd import GMRD, Options
-from dpcenet.nn.decoder import MapDecoder
 from dpcenet.nn.descriptors import descriptor_loss, populate
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
+from dpcenet.nn.map_decoder import MapDecoder
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Episode, Features, Prediction
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.nn.encoder import Encoder, EncoderOptions
-from dpcenet.nn.folding import fold_batch_norms, ready_to_predict
+from dpcenet.nn.fuse_batch_norm import fold_batch_norms, ready_to_predict
 from dpcenet.nn.resnet import ResNet
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dpcenet.datasets.phantom import write_phantoms
+from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.volumes.preprocess import Preprocessing

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from dpcenet.config import load_preset
-from dpcenet.datasets.store import open_dataset
+from dpcenet.data.store import open_dataset
+from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import DatasetError, RunError, WeightsError
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
@@ -26,7 +27,6 @@ from dpcenet.segmenting.adapt import (
     reverse_check,
     stand_ins,
 )
-from dpcenet.synthetic import PairOptions
 from dpcenet.system.files import read_json
 from dpcenet.train import train
 from made import write_prepared

@@ -10,6 +10,7 @@ import pytest
 from samples import like_good, made_samples
 
 from dpcenet.methods import shipped
+from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmenting.calibration import (
     LEAST,
     MOST,
@@ -20,7 +21,6 @@ from dpcenet.segmenting.calibration import (
     fit,
     shipped_calibration,
 )
-from dpcenet.weights import hash_of_state
 
 
 def logit(share: float) -> float:

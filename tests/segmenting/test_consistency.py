@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_scans import quick_segmenter
 
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.segmenting.consistency import Consistency, keep_parts, smooth_across
 from dpcenet.types import Volume
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dpcenet
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import VolumeError
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.types import Volume

@@ -12,7 +12,7 @@ import pytest
 import torch
 from made_scans import quick_segmenter, write_scans
 
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.segmenting import memory
 from dpcenet.segmenting.folder import Batch, segment_files

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from samples import GOOD, like_good, made_samples
 
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
+from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmenting.calibration import fit
 from dpcenet.segmenting.quality import Quality, assess, flag_of, judge, nothing_found
 from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.weights import hash_of_state
 
 
 @pytest.mark.parametrize(

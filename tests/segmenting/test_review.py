@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from samples import GOOD, like_good, made_samples
 
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError
 from dpcenet.segmenting.calibration import fit
 from dpcenet.segmenting.grow import support_signatures

@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 
 import dpcenet
-from dpcenet.datasets.phantom import phantom, write_phantoms
+from dpcenet.data.phantom.phantom import phantom, write_phantoms
 from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.segmenting.folder import Batch, segment_files

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.methods.base import Method
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.signals import Signals, answer_of, measure, shape_of

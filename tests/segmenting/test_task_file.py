@@ -13,7 +13,7 @@ from made_scans import quick_segmenter
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, TaskError
 from dpcenet.methods import shipped
 from dpcenet.segmenting import task_file

@@ -6,10 +6,15 @@ import numpy as np
 import torch
 from scipy.interpolate import BSpline
 
-from dpcenet.synthetic.deform import patient_coordinates, pixel_grid, smooth_field, spline_basis
-from dpcenet.synthetic.draws import Draws
-from dpcenet.synthetic.labels import FIRST_ORGAN, LAYERS, cut, draw_anatomy, draw_patient
-from dpcenet.synthetic.render import draw_contrast, field_of_view, render, vary
+from dpcenet.data.synthetic.deform import (
+    patient_coordinates,
+    pixel_grid,
+    smooth_field,
+    spline_basis,
+)
+from dpcenet.data.synthetic.draws import Draws
+from dpcenet.data.synthetic.labels import FIRST_ORGAN, LAYERS, cut, draw_anatomy, draw_patient
+from dpcenet.data.synthetic.render import draw_contrast, field_of_view, render, vary
 
 CPU = torch.device("cpu")
 

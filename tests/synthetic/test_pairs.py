@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
-from dpcenet.synthetic.contact import save_contact_sheet
-from dpcenet.synthetic.draws import Draws
-from dpcenet.synthetic.labels import FIRST_ORGAN, LABELS
-from dpcenet.synthetic.organs import CORES, FREE, TWINS, draw_organs
+from dpcenet.data.synthetic.draws import Draws
+from dpcenet.data.synthetic.labels import FIRST_ORGAN, LABELS
+from dpcenet.data.synthetic.organs import CORES, FREE, TWINS, draw_organs
+from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
+from dpcenet.data.synthetic.preview import save_contact_sheet
 
 FIRST_CORE = FIRST_ORGAN + FREE + TWINS
 

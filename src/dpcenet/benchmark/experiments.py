@@ -10,7 +10,7 @@ from typing import Any
 
 from dpcenet.benchmark.plan import MethodRow, Plan, Setting
 from dpcenet.config import Config, Precision, config_to_dict, load_preset
-from dpcenet.datasets.store import PreparedDataset, open_dataset
+from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.runs import RunFlags
 from dpcenet.serving import Rules

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dpcenet.datasets.phantom import PHANTOM_LABELS, write_phantoms
-from dpcenet.prepare import prepare
+from dpcenet.data.phantom.phantom import PHANTOM_LABELS, write_phantoms
+from dpcenet.data.prepare import prepare
 
 NAME = "phantom"
 SHAPE, SPACING = (14, 96, 96), (10.0, 2.5, 2.5)

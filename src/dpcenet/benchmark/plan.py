@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from dpcenet.config import load_options
-from dpcenet.datasets.splits import Scheme
+from dpcenet.data.splits import Scheme
 from dpcenet.errors import ConfigError
 from dpcenet.scores import Protocol
 

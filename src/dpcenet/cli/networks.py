@@ -21,7 +21,7 @@ from dpcenet.cli.app import (
 from dpcenet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dpcenet.datasets.store import PreparedDataset
+    from dpcenet.data.store import PreparedDataset
 
 
 @app.command()
@@ -59,7 +59,7 @@ def train(
 ) -> None:
     """Train a method without labels of its targets, on episodes made from the scans themselves."""
     from dpcenet.config import load_preset
-    from dpcenet.datasets.store import open_dataset
+    from dpcenet.data.store import open_dataset
     from dpcenet.runs import RunFlags
     from dpcenet.train import train as run_train
 

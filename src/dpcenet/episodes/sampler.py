@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dpcenet.datasets.splits import admissible_slices
-from dpcenet.datasets.store import PreparedCase
+from dpcenet.data.splits import admissible_slices
+from dpcenet.data.store import PreparedCase
+from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions
 from dpcenet.episodes.augment import PLAIN, AugmentOptions, View, apply_view, draw_view
 from dpcenet.errors import ConfigError, DatasetError
-from dpcenet.synthetic import PairGenerator, PairOptions
 from dpcenet.types import Episode
 
 Source = Literal["supervoxel", "superpixel", "labels", "synthetic", "mixed"]

@@ -15,13 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.datasets.store import PreparedCase
+from dpcenet.data.store import PreparedCase
+from dpcenet.data.synthetic.deform import patient_coordinates, smooth_field, view
+from dpcenet.data.synthetic.draws import Draws
+from dpcenet.data.synthetic.pairs import PairOptions, Pairs, areas_of
+from dpcenet.data.synthetic.render import normalised
 from dpcenet.errors import DatasetError
-from dpcenet.synthetic import PairOptions, Pairs
-from dpcenet.synthetic.deform import patient_coordinates, smooth_field, view
-from dpcenet.synthetic.draws import Draws
-from dpcenet.synthetic.pairs import areas_of
-from dpcenet.synthetic.render import normalised
 
 GAP_MM = 12.0  # farthest apart that the two slices lie
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from dpcenet.datasets.store import PreparedDataset, open_dataset
+from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import DatasetError
 from dpcenet.figures.attention import Attention, attention_of, draw_attention
 from dpcenet.figures.plots import Floats, box_plot, by_position, slice_dice, training_curves

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpcenet.datasets.store import PreparedCase, PreparedDataset
+from dpcenet.data.store import PreparedCase, PreparedDataset
 from dpcenet.runs import Run
 from dpcenet.types import Score
 

@@ -19,7 +19,7 @@ from dpcenet.nn.cat_repository import RepositoryHead
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.role_swap import role_swap_loss
-from dpcenet.nn.threshold import enlarged_log_probs, hard_cells, prototype_probability
+from dpcenet.nn.threshold_head import enlarged_log_probs, hard_cells, prototype_probability
 from dpcenet.types import Features, Prediction
 
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.methods.base import Method
-from dpcenet.nn.decoder import MapDecoder
 from dpcenet.nn.dual_perspective import PATHS, CrossAlignment, DualPerspective
 from dpcenet.nn.encoder import Encoder, EncoderOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
+from dpcenet.nn.map_decoder import MapDecoder
 from dpcenet.nn.pooling import enlarge, pull_down
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Features, Prediction

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.methods.base import SingleScale
-from dpcenet.nn.decoder import MapDecoder
 from dpcenet.nn.descriptors import (
     PixelMLP,
     descriptor_loss,
@@ -27,10 +26,11 @@ from dpcenet.nn.descriptors import (
 )
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks
+from dpcenet.nn.map_decoder import MapDecoder
 from dpcenet.nn.pooling import enlarge, mean_prototype
 from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.nn.similarity import cosine_maps
-from dpcenet.nn.threshold import enlarged_log_probs, prototype_probability
+from dpcenet.nn.threshold_head import enlarged_log_probs, prototype_probability
 from dpcenet.types import Features, Prediction
 
 CLASSES = ("background", "foreground")  # in the order of the channels of log_probs

@@ -26,7 +26,7 @@ from dpcenet.nn.pooling import enlarge, masked_average, mean_prototype, pull_dow
 from dpcenet.nn.region_block import RegionBlock
 from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.nn.similarity import two_class_log_probs
-from dpcenet.nn.threshold import (
+from dpcenet.nn.threshold_head import (
     enlarged_log_probs,
     foreground_probability,
     prototype_probability,

@@ -20,7 +20,8 @@ import torch
 
 from dpcenet.checkpoint import CHECKPOINT, save_checkpoint
 from dpcenet.config import Precision, load_preset
-from dpcenet.datasets.store import PreparedCase, open_dataset
+from dpcenet.data.store import PreparedCase, open_dataset
+from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
 from dpcenet.engine import (
     choose_device,
     choose_precision,
@@ -37,7 +38,6 @@ from dpcenet.methods.shipped import Options as ShippedOptions
 from dpcenet.methods.shipped import build as build_shipped
 from dpcenet.pair_training import PairTraining, PretrainConfig
 from dpcenet.runs import ADAPTED, Run, RunFlags, create_run, open_run
-from dpcenet.synthetic import PairGenerator, PairOptions, Pairs
 from dpcenet.system.files import read_json, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.metrics import dice

@@ -20,6 +20,7 @@ import torch
 
 import dpcenet
 from dpcenet.errors import ConfigError, InputError
+from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmenting import memory
 from dpcenet.segmenting.consistency import Consistency
 from dpcenet.segmenting.outputs import Wanted, sizes, write_outputs
@@ -32,7 +33,6 @@ from dpcenet.system.progress import progress_bar
 from dpcenet.volumes import mask_record as ledger
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.weights import hash_of_state
 
 _DISK_FULL = (*NO_SPACE, errno.EROFS)
 """Errors of writing that every further scan would meet, too."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmenting.calibration import Calibration, shipped_calibration
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.signals import Signals, measure
 from dpcenet.segmenting.support import Found, Support
-from dpcenet.weights import hash_of_state
 
 Flag = Literal["accept", "look", "reject"]
 

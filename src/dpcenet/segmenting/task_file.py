@@ -28,11 +28,11 @@ from dpcenet.config import Precision
 from dpcenet.engine import encode_slices
 from dpcenet.errors import ConfigError, RunError, TaskError
 from dpcenet.methods.base import Method
+from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmenting.closeups import closeups_of
 from dpcenet.segmenting.support import Labelled, Support
 from dpcenet.types import Closeups, Encoded, Features
 from dpcenet.volumes.preprocess import Preprocessing
-from dpcenet.weights import hash_of_state
 
 KIND = "dpcenet task"
 FEATURES, IMAGES = "1", "2"  # formats, by what is held of the slices
