@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dpcenet.config import load_preset
 from dpcenet.engine import BATCH, encode_slices, extract
-from dpcenet.methods.table import build_method
+from dpcenet.methods.registry import build_method
 from dpcenet.nn.attention import attend, received
 from dpcenet.nn.pooling import mean_prototype
 

@@ -36,7 +36,7 @@ from dpcenet.engine import (
 from dpcenet.episodes.protocol import SliceTask
 from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.methods.base import Method
-from dpcenet.methods.table import build_method
+from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.train import loss_terms, make_optimiser, take_step
 from dpcenet.types import Encoded, Episode, Features

@@ -31,8 +31,8 @@ from dpcenet.data.splits import make_fold
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.engine import encode_scan, segment_labels
 from dpcenet.episodes.protocol import organ_tasks, with_neighbours
-from dpcenet.methods import shipped
-from dpcenet.methods.incontext import InContext, Options, load_weights
+from dpcenet.methods.incontext import weights as shipped
+from dpcenet.methods.incontext.model import InContext, Options, load_weights
 from dpcenet.pair_training import PretrainConfig
 from dpcenet.posing import bring, pairs_of
 from dpcenet.pretrain import LOG, WEIGHTS, Pace, pretrain

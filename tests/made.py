@@ -9,7 +9,7 @@ import numpy as np
 
 from dpcenet.config import Config, TrainOptions
 from dpcenet.episodes.sampler import EpisodeOptions
-from dpcenet.methods.dpcenet import Options
+from dpcenet.methods.dpcenet.model import Options
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.types import Volume

@@ -18,7 +18,7 @@ from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.kept_scans import KeptScans
 from dpcenet.methods.base import Method
 from dpcenet.methods.panet import Options
-from dpcenet.methods.table import build_method
+from dpcenet.methods.registry import build_method
 from made import tiny_config, write_prepared
 
 CPU = torch.device("cpu")

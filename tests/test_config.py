@@ -15,7 +15,7 @@ from dpcenet.config import (
     preset_names,
 )
 from dpcenet.errors import ConfigError
-from dpcenet.methods.table import METHODS
+from dpcenet.methods.registry import METHODS
 from dpcenet.pair_training import PretrainConfig
 
 

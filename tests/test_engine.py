@@ -13,7 +13,7 @@ from dpcenet import engine
 from dpcenet.engine import encode_scan, segment_labels
 from dpcenet.episodes.protocol import SliceTask
 from dpcenet.methods.base import Job, Method, SecondLook
-from dpcenet.methods.incontext import InContext, Options
+from dpcenet.methods.incontext.model import InContext, Options
 from dpcenet.types import Features
 
 SIZE = 48

@@ -10,8 +10,8 @@ import torch
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.engine import encode_scan
-from dpcenet.methods import shipped
-from dpcenet.methods.incontext import InContext
+from dpcenet.methods.incontext import weights as shipped
+from dpcenet.methods.incontext.model import InContext
 from dpcenet.nn.pose import Pose
 from dpcenet.posing import bring, find_pose, matched_pairs
 from dpcenet.types import Closeups, Encoded, Features

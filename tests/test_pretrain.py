@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from dpcenet.config import load_options
 from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import ConfigError, RunError, WeightsError
-from dpcenet.methods.incontext import Options, load_weights
+from dpcenet.methods.incontext.model import Options, load_weights
 from dpcenet.pair_training import PretrainConfig, hard_dice, learning_rate_at, pair_loss
 from dpcenet.pretrain import CARD, CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
 

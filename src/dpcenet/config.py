@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dpcenet.episodes.sampler import EpisodeOptions
 from dpcenet.errors import ConfigError
-from dpcenet.methods.table import METHODS
+from dpcenet.methods.registry import METHODS
 
 Options = TypeVar("Options")
 Precision = Literal["auto", "float32", "bfloat16"]

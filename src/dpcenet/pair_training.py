@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpcenet.data.synthetic.pairs import PairOptions, Pairs
-from dpcenet.methods.incontext import InContext, Options
-from dpcenet.nn.matching import correspondence_loss
+from dpcenet.methods.incontext.blocks import correspondence_loss
+from dpcenet.methods.incontext.model import InContext, Options
 
 
 @dataclass(frozen=True)

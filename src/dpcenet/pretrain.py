@@ -22,8 +22,8 @@ from dpcenet.data.synthetic.pairs import PairGenerator, Pairs
 from dpcenet.data.synthetic.preview import save_contact_sheet
 from dpcenet.engine import choose_device
 from dpcenet.errors import RunError
-from dpcenet.methods import shipped
-from dpcenet.methods.incontext import InContext
+from dpcenet.methods.incontext import weights as shipped
+from dpcenet.methods.incontext.model import InContext
 from dpcenet.pair_training import PairTraining, PretrainConfig, learning_rate_at
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import write_text

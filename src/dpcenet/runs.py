@@ -23,7 +23,7 @@ from dpcenet.data.splits import Fold, Scheme, make_fold
 from dpcenet.data.store import PreparedDataset
 from dpcenet.errors import RunError
 from dpcenet.methods.base import Method
-from dpcenet.methods.table import build_method
+from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.system.environment import versions
 from dpcenet.system.files import hash_of, read_json, write_json

@@ -28,7 +28,7 @@ from dpcenet.engine import autocast, choose_device, choose_precision, with_trunk
 from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.errors import ConfigError, RunError
 from dpcenet.methods.base import Method
-from dpcenet.methods.table import build_method
+from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.runlog import Log
 from dpcenet.runs import Run, RunFlags, create_run

@@ -12,11 +12,11 @@ from heads import SMALL, gap
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from dpcenet.methods.catnet import CATNet, Options
-from dpcenet.nn.cat_repository import RepositoryHead
+from dpcenet.methods.catnet.model import CATNet, Options
+from dpcenet.methods.catnet.prior import prior_maps
+from dpcenet.methods.catnet.repository import RepositoryHead
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.pooling import shrink
-from dpcenet.nn.prior import prior_maps
 from dpcenet.types import Episode, Features
 
 Golden = Callable[[str], dict[str, npt.NDArray[np.generic]]]

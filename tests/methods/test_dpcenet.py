@@ -10,9 +10,9 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from dpcenet.methods.dpcenet import DPCENet, Options, Scale
+from dpcenet.methods.dpcenet.attention import PATHS, CrossAlignment, DualPerspective, SelfSimilarity
+from dpcenet.methods.dpcenet.model import DPCENet, Options, Scale
 from dpcenet.nn.attention import effective_keys
-from dpcenet.nn.dual_perspective import PATHS, CrossAlignment, DualPerspective, SelfSimilarity
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.similarity import cosine_maps

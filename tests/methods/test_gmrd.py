@@ -15,8 +15,8 @@ from heads import Array, bilinear, episode, gap, nll
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from dpcenet.methods.gmrd import GMRD, Options
-from dpcenet.nn.descriptors import descriptor_loss, populate
+from dpcenet.methods.gmrd.descriptors import descriptor_loss, populate
+from dpcenet.methods.gmrd.model import GMRD, Options
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.map_decoder import MapDecoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dpcenet.methods.incontext import InContext, Options
+from dpcenet.methods.incontext.model import InContext, Options
 from dpcenet.types import Episode
 
 SMALL = Options(size=64, widths=(8, 8, 16, 16))

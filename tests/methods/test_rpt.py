@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.rpt import RPT, Options
+from dpcenet.methods.rpt.model import RPT, Options
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.farthest_points import region_means
 from dpcenet.nn.losses import segmentation_loss

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 import torch
 
-from dpcenet.nn.boundary_loss import boundary_f1_loss
+from dpcenet.methods.rpt.boundary_loss import boundary_f1_loss
 
 
 def disc(y: float, x: float, radius: float) -> torch.Tensor:

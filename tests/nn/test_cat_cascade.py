@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
-from dpcenet.nn.cat_cascade import CascadeHead, CMATBlock
+from dpcenet.methods.catnet.cascade import CascadeHead, CMATBlock
 
 Array = npt.NDArray[np.float64]
 C, ROWS, SHOTS, QUERIES = 16, 6, 2, 3

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor
 
-from dpcenet.nn.descriptors import (
+from dpcenet.methods.gmrd.descriptors import (
     PixelMLP,
     descriptor_loss,
     inner_ring,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.nn.matching import (
+from dpcenet.methods.incontext.blocks import (
     Align,
     correspondence_loss,
     moved_by,

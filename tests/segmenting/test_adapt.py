@@ -14,7 +14,7 @@ from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import DatasetError, RunError, WeightsError
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
-from dpcenet.methods.incontext import InContext, Options, load_weights
+from dpcenet.methods.incontext.model import InContext, Options, load_weights
 from dpcenet.pair_training import PretrainConfig
 from dpcenet.pretrain import WEIGHTS, pretrain
 from dpcenet.runs import RunFlags, open_run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from samples import like_good, made_samples
 
-from dpcenet.methods import shipped
+from dpcenet.methods.incontext import weights as shipped
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmenting.calibration import (
     LEAST,

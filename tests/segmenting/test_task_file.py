@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, TaskError
-from dpcenet.methods import shipped
+from dpcenet.methods.incontext import weights as shipped
 from dpcenet.segmenting import task_file
 from dpcenet.segmenting.segmenter import Segmenter
 from dpcenet.segmenting.support import Support

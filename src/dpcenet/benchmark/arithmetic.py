@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dpcenet.config import Config
 from dpcenet.methods.base import Method
-from dpcenet.methods.table import build_method
+from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.runs import without_weights
 from dpcenet.types import Episode, Features

@@ -11,8 +11,8 @@ import torch
 from matplotlib.figure import Figure
 
 from dpcenet.engine import extract
-from dpcenet.methods.dpcenet import DPCENet, Scale
-from dpcenet.nn.dual_perspective import PATHS
+from dpcenet.methods.dpcenet.attention import PATHS
+from dpcenet.methods.dpcenet.model import DPCENet, Scale
 from dpcenet.nn.pooling import pull_down
 
 Floats = npt.NDArray[np.float32]

@@ -13,7 +13,7 @@ from dpcenet.errors import DatasetError
 from dpcenet.figures.attention import Attention, attention_of, draw_attention
 from dpcenet.figures.plots import Floats, box_plot, by_position, slice_dice, training_curves
 from dpcenet.figures.slices import case_panels, draw, label_value, predicted, ranked
-from dpcenet.methods.dpcenet import DPCENet
+from dpcenet.methods.dpcenet.model import DPCENet
 from dpcenet.provenance import data_name, row_names
 from dpcenet.runs import Run
 from dpcenet.tables import REFERENCE, case_dice, evaluations, ordered

@@ -33,9 +33,9 @@ from dpcenet.episodes.protocol import blind_tasks
 from dpcenet.episodes.scan_pairs import ScanPairs
 from dpcenet.errors import ConfigError, DatasetError, RunError
 from dpcenet.methods.base import Method
-from dpcenet.methods.incontext import InContext
-from dpcenet.methods.shipped import Options as ShippedOptions
-from dpcenet.methods.shipped import build as build_shipped
+from dpcenet.methods.incontext.model import InContext
+from dpcenet.methods.incontext.weights import Options as ShippedOptions
+from dpcenet.methods.incontext.weights import build as build_shipped
 from dpcenet.pair_training import PairTraining, PretrainConfig
 from dpcenet.runs import ADAPTED, Run, RunFlags, create_run, open_run
 from dpcenet.system.files import read_json, write_json

@@ -24,8 +24,8 @@ from dpcenet.engine import (
 )
 from dpcenet.episodes.protocol import blind_shot_tasks, with_neighbours
 from dpcenet.errors import ConfigError
-from dpcenet.methods import shipped
 from dpcenet.methods.base import Method
+from dpcenet.methods.incontext import weights as shipped
 from dpcenet.posing import bring, matched_pairs
 from dpcenet.runs import open_run
 from dpcenet.segmenting.support import Found, Labelled, Support, joined

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dpcenet.methods.catnet.prior import prior_maps
 from dpcenet.nn.attention import to_maps, to_rows
 from dpcenet.nn.pooling import enlarge, shrink
-from dpcenet.nn.prior import prior_maps
 
 SQUEEZE = 8  # channels of a value for each channel of a query or key
 

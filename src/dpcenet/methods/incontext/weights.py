@@ -11,8 +11,8 @@ from importlib import resources
 from pathlib import Path
 
 from dpcenet.errors import WeightsError
-from dpcenet.methods import incontext
-from dpcenet.methods.incontext import InContext
+from dpcenet.methods.incontext import model as incontext
+from dpcenet.methods.incontext.model import InContext
 
 FILE = "incontext.safetensors"
 SHA256 = "756383cdce2d1906c4a9d5bce0a986997820e556b418a44a3f2b37af74c9a769"

@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dpcenet.methods.catnet.prior import prior_maps
 from dpcenet.nn.attention import attend, to_maps, to_rows
 from dpcenet.nn.pooling import masked_average, pull_down
-from dpcenet.nn.prior import prior_maps
 from dpcenet.nn.threshold_head import foreground_probability, hard_cells, prototype_probability
 
 SQUEEZE = 8  # channels of a value for each channel of a query or key, as in the repository

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.methods.base import Method
-from dpcenet.nn.dual_perspective import PATHS, CrossAlignment, DualPerspective
+from dpcenet.methods.dpcenet.attention import PATHS, CrossAlignment, DualPerspective
 from dpcenet.nn.encoder import Encoder, EncoderOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.map_decoder import MapDecoder

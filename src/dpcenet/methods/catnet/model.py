@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.methods.base import SingleScale
-from dpcenet.nn.cat_cascade import CascadeHead, MaskSide
-from dpcenet.nn.cat_repository import RepositoryHead
+from dpcenet.methods.catnet.cascade import CascadeHead, MaskSide
+from dpcenet.methods.catnet.repository import RepositoryHead
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.role_swap import role_swap_loss

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.methods.base import SingleScale
-from dpcenet.nn.descriptors import (
+from dpcenet.methods.gmrd.descriptors import (
     PixelMLP,
     descriptor_loss,
     inner_ring,

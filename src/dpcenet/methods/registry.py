@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from dpcenet.methods import (
-    adnet,
-    catnet,
-    copy,
-    dpcenet,
-    gmrd,
-    panet,
-    qnet,
-    rpt,
-    shipped,
-    ssl_alpnet,
-)
+from dpcenet.methods import adnet, copy, panet, qnet, ssl_alpnet
 from dpcenet.methods.base import Method
+from dpcenet.methods.catnet import model as catnet
+from dpcenet.methods.dpcenet import model as dpcenet
+from dpcenet.methods.gmrd import model as gmrd
+from dpcenet.methods.incontext import weights as shipped
+from dpcenet.methods.rpt import model as rpt
 
 
 class Entry(NamedTuple):
