@@ -1,1 +1,0 @@
-"""`dpcenet benchmark`: a plan becomes runs, and the runs become tables."""
