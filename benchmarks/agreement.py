@@ -12,14 +12,14 @@ import torch
 from reference_loops import LOOPS, Loop
 from torch import Tensor
 
-from dpcenet.config import Precision
 from dpcenet.data.contact_sheet import evenly_spaced
 from dpcenet.data.store import PreparedCase, open_dataset
-from dpcenet.engine import encode_scan, segment_labels
-from dpcenet.episodes.protocol import SliceTask, organ_tasks
+from dpcenet.inference.batched import encode_scan, segment_labels
+from dpcenet.inference.slice_tasks import SliceTask, organ_tasks
 from dpcenet.methods.base import Method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
-from dpcenet.runs import open_run
+from dpcenet.training.config import Precision
+from dpcenet.training.run_folder import open_run
 from dpcenet.volumes.metrics import dice
 
 DEVICE = torch.device("cpu")

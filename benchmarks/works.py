@@ -20,11 +20,9 @@ from reference_loops import LOOPS, Loop
 from reference_loops.dpcenet import DPCENetLoop
 from torch import Tensor
 
-from dpcenet.bank import FeatureBank
-from dpcenet.config import Precision, load_preset
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.data.store import open_dataset
-from dpcenet.engine import (
+from dpcenet.inference.batched import (
     autocast,
     choose_precision,
     encode_scan,
@@ -33,12 +31,14 @@ from dpcenet.engine import (
     segment_labels,
     with_trunk_features,
 )
-from dpcenet.episodes.protocol import SliceTask
-from dpcenet.episodes.sampler import EpisodeSampler
+from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
-from dpcenet.train import loss_terms, make_optimiser, take_step
+from dpcenet.training.config import Precision, load_preset
+from dpcenet.training.episodes import EpisodeSampler
+from dpcenet.training.feature_cache import FeatureBank
+from dpcenet.training.train import loss_terms, make_optimiser, take_step
 from dpcenet.types import Encoded, Episode, Features
 from dpcenet.volumes.metrics import dice
 
@@ -177,7 +177,7 @@ class Work:
         return F.nll_loss(out, episode.query_masks.long(), weight=weights) + more
 
     def loss_ours(self, episode: Episode, features: Features | None) -> Tensor:
-        """The loss as `dpcenet.train` takes it."""
+        """The loss as `dpcenet.training.train` takes it."""
         with autocast(self.precision, DEVICE):
             prediction = self.method(episode, features)
         return torch.stack([*loss_terms(prediction, episode, self.config.train).values()]).sum()

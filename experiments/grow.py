@@ -22,11 +22,16 @@ import typer
 from prepared import label_of, scan_of, segmenter_for
 
 from dpcenet.data.store import PreparedDataset, open_dataset
-from dpcenet.segmenting.grow import Candidate, signature_of, suggest_order, support_signatures
-from dpcenet.segmenting.quality import assess
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.signals import answer_of
-from dpcenet.segmenting.support import Support
+from dpcenet.inference.support import Support
+from dpcenet.segmentation.review.quality import assess
+from dpcenet.segmentation.review.signals import answer_of
+from dpcenet.segmentation.review.suggest import (
+    Candidate,
+    signature_of,
+    suggest_order,
+    support_signatures,
+)
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.volumes.metrics import dice
 
 MOST = 3  # labelled scans

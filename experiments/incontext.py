@@ -26,16 +26,16 @@ import numpy.typing as npt
 import torch
 import typer
 
-from dpcenet.config import load_options
 from dpcenet.data.splits import make_fold
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.engine import encode_scan, segment_labels
-from dpcenet.episodes.protocol import organ_tasks, with_neighbours
+from dpcenet.inference.batched import encode_scan, segment_labels
+from dpcenet.inference.pose_search import bring, pairs_of
+from dpcenet.inference.slice_tasks import organ_tasks, with_neighbours
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext, Options, load_weights
-from dpcenet.pair_training import PretrainConfig
-from dpcenet.posing import bring, pairs_of
-from dpcenet.pretrain import LOG, WEIGHTS, Pace, pretrain
+from dpcenet.training.config import load_options
+from dpcenet.training.incontext_trainer import PretrainConfig
+from dpcenet.training.pretrain import LOG, WEIGHTS, Pace, pretrain
 from dpcenet.types import Encoded
 from dpcenet.volumes.metrics import dice
 

@@ -27,9 +27,9 @@ import dpcenet
 from dpcenet.data.splits import make_fold
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.nn.weights import hash_of_state
-from dpcenet.segmenting.calibration import FILE, Calibration, Sample, fit
-from dpcenet.segmenting.quality import BAD, Quality, judge, nothing_found
-from dpcenet.segmenting.signals import Signals, answer_of, measure
+from dpcenet.segmentation.review.calibration import FILE, Calibration, Sample, fit
+from dpcenet.segmentation.review.quality import BAD, Quality, judge, nothing_found
+from dpcenet.segmentation.review.signals import Signals, answer_of, measure
 from dpcenet.system.files import write_json, write_text
 from dpcenet.volumes.metrics import dice
 

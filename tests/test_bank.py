@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.bank import FeatureBank
-from dpcenet.config import Config
 from dpcenet.data.store import PreparedDataset, open_dataset
-from dpcenet.engine import encode_scan
-from dpcenet.episodes.sampler import EpisodeSampler
-from dpcenet.kept_scans import KeptScans
+from dpcenet.inference.batched import encode_scan
 from dpcenet.methods.base import Method
 from dpcenet.methods.panet import Options
 from dpcenet.methods.registry import build_method
+from dpcenet.training.config import Config
+from dpcenet.training.episodes import EpisodeSampler
+from dpcenet.training.feature_cache import FeatureBank
+from dpcenet.training.kept_scans import KeptScans
 from made import tiny_config, write_prepared
 
 CPU = torch.device("cpu")
@@ -107,7 +107,7 @@ def test_a_full_disk_keeps_nothing_and_stops_nobody(
         raise OSError(error, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dpcenet.bank.reserve", full)
+        patch.setattr("dpcenet.training.feature_cache.reserve", full)
         (first,) = one.features(which).maps.values()
     assert not one.rows.any()
     (second,) = one.features(which).maps.values()

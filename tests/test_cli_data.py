@@ -12,9 +12,9 @@ from dpcenet.__main__ import main
 from dpcenet.cli.app import DATASET_HELP
 from dpcenet.data.datasets.registry import DATASETS
 from dpcenet.data.store import open_dataset
-from dpcenet.runs import RunFlags
 from dpcenet.system.files import read_json
-from dpcenet.train import train
+from dpcenet.training.run_folder import RunFlags
+from dpcenet.training.train import train
 from dpcenet.types import Volume
 from made import tiny_config, write_prepared
 from raw_layouts import made_case, write_acdc, write_nifti

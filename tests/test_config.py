@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from dpcenet.config import (
+from dpcenet.errors import ConfigError
+from dpcenet.methods.registry import METHODS
+from dpcenet.training.config import (
     config_to_dict,
     load_options,
     load_preset,
     parse_config,
     preset_names,
 )
-from dpcenet.errors import ConfigError
-from dpcenet.methods.registry import METHODS
-from dpcenet.pair_training import PretrainConfig
+from dpcenet.training.incontext_trainer import PretrainConfig
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from dpcenet import engine
-from dpcenet.engine import encode_scan, segment_labels
-from dpcenet.episodes.protocol import SliceTask
+from dpcenet.inference import batched as engine
+from dpcenet.inference.batched import encode_scan, segment_labels
+from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Job, Method, SecondLook
 from dpcenet.methods.incontext.model import InContext, Options
 from dpcenet.types import Features

@@ -11,14 +11,14 @@ import pytest
 
 from dpcenet.data.store import open_dataset
 from dpcenet.errors import RunError
-from dpcenet.evaluate import evaluate
-from dpcenet.forms import as_markdown
-from dpcenet.provenance import row_names
-from dpcenet.report import report
-from dpcenet.runs import Run, RunFlags
-from dpcenet.scores import read_scores
-from dpcenet.tables import table_of, tables_of
-from dpcenet.train import train
+from dpcenet.evaluation.evaluate import evaluate
+from dpcenet.evaluation.report.report import report
+from dpcenet.evaluation.report.run_labels import row_names
+from dpcenet.evaluation.report.table_formats import as_markdown
+from dpcenet.evaluation.report.tables import table_of, tables_of
+from dpcenet.evaluation.scores import read_scores
+from dpcenet.training.run_folder import Run, RunFlags
+from dpcenet.training.train import train
 from made import LABELS, tiny_config, write_prepared
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.engine import encode_scan
+from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.pose import Pose
+from dpcenet.inference.pose_search import bring, find_pose, matched_pairs
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext
-from dpcenet.nn.pose import Pose
-from dpcenet.posing import bring, find_pose, matched_pairs
 from dpcenet.types import Closeups, Encoded, Features
 
 CPU = torch.device("cpu")

@@ -12,12 +12,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dpcenet.config import load_options
 from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import ConfigError, RunError, WeightsError
 from dpcenet.methods.incontext.model import Options, load_weights
-from dpcenet.pair_training import PretrainConfig, hard_dice, learning_rate_at, pair_loss
-from dpcenet.pretrain import CARD, CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
+from dpcenet.training.config import load_options
+from dpcenet.training.incontext_trainer import (
+    PretrainConfig,
+    hard_dice,
+    learning_rate_at,
+    pair_loss,
+)
+from dpcenet.training.pretrain import CARD, CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
 
 TINY = PretrainConfig(
     steps=12,
@@ -49,7 +54,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(
         return hard_dice(*tensors)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dpcenet.pair_training.hard_dice", interrupted)
+        patch.setattr("dpcenet.training.incontext_trainer.hard_dice", interrupted)
         pretrain(TINY, tmp_path / "killed", PACE)
     with (tmp_path / "killed" / LOG).open("a") as stream:
         stream.write('{"step": 9, "lo')  # half a line

@@ -11,12 +11,12 @@ import pytest
 
 from dpcenet.data.store import open_dataset
 from dpcenet.errors import ConfigError
-from dpcenet.evaluate import evaluate
-from dpcenet.report import report
-from dpcenet.runs import Run, RunFlags
-from dpcenet.scores import describe
+from dpcenet.evaluation.evaluate import evaluate
+from dpcenet.evaluation.report.report import report
+from dpcenet.evaluation.scores import describe
 from dpcenet.system.files import read_json, write_json
-from dpcenet.train import train
+from dpcenet.training.run_folder import Run, RunFlags
+from dpcenet.training.train import train
 from made import tiny_config, write_prepared
 
 BLOCKS = [["case0", "case6"], ["case1"], ["case2"], ["case3"], ["case4", "case5"]]

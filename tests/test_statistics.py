@@ -7,8 +7,8 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from dpcenet.published import _DPCENET_PAPER, printed
-from dpcenet.statistics import holm, interval_of_mean, paired_p, wins
+from dpcenet.evaluation.report.published import _DPCENET_PAPER, printed
+from dpcenet.evaluation.report.statistics import holm, interval_of_mean, paired_p, wins
 
 
 def test_wilcoxon_is_the_share_of_sign_patterns_as_extreme() -> None:

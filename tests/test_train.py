@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dpcenet.checkpoint import CHECKPOINT, load_checkpoint
 from dpcenet.errors import ConfigError, RunError
-from dpcenet.runs import RunFlags, open_run
-from dpcenet.train import train
+from dpcenet.training.checkpoint import CHECKPOINT, load_checkpoint
+from dpcenet.training.run_folder import RunFlags, open_run
+from dpcenet.training.train import train
 from made import tiny_config, write_prepared
 
 
@@ -46,7 +46,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(
     class Killed(Exception):
         """Stands for a kill: raised while step 6 is logged, after the checkpoint of step 4."""
 
-    from dpcenet import train as module
+    from dpcenet.training import train as module
 
     original = module.take_step
     calls = 0

@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpcenet.benchmark.command import Named, Summary, run_all
-from dpcenet.benchmark.experiments import Experiment, Means, experiments
-from dpcenet.benchmark.plan import load_plan, parse_folders, plan_names
-from dpcenet.benchmark.results import sections_of
-from dpcenet.benchmark.running import Place, code_version, state_of
 from dpcenet.errors import ConfigError
-from dpcenet.report import report
+from dpcenet.evaluation.benchmark.experiments import Experiment, Means, experiments
+from dpcenet.evaluation.benchmark.plan import load_plan, parse_folders, plan_names
+from dpcenet.evaluation.benchmark.run_experiment import Place, code_version, state_of
+from dpcenet.evaluation.benchmark.run_plan import Named, Summary, run_all
+from dpcenet.evaluation.report.report import report
+from dpcenet.evaluation.report.sections import sections_of
+from dpcenet.evaluation.report.tables import tables_of
 from dpcenet.system.files import write_json
 from dpcenet.system.parallel import in_turn
-from dpcenet.tables import tables_of
 from made import write_prepared
 
 PLAN = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dpcenet.benchmark import running
+from dpcenet.evaluation.benchmark import run_experiment as running
 
 
 @pytest.mark.parametrize("beginning", running.DECIDE_NO_NUMBER)
@@ -25,7 +25,9 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "dpcenet"
 
 
-@pytest.mark.parametrize("name", ["metrics.py", "nn/losses.py", "methods/dpcenet.py", "train.py"])
+@pytest.mark.parametrize(
+    "name", ["volumes/metrics.py", "nn/losses.py", "methods/dpcenet/model.py", "training/train.py"]
+)
 def test_a_changed_equation_makes_another_version(copy: Path, name: str) -> None:
     before = running.code_version()
     with (copy / name).open("a") as stream:
@@ -33,7 +35,9 @@ def test_a_changed_equation_makes_another_version(copy: Path, name: str) -> None
     assert running.code_version() != before
 
 
-@pytest.mark.parametrize("name", ["report.py", "cli/app.py", "segmenting/review.py"])
+@pytest.mark.parametrize(
+    "name", ["evaluation/report/report.py", "cli/app.py", "segmentation/review/review_page.py"]
+)
 def test_a_changed_page_makes_no_other_version(copy: Path, name: str) -> None:
     before = running.code_version()
     with (copy / name).open("a") as stream:
@@ -43,7 +47,7 @@ def test_a_changed_page_makes_no_other_version(copy: Path, name: str) -> None:
 
 def test_a_comment_or_a_docstring_makes_no_other_version(copy: Path) -> None:
     before = running.code_version()
-    source = (copy / "metrics.py").read_text(encoding="utf-8")
+    source = (copy / "volumes" / "metrics.py").read_text(encoding="utf-8")
     edited = source.replace('"""', '"""Edited. ', 1) + "\n\n\n# a comment\n"
-    (copy / "metrics.py").write_text(edited, encoding="utf-8")
+    (copy / "volumes" / "metrics.py").write_text(edited, encoding="utf-8")
     assert running.code_version() == before

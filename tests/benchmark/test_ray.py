@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dpcenet.benchmark.command import Named, run_all
-from dpcenet.benchmark.experiments import Means, experiments
-from dpcenet.benchmark.plan import load_plan
-from dpcenet.benchmark.running import Place, code_version
+from dpcenet.evaluation.benchmark.experiments import Means, experiments
+from dpcenet.evaluation.benchmark.plan import load_plan
+from dpcenet.evaluation.benchmark.run_experiment import Place, code_version
+from dpcenet.evaluation.benchmark.run_plan import Named, run_all
 from dpcenet.system.parallel import in_turn, on_ray
 from made import write_prepared
 

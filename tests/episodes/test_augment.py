@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.testing import assert_allclose
 
-from dpcenet.episodes.augment import (
+from dpcenet.training.augmentation import (
     PLAIN,
     AugmentOptions,
     apply_view,

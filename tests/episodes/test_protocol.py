@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dpcenet.episodes.protocol import (
+from dpcenet.inference.slice_tasks import (
     SliceTask,
     blind_shot_tasks,
     blind_tasks,

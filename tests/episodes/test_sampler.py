@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from dpcenet.data.store import PreparedDataset, open_dataset
-from dpcenet.episodes.augment import AugmentOptions
-from dpcenet.episodes.sampler import EpisodeOptions, EpisodeSampler
 from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.training.augmentation import AugmentOptions
+from dpcenet.training.episodes import EpisodeOptions, EpisodeSampler
 from dpcenet.types import Episode
 from made import write_prepared
 

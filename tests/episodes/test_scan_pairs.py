@@ -11,8 +11,8 @@ import torch
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.data.synthetic.draws import Draws
 from dpcenet.data.synthetic.pairs import PairOptions
-from dpcenet.episodes.scan_pairs import ScanPairs, _grown, _united
 from dpcenet.errors import DatasetError
+from dpcenet.training.supervoxel_pairs import ScanPairs, _grown, _united
 from made import write_prepared
 
 OPTIONS = PairOptions(size=48, targets=2)

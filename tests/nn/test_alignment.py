@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.nn.alignment import align_slices, describe_slices, slice_costs
+from dpcenet.inference.slice_matching import align_slices, describe_slices, slice_costs
 
 
 def anatomy(heights: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from dpcenet.nn.zoom import Windows, centre_and_spread, windows_around
+from dpcenet.inference.second_look import Windows, centre_and_spread, windows_around
 
 
 def blob(cy: float, cx: float, radius: float, size: int = 64) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dpcenet.methods.copy import Copy, Options
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.volumes.preprocess import Preprocessing
 
 

@@ -8,7 +8,7 @@ import torch
 
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.methods.copy import Copy, Options
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.volumes.preprocess import Preprocessing
 
 SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dpcenet.segmenting.calibration import Sample
-from dpcenet.segmenting.signals import Shape, Signals
+from dpcenet.segmentation.review.calibration import Sample
+from dpcenet.segmentation.review.signals import Shape, Signals
 
 GOOD = Signals(
     reverse=0.9,

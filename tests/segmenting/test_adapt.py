@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.config import load_preset
 from dpcenet.data.store import open_dataset
 from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import DatasetError, RunError, WeightsError
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.methods.incontext.model import InContext, Options, load_weights
-from dpcenet.pair_training import PretrainConfig
-from dpcenet.pretrain import WEIGHTS, pretrain
-from dpcenet.runs import RunFlags, open_run
-from dpcenet.segmenting import adapt as module
-from dpcenet.segmenting.adapt import (
+from dpcenet.system.files import read_json
+from dpcenet.training import adapt as module
+from dpcenet.training.adapt import (
     AdaptOptions,
     Check,
     adapt,
@@ -27,8 +24,11 @@ from dpcenet.segmenting.adapt import (
     reverse_check,
     stand_ins,
 )
-from dpcenet.system.files import read_json
-from dpcenet.train import train
+from dpcenet.training.config import load_preset
+from dpcenet.training.incontext_trainer import PretrainConfig
+from dpcenet.training.pretrain import WEIGHTS, pretrain
+from dpcenet.training.run_folder import RunFlags, open_run
+from dpcenet.training.train import train
 from made import write_prepared
 
 QUICK = AdaptOptions(minutes=1e-9, checks=2, batch=2)

@@ -11,7 +11,7 @@ from samples import like_good, made_samples
 
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.nn.weights import hash_of_state
-from dpcenet.segmenting.calibration import (
+from dpcenet.segmentation.review.calibration import (
     LEAST,
     MOST,
     RIDGE,

@@ -9,7 +9,7 @@ import pytest
 from made_scans import quick_segmenter
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.segmenting.consistency import Consistency, keep_parts, smooth_across
+from dpcenet.segmentation.postprocess import Consistency, keep_parts, smooth_across
 from dpcenet.types import Volume
 
 

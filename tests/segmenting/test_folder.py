@@ -19,12 +19,12 @@ import pytest
 from made_scans import quick_segmenter, write_scans
 
 from dpcenet.errors import ConfigError
-from dpcenet.segmenting import folder as batches
-from dpcenet.segmenting.consistency import Consistency
-from dpcenet.segmenting.folder import Batch, Outcome, segment_files
-from dpcenet.segmenting.outputs import Wanted
-from dpcenet.segmenting.sources import find_queries
-from dpcenet.segmenting.support import Support
+from dpcenet.inference.support import Support
+from dpcenet.segmentation import segment_queries as batches
+from dpcenet.segmentation.outputs import Wanted
+from dpcenet.segmentation.postprocess import Consistency
+from dpcenet.segmentation.queries import find_queries
+from dpcenet.segmentation.segment_queries import Batch, Outcome, segment_files
 
 SEGMENTER = quick_segmenter()
 

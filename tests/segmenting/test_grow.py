@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.segmenting.grow import (
+from dpcenet.segmentation.review.suggest import (
     Candidate,
     expected_curve,
     signature_of,
     suggest_order,
     support_signatures,
 )
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter
 
 
 def at(degrees: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import dpcenet
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import VolumeError
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import name_of, open_mask, open_scan, same_kind, several
 from made import moved
@@ -283,8 +283,8 @@ def test_a_series_in_a_folder_gets_a_seg(
     """One that a SEG cannot refer to gets NIfTI."""
     pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
     pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
-    from dpcenet.segmenting.folder import Batch, segment_files
-    from dpcenet.segmenting.sources import find_queries
+    from dpcenet.segmentation.queries import find_queries
+    from dpcenet.segmentation.segment_queries import Batch, segment_files
     from raw_layouts import write_dicom
 
     image, labels = case

@@ -14,10 +14,10 @@ from made_scans import quick_segmenter, write_scans
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, VolumeError
-from dpcenet.segmenting import memory
-from dpcenet.segmenting.folder import Batch, segment_files
-from dpcenet.segmenting.sources import find_queries
-from dpcenet.spill import joined
+from dpcenet.inference.disk_features import joined
+from dpcenet.segmentation import memory_cap as memory
+from dpcenet.segmentation.queries import find_queries
+from dpcenet.segmentation.segment_queries import Batch, segment_files
 from dpcenet.types import Features, Volume
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 

@@ -10,9 +10,9 @@ from samples import GOOD, like_good, made_samples
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.nn.weights import hash_of_state
-from dpcenet.segmenting.calibration import fit
-from dpcenet.segmenting.quality import Quality, assess, flag_of, judge, nothing_found
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmentation.review.calibration import fit
+from dpcenet.segmentation.review.quality import Quality, assess, flag_of, judge, nothing_found
+from dpcenet.segmentation.segmenter import Segmenter
 
 
 @pytest.mark.parametrize(

@@ -16,18 +16,18 @@ from samples import GOOD, like_good, made_samples
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError
-from dpcenet.segmenting.calibration import fit
-from dpcenet.segmenting.grow import support_signatures
-from dpcenet.segmenting.pictures import picture
-from dpcenet.segmenting.quality import judge, nothing_found
-from dpcenet.segmenting.review import (
+from dpcenet.segmentation.review.calibration import fit
+from dpcenet.segmentation.review.quality import judge, nothing_found
+from dpcenet.segmentation.review.review_page import (
     Reviewed,
     read_cases,
     review_case,
     save_case,
     write_review,
 )
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmentation.review.suggest import support_signatures
+from dpcenet.segmentation.review.thumbnails import picture
+from dpcenet.segmentation.segmenter import Segmenter
 
 CALIBRATION = fit(made_samples(50, seed=0), "", "")
 ADDRESS = picture(np.zeros((1, 8, 8), np.float32), np.ones((1, 8, 8), bool))

@@ -15,9 +15,9 @@ import dpcenet
 from dpcenet.data.phantom.phantom import phantom, write_phantoms
 from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.methods.copy import Copy, Options
-from dpcenet.segmenting.folder import Batch, segment_files
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.sources import find_queries
+from dpcenet.segmentation.queries import find_queries
+from dpcenet.segmentation.segment_queries import Batch, segment_files
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
 from made import moved

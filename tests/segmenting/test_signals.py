@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dpcenet.data.phantom.phantom import phantom
+from dpcenet.inference.support import Found, Support
 from dpcenet.methods.base import Method
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.signals import Signals, answer_of, measure, shape_of
-from dpcenet.segmenting.support import Found, Support
+from dpcenet.segmentation.review.signals import Signals, answer_of, measure, shape_of
+from dpcenet.segmentation.segmenter import Segmenter
 
 SHAPE, SPACING = (10, 72, 72), (9.0, 4.0, 4.0)
 

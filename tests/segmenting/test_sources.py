@@ -10,7 +10,7 @@ import pytest
 from made_scans import write_scans
 
 from dpcenet.errors import DatasetError, VolumeError
-from dpcenet.segmenting.sources import find_queries
+from dpcenet.segmentation.queries import find_queries
 from dpcenet.volumes.io import holds_labels
 
 

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, TaskError
+from dpcenet.inference.support import Support
 from dpcenet.methods.incontext import weights as shipped
-from dpcenet.segmenting import task_file
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.support import Support
-from dpcenet.segmenting.task_file import read_task, task_facts, write_task
+from dpcenet.segmentation import task_file
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.task_file import read_task, task_facts, write_task
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
 

@@ -10,10 +10,10 @@ import torch
 from made_scans import write_scans
 
 from dpcenet.errors import ConfigError
-from dpcenet.segmenting.folder import Batch, collect, segment_files
-from dpcenet.segmenting.opening import Opening
-from dpcenet.segmenting.sources import find_queries
-from dpcenet.segmenting.workers import segment_on, segment_shares
+from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.queries import find_queries
+from dpcenet.segmentation.segment_queries import Batch, collect, segment_files
+from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import in_turn
 
 

@@ -13,13 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpcenet.config import Precision
-from dpcenet.episodes.protocol import SliceTask
 from dpcenet.errors import ConfigError
+from dpcenet.inference.disk_features import joined
+from dpcenet.inference.second_look import windows_around
+from dpcenet.inference.slice_matching import align_slices, slice_costs
+from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Job, Method, SecondLook
-from dpcenet.nn.alignment import align_slices, slice_costs
-from dpcenet.nn.zoom import windows_around
-from dpcenet.spill import joined
+from dpcenet.training.config import Precision
 from dpcenet.types import Encoded, Episode, Features
 
 BATCH = 8  # slices computed at once, at most

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dpcenet.config import Precision
-from dpcenet.engine import encode_slices, masks_of
-from dpcenet.episodes.protocol import SliceTask, organ_slices, with_neighbours
+from dpcenet.inference.batched import encode_slices, masks_of
+from dpcenet.inference.second_look import Windows, windows_around
+from dpcenet.inference.slice_tasks import SliceTask, organ_slices, with_neighbours
+from dpcenet.inference.support import Labelled, Support
 from dpcenet.methods.base import Method
-from dpcenet.nn.zoom import Windows, windows_around
-from dpcenet.segmenting.support import Labelled, Support
+from dpcenet.training.config import Precision
 from dpcenet.types import Closeups, Features
 
 _Places = dict[int, tuple[Tensor, set[float]]]  # slice → (centre of its window (2,), half sides)

@@ -18,12 +18,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpcenet.config import Precision
-from dpcenet.engine import encode_slices
-from dpcenet.episodes.protocol import SliceTask
+from dpcenet.inference.batched import encode_slices
+from dpcenet.inference.pose import Pose, likeness
+from dpcenet.inference.second_look import Windows, centre_and_spread
+from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Method, PoseSearch
-from dpcenet.nn.pose import Pose, likeness
-from dpcenet.nn.zoom import Windows, centre_and_spread
+from dpcenet.training.config import Precision
 from dpcenet.types import Encoded
 
 Labels = npt.NDArray[np.uint8]

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.config import Precision
 from dpcenet.data.store import PreparedCase
-from dpcenet.engine import match_slices
-from dpcenet.episodes.protocol import (
+from dpcenet.evaluation.scores import Protocol
+from dpcenet.inference.batched import match_slices
+from dpcenet.inference.pose_search import bring, matched_pairs, pairs_of
+from dpcenet.inference.slice_tasks import (
     Bounds,
     SliceTask,
     blind_shot_tasks,
@@ -20,8 +21,7 @@ from dpcenet.episodes.protocol import (
     with_neighbours,
 )
 from dpcenet.methods.base import Method
-from dpcenet.posing import bring, matched_pairs, pairs_of
-from dpcenet.scores import Protocol
+from dpcenet.training.config import Precision
 from dpcenet.types import Encoded
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dpcenet.nn.alignment import describe_slices
+from dpcenet.inference.slice_matching import describe_slices
 from dpcenet.nn.encoder import Encoder, EncoderOptions
 from dpcenet.nn.reduction import reduction
 from dpcenet.types import Episode, Features, Prediction
@@ -34,7 +34,7 @@ class SecondLook:
 
 @dataclass(frozen=True)
 class PoseSearch:
-    """How it is sought in which pose a support is most like a query; see `dpcenet.posing`.
+    """How it is sought in which pose a support is most like a query; see `dpcenet.inference.pose_search`.
 
     Attributes:
         map: of the features, that is compared.

@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from dpcenet.episodes.sampler import EpisodeOptions
 from dpcenet.errors import ConfigError
 from dpcenet.methods.registry import METHODS
+from dpcenet.training.episodes import EpisodeOptions
 
 Options = TypeVar("Options")
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -71,7 +71,7 @@ class Config:
 
 def preset_names() -> list[str]:
     """The presets that come with the package, as "method/preset"."""
-    root = resources.files("dpcenet") / "presets"
+    root = resources.files("dpcenet") / "assets" / "presets"
     return sorted(
         f"{folder.name}/{file.name.removesuffix('.yaml')}"
         for folder in root.iterdir()
@@ -99,7 +99,9 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
         label = path.stem
     elif name in preset_names():
-        text = (resources.files("dpcenet") / "presets" / f"{name}.yaml").read_text("utf-8")
+        text = (resources.files("dpcenet") / "assets" / "presets" / f"{name}.yaml").read_text(
+            "utf-8"
+        )
         label = name
     else:
         raise ConfigError(

@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 from dpcenet.data.splits import admissible_slices
 from dpcenet.data.store import PreparedCase
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions
-from dpcenet.episodes.augment import PLAIN, AugmentOptions, View, apply_view, draw_view
 from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.training.augmentation import PLAIN, AugmentOptions, View, apply_view, draw_view
 from dpcenet.types import Episode
 
 Source = Literal["supervoxel", "superpixel", "labels", "synthetic", "mixed"]

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from dpcenet.config import Precision
 from dpcenet.data.store import PreparedDataset
-from dpcenet.engine import extract
-from dpcenet.episodes.sampler import EpisodePlan, EpisodeSampler, SliceView
+from dpcenet.inference.batched import extract
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.files import NO_SPACE, hash_of, reserve
+from dpcenet.training.config import Precision
+from dpcenet.training.episodes import EpisodePlan, EpisodeSampler, SliceView
 from dpcenet.types import Episode, Features
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dpcenet.bank import origin_of
-from dpcenet.config import Precision
 from dpcenet.data.store import PreparedCase, PreparedDataset
-from dpcenet.engine import BATCH, extract
+from dpcenet.inference.batched import BATCH, extract
 from dpcenet.methods.base import Method
 from dpcenet.system.files import hash_of, write_atomically
+from dpcenet.training.config import Precision
+from dpcenet.training.feature_cache import origin_of
 from dpcenet.types import Encoded, Features
 
 

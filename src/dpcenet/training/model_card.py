@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from dpcenet.checkpoint import load_tensors
 from dpcenet.system.files import file_hash
+from dpcenet.training.checkpoint import load_tensors
 
 _WORDS = """
 Intended use: research, segmenting structures in MR or CT volumes from one labelled volume of the

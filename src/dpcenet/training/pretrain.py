@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dpcenet.card import card_of
-from dpcenet.checkpoint import load_tensors, save_tensors
 from dpcenet.data.synthetic.pairs import PairGenerator, Pairs
 from dpcenet.data.synthetic.preview import save_contact_sheet
-from dpcenet.engine import choose_device
 from dpcenet.errors import RunError
+from dpcenet.inference.batched import choose_device
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext
-from dpcenet.pair_training import PairTraining, PretrainConfig, learning_rate_at
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import write_text
+from dpcenet.training.checkpoint import load_tensors, save_tensors
+from dpcenet.training.incontext_trainer import PairTraining, PretrainConfig, learning_rate_at
+from dpcenet.training.model_card import card_of
 
 CHECKPOINT = "checkpoint.safetensors"
 STABLE = "stable.safetensors"

@@ -17,8 +17,6 @@ from typing import Any, Literal
 
 import torch
 
-from dpcenet.checkpoint import load_checkpoint, restore
-from dpcenet.config import Config, Precision, config_to_dict, parse_config
 from dpcenet.data.splits import Fold, Scheme, make_fold
 from dpcenet.data.store import PreparedDataset
 from dpcenet.errors import RunError
@@ -27,6 +25,8 @@ from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.system.environment import versions
 from dpcenet.system.files import hash_of, read_json, write_json
+from dpcenet.training.checkpoint import load_checkpoint, restore
+from dpcenet.training.config import Config, Precision, config_to_dict, parse_config
 
 FORMAT = 1
 ADAPTED = "adapt.json"

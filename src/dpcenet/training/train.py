@@ -20,19 +20,24 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from dpcenet.bank import FeatureBank
-from dpcenet.checkpoint import load_checkpoint, restore, save_checkpoint
-from dpcenet.config import Config, TrainOptions
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.engine import autocast, choose_device, choose_precision, with_trunk_features
-from dpcenet.episodes.sampler import EpisodeSampler
 from dpcenet.errors import ConfigError, RunError
+from dpcenet.inference.batched import (
+    autocast,
+    choose_device,
+    choose_precision,
+    with_trunk_features,
+)
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
-from dpcenet.runlog import Log
-from dpcenet.runs import Run, RunFlags, create_run
 from dpcenet.system.progress import progress_bar
+from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from dpcenet.training.config import Config, TrainOptions
+from dpcenet.training.episodes import EpisodeSampler
+from dpcenet.training.feature_cache import FeatureBank
+from dpcenet.training.log import Log
+from dpcenet.training.run_folder import Run, RunFlags, create_run
 from dpcenet.types import Episode, Features, Prediction
 
 CALIBRATION_SLICES = 64

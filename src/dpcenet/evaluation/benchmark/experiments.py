@@ -8,13 +8,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from dpcenet.benchmark.plan import MethodRow, Plan, Setting
-from dpcenet.config import Config, Precision, config_to_dict, load_preset
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
-from dpcenet.runs import RunFlags
-from dpcenet.serving import Rules
+from dpcenet.evaluation.benchmark.plan import MethodRow, Plan, Setting
+from dpcenet.inference.predictor import Rules
 from dpcenet.system.files import file_hash, hash_of
+from dpcenet.training.config import Config, Precision, config_to_dict, load_preset
+from dpcenet.training.run_folder import RunFlags
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dpcenet.config import Config
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
-from dpcenet.runs import without_weights
+from dpcenet.training.config import Config
+from dpcenet.training.run_folder import without_weights
 from dpcenet.types import Episode, Features
 
 SIZE = 256

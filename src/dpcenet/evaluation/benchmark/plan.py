@@ -12,10 +12,10 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from dpcenet.config import load_options
 from dpcenet.data.splits import Scheme
 from dpcenet.errors import ConfigError
-from dpcenet.scores import Protocol
+from dpcenet.evaluation.scores import Protocol
+from dpcenet.training.config import load_options
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Plan:
 
 def plan_names() -> list[str]:
     """The plans that come with the package."""
-    files = (resources.files("dpcenet") / "plans").iterdir()
+    files = (resources.files("dpcenet") / "assets" / "plans").iterdir()
     return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
@@ -116,7 +116,9 @@ def load_plan(name: str, overrides: tuple[str, ...] = ()) -> Plan:
     if Path(name).suffix in {".yaml", ".yml"}:
         plan = load_options(Plan, Path(name), overrides)
     elif name in plan_names():
-        with resources.as_file(resources.files("dpcenet") / "plans" / f"{name}.yaml") as path:
+        with resources.as_file(
+            resources.files("dpcenet") / "assets" / "plans" / f"{name}.yaml"
+        ) as path:
             plan = load_options(Plan, path, overrides)
     else:
         raise ConfigError(

@@ -18,23 +18,23 @@ from typing import Any
 import torch
 
 import dpcenet
-from dpcenet.benchmark.cost import Clock, energy_joules, peak_memory_gb, reset_peak
-from dpcenet.benchmark.experiments import Experiment
-from dpcenet.checkpoint import CHECKPOINT
 from dpcenet.errors import RunError
-from dpcenet.evaluate import evaluate
-from dpcenet.scores import COPY, read_scores
+from dpcenet.evaluation.benchmark.experiments import Experiment
+from dpcenet.evaluation.benchmark.resources import Clock, energy_joules, peak_memory_gb, reset_peak
+from dpcenet.evaluation.evaluate import evaluate
+from dpcenet.evaluation.scores import COPY, read_scores
 from dpcenet.system.files import hash_of, read_json, write_json
-from dpcenet.train import train
+from dpcenet.training.checkpoint import CHECKPOINT
+from dpcenet.training.train import train
 
 STATE = "experiment.json"
 PACKAGE = Path(dpcenet.__file__).parent
 DECIDE_NO_NUMBER = (
-    "__main__.py", "allocation.py", "benchmark/", "card.py", "cli/", "datasets/contact.py",
-    "datasets/examine.py", "datasets/repair.py", "demo.py", "doctor.py", "environment.py",
-    "errors.py", "figures/", "forms.py", "ledger.py", "parallel.py", "pretrain.py",
-    "progress.py", "provenance.py", "published.py", "report.py", "runlog.py", "segmenting/",
-    "statistics.py", "synthetic/contact.py", "tables.py", "volumes/dicom/seg.py",
+    "__main__.py", "cli/", "data/contact_sheet.py", "data/doctor/", "data/synthetic/preview.py",
+    "errors.py", "evaluation/benchmark/", "evaluation/report/", "segmentation/",
+    "system/allocation.py", "system/environment.py", "system/parallel.py", "system/progress.py",
+    "training/log.py", "training/model_card.py", "training/pretrain.py", "volumes/adapters.py",
+    "volumes/dicom/write_seg.py", "volumes/mask_record.py", "volumes/mesh.py",
 )  # fmt: skip
 """Sources that change no score of a run: beginnings of their paths inside the package."""
 

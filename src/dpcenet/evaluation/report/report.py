@@ -23,14 +23,22 @@ import jinja2
 import yaml
 from matplotlib.figure import Figure
 
-from dpcenet.benchmark.results import Section, cost_table, sections_of
-from dpcenet.config import config_to_dict
-from dpcenet.figures.pages import figures_of
-from dpcenet.forms import as_csv, as_latex, as_markdown, caption, head, lines, notes
-from dpcenet.provenance import row_names
-from dpcenet.runs import Run
+from dpcenet.evaluation.report.figures.pages import figures_of
+from dpcenet.evaluation.report.run_labels import row_names
+from dpcenet.evaluation.report.sections import Section, cost_table, sections_of
+from dpcenet.evaluation.report.table_formats import (
+    as_csv,
+    as_latex,
+    as_markdown,
+    caption,
+    head,
+    lines,
+    notes,
+)
+from dpcenet.evaluation.report.tables import Table, evaluations, table_of, tables_of
 from dpcenet.system.files import write_atomically, write_text
-from dpcenet.tables import Table, evaluations, table_of, tables_of
+from dpcenet.training.config import config_to_dict
+from dpcenet.training.run_folder import Run
 
 FEW = 6  # runs of which each gets a section of its own
 
@@ -60,7 +68,9 @@ def report(folders: Sequence[Path], out: Path, published: bool = False) -> Path:
     sections = sections_of(folders)
     tables = [table for section in sections for table in tables_of(section.runs)]
     page = [_section(section, out) for section in sections]
-    template = (resources.files("dpcenet") / "templates" / "report.html").read_text("utf-8")
+    template = (resources.files("dpcenet") / "assets" / "templates" / "report.html").read_text(
+        "utf-8"
+    )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     write_text(out / "report.html", environment.from_string(template).render(sections=page))
     write_text(out / "tables.md", "\n".join(_markdown(section, published) for section in sections))

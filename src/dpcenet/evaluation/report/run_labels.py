@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dpcenet.config import config_to_dict
-from dpcenet.runs import ADAPTED, Run
 from dpcenet.system.files import hash_of, read_json
+from dpcenet.training.config import config_to_dict
+from dpcenet.training.run_folder import ADAPTED, Run
 
 
 def row_names(runs: Sequence[Run]) -> list[str]:

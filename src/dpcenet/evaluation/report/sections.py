@@ -8,14 +8,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dpcenet.benchmark.arithmetic import arithmetic
-from dpcenet.benchmark.running import state_of
-from dpcenet.config import config_to_dict
 from dpcenet.errors import RunError
-from dpcenet.provenance import row_names
-from dpcenet.runs import Run, open_run
-from dpcenet.scores import COPY, read_scores
+from dpcenet.evaluation.benchmark.flops import arithmetic
+from dpcenet.evaluation.benchmark.run_experiment import state_of
+from dpcenet.evaluation.report.run_labels import row_names
+from dpcenet.evaluation.scores import COPY, read_scores
 from dpcenet.system.files import hash_of, read_json, write_json
+from dpcenet.training.config import config_to_dict
+from dpcenet.training.run_folder import Run, open_run
 
 COST_HEAD = (
     "method",

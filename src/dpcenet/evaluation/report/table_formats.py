@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dpcenet.published import Printed
-from dpcenet.tables import MEAN, Cell, Row, Table
+from dpcenet.evaluation.report.published import Printed
+from dpcenet.evaluation.report.tables import MEAN, Cell, Row, Table
 
 NOTHING = "–"
 FAULT = "*"

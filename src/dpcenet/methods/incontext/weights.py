@@ -1,6 +1,6 @@
 """The in-context network that comes with the package, trained on made-up images only.
 
-Its model card lies beside the weights: `src/dpcenet/models/incontext.md`.
+Its model card lies beside the weights: `src/dpcenet/assets/models/incontext.md`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def build(options: Options) -> InContext:
 
 
 def _load(network: InContext) -> None:
-    content = (resources.files("dpcenet") / "models" / FILE).read_bytes()
+    content = (resources.files("dpcenet") / "assets" / "models" / FILE).read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise WeightsError(f"{FILE}: not the weights of this version; install the package again")
     incontext.fill(network, content, FILE)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
-from dpcenet.engine import extract
+from dpcenet.inference.batched import extract
 from dpcenet.methods.dpcenet.attention import PATHS
 from dpcenet.methods.dpcenet.model import DPCENet, Scale
 from dpcenet.nn.pooling import pull_down

@@ -10,13 +10,25 @@ from matplotlib.figure import Figure
 
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import DatasetError
-from dpcenet.figures.attention import Attention, attention_of, draw_attention
-from dpcenet.figures.plots import Floats, box_plot, by_position, slice_dice, training_curves
-from dpcenet.figures.slices import case_panels, draw, label_value, predicted, ranked
+from dpcenet.evaluation.report.figures.attention import Attention, attention_of, draw_attention
+from dpcenet.evaluation.report.figures.plots import (
+    Floats,
+    box_plot,
+    by_position,
+    slice_dice,
+    training_curves,
+)
+from dpcenet.evaluation.report.figures.slices import (
+    case_panels,
+    draw,
+    label_value,
+    predicted,
+    ranked,
+)
+from dpcenet.evaluation.report.run_labels import data_name, row_names
+from dpcenet.evaluation.report.tables import REFERENCE, case_dice, evaluations, ordered
 from dpcenet.methods.dpcenet.model import DPCENet
-from dpcenet.provenance import data_name, row_names
-from dpcenet.runs import Run
-from dpcenet.tables import REFERENCE, case_dice, evaluations, ordered
+from dpcenet.training.run_folder import Run
 from dpcenet.types import Score
 
 Captioned = tuple[str, Figure]

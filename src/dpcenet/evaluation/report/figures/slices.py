@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpcenet.data.store import PreparedCase, PreparedDataset
-from dpcenet.runs import Run
+from dpcenet.training.run_folder import Run
 from dpcenet.types import Score
 
 RANKS = ("best", "median", "worst")

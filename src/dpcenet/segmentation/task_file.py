@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 
 import dpcenet
-from dpcenet.checkpoint import load_tensors, save_tensors
-from dpcenet.config import Precision
-from dpcenet.engine import encode_slices
 from dpcenet.errors import ConfigError, RunError, TaskError
+from dpcenet.inference.batched import encode_slices
+from dpcenet.inference.encoded_windows import closeups_of
+from dpcenet.inference.support import Labelled, Support
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
-from dpcenet.segmenting.closeups import closeups_of
-from dpcenet.segmenting.support import Labelled, Support
+from dpcenet.training.checkpoint import load_tensors, save_tensors
+from dpcenet.training.config import Precision
 from dpcenet.types import Closeups, Encoded, Features
 from dpcenet.volumes.preprocess import Preprocessing
 

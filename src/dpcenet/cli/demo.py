@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dpcenet.config import load_preset
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.phantom.phantom import PHANTOM_LABELS, write_phantoms
 from dpcenet.data.prepare import prepare
 from dpcenet.errors import DatasetError
-from dpcenet.evaluate import evaluate
-from dpcenet.forms import as_text
-from dpcenet.report import report
-from dpcenet.runs import RunFlags
-from dpcenet.segmenting.folder import Batch
-from dpcenet.segmenting.opening import Opening
-from dpcenet.segmenting.running import segment_folder
-from dpcenet.tables import tables_of
-from dpcenet.train import train
+from dpcenet.evaluation.evaluate import evaluate
+from dpcenet.evaluation.report.report import report
+from dpcenet.evaluation.report.table_formats import as_text
+from dpcenet.evaluation.report.tables import tables_of
+from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.segment_folder import segment_folder
+from dpcenet.segmentation.segment_queries import Batch
+from dpcenet.training.config import load_preset
+from dpcenet.training.run_folder import RunFlags
+from dpcenet.training.train import train
 
 PRESETS = {"incontext/shipped": "incontext", "dpcenet/small": "dpcenet"}  # the first segments
 CASES = 7

@@ -14,22 +14,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dpcenet.config import Precision
-from dpcenet.engine import (
+from dpcenet.errors import ConfigError
+from dpcenet.inference.batched import (
     choose_device,
     choose_precision,
     encode_scan,
     match_slices,
     segment_labels,
 )
-from dpcenet.episodes.protocol import blind_shot_tasks, with_neighbours
-from dpcenet.errors import ConfigError
+from dpcenet.inference.pose_search import bring, matched_pairs
+from dpcenet.inference.slice_tasks import blind_shot_tasks, with_neighbours
+from dpcenet.inference.support import Found, Labelled, Support, joined
 from dpcenet.methods.base import Method
 from dpcenet.methods.incontext import weights as shipped
-from dpcenet.posing import bring, matched_pairs
-from dpcenet.runs import open_run
-from dpcenet.segmenting.support import Found, Labelled, Support, joined
-from dpcenet.segmenting.task_file import read_task
+from dpcenet.segmentation.task_file import read_task
+from dpcenet.training.config import Precision
+from dpcenet.training.run_folder import open_run
 from dpcenet.types import Encoded, Volume
 from dpcenet.volumes.adapters import (
     ImageT,

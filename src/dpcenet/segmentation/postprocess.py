@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dpcenet.segmenting.support import Found
+from dpcenet.inference.support import Found
 from dpcenet.types import Volume
 
 

@@ -13,10 +13,10 @@ from typing import cast
 import torch
 
 from dpcenet.errors import ConfigError
-from dpcenet.segmenting import memory
-from dpcenet.segmenting.folder import Batch, Outcome, segment_each
-from dpcenet.segmenting.opening import Opening
-from dpcenet.segmenting.sources import Query
+from dpcenet.segmentation import memory_cap as memory
+from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.queries import Query
+from dpcenet.segmentation.segment_queries import Batch, Outcome, segment_each
 from dpcenet.system.parallel import Engine, in_processes
 
 _POLL_S = 0.2

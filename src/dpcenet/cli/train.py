@@ -58,10 +58,10 @@ def train(
     tensorboard: Annotated[bool, typer.Option(help="Also log for TensorBoard.")] = False,
 ) -> None:
     """Train a method without labels of its targets, on episodes made from the scans themselves."""
-    from dpcenet.config import load_preset
     from dpcenet.data.store import open_dataset
-    from dpcenet.runs import RunFlags
-    from dpcenet.train import train as run_train
+    from dpcenet.training.config import load_preset
+    from dpcenet.training.run_folder import RunFlags
+    from dpcenet.training.train import train as run_train
 
     changes = list(set_ or [])
     if steps is not None:
@@ -111,10 +111,10 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
-    from dpcenet.evaluate import evaluate as run_evaluate
-    from dpcenet.forms import as_text
-    from dpcenet.runs import open_run
-    from dpcenet.tables import tables_of
+    from dpcenet.evaluation.evaluate import evaluate as run_evaluate
+    from dpcenet.evaluation.report.table_formats import as_text
+    from dpcenet.evaluation.report.tables import tables_of
+    from dpcenet.training.run_folder import open_run
 
     run_evaluate(
         run,
@@ -139,10 +139,10 @@ def report(
     ] = False,
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX), figures, and one self-contained HTML page of them."""
-    from dpcenet.benchmark.results import sections_of
-    from dpcenet.forms import as_text
-    from dpcenet.report import report as run_report
-    from dpcenet.tables import tables_of
+    from dpcenet.evaluation.report.report import report as run_report
+    from dpcenet.evaluation.report.sections import sections_of
+    from dpcenet.evaluation.report.table_formats import as_text
+    from dpcenet.evaluation.report.tables import tables_of
 
     page = run_report(runs, out, published)
     for section in sections_of(runs):
@@ -161,11 +161,11 @@ def pretrain(
     device: Device = "auto",
 ) -> None:
     """Train the in-context network on made-up images. Killed and called again, it goes on."""
-    from dpcenet.config import load_options
-    from dpcenet.pair_training import PretrainConfig
-    from dpcenet.pretrain import Pace
-    from dpcenet.pretrain import pretrain as run_pretrain
     from dpcenet.system.allocation import keep_freed_memory
+    from dpcenet.training.config import load_options
+    from dpcenet.training.incontext_trainer import PretrainConfig
+    from dpcenet.training.pretrain import Pace
+    from dpcenet.training.pretrain import pretrain as run_pretrain
 
     keep_freed_memory()
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
@@ -195,10 +195,10 @@ def adapt(
     precision: InPrecision = PrecisionName.auto,
 ) -> None:
     """Let the in-context network learn from your own unlabelled scans; the better state is kept."""
-    from dpcenet.runs import RunFlags
-    from dpcenet.segmenting.adapt import AdaptOptions, kept_state
-    from dpcenet.segmenting.adapt import adapt as run_adapt
     from dpcenet.system.allocation import keep_freed_memory
+    from dpcenet.training.adapt import AdaptOptions, kept_state
+    from dpcenet.training.adapt import adapt as run_adapt
+    from dpcenet.training.run_folder import RunFlags
 
     keep_freed_memory()
     flags = RunFlags(data=data, fold=fold, scheme=scheme.value, seed=seed)
@@ -225,7 +225,7 @@ def demo(
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
 ) -> None:
     """The whole way: prepare, train a small preset, segment, evaluate, report."""
-    from dpcenet.demo import demo as run_demo
+    from dpcenet.cli.demo import demo as run_demo
 
     typer.echo(run_demo(out, data, jobs, steps))
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dpcenet.engine import compare_slices, match_slices, segment_labels
-from dpcenet.episodes.protocol import blind_tasks
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.support import Found, Labelled
+from dpcenet.inference.batched import compare_slices, match_slices, segment_labels
+from dpcenet.inference.slice_tasks import blind_tasks
+from dpcenet.inference.support import Found, Labelled
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Encoded
 from dpcenet.volumes.metrics import Mask, dice
 

@@ -21,7 +21,7 @@ from dpcenet.cli.app import (
 from dpcenet.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from dpcenet.segmenting.running import Summary
+    from dpcenet.segmentation.segment_folder import Summary
 
 task_app = typer.Typer(help="Task files: what labelled scans teach, in one file.")
 app.add_typer(task_app, name="task")
@@ -97,12 +97,12 @@ def segment(
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
-    from dpcenet.segmenting.consistency import Consistency
-    from dpcenet.segmenting.folder import Batch
-    from dpcenet.segmenting.memory import parse_size
-    from dpcenet.segmenting.opening import Opening
-    from dpcenet.segmenting.outputs import Wanted
-    from dpcenet.segmenting.running import Cluster, segment_folder
+    from dpcenet.segmentation.labelled_input import Opening
+    from dpcenet.segmentation.memory_cap import parse_size
+    from dpcenet.segmentation.outputs import Wanted
+    from dpcenet.segmentation.postprocess import Consistency
+    from dpcenet.segmentation.segment_folder import Cluster, segment_folder
+    from dpcenet.segmentation.segment_queries import Batch
     from dpcenet.system.parallel import on_ray
 
     opening = Opening(
@@ -150,8 +150,8 @@ def create(
     device: Device = "auto",
 ) -> None:
     """Write what labelled scans teach: masks, and features of the slices or the slices."""
-    from dpcenet.segmenting.opening import Opening
-    from dpcenet.segmenting.task_file import task_facts, write_task
+    from dpcenet.segmentation.labelled_input import Opening
+    from dpcenet.segmentation.task_file import task_facts, write_task
 
     opening = Opening(
         images=tuple(support_image or ()),
@@ -183,7 +183,7 @@ def create(
 @task_app.command()
 def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
     """What a task file says of itself."""
-    from dpcenet.segmenting.task_file import task_facts
+    from dpcenet.segmentation.task_file import task_facts
 
     facts = task_facts(file)
     network, rules = facts["network"], facts["preprocessing"]

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from dpcenet.segmenting.signals import Signals
+from dpcenet.segmentation.review.signals import Signals
 
 FILE = "quality.json"
 RIDGE = 10.0  # weight of the penalty, in rows
@@ -105,7 +105,7 @@ class Calibration:
 
 def shipped_calibration() -> Calibration:
     """The calibration that comes with the package, for the network that comes with it."""
-    text = (resources.files("dpcenet") / "models" / FILE).read_text(encoding="utf-8")
+    text = (resources.files("dpcenet") / "assets" / "models" / FILE).read_text(encoding="utf-8")
     return Calibration.from_json(json.loads(text))
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from dpcenet.config import Precision
 from dpcenet.errors import ConfigError
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.support import Support
-from dpcenet.segmenting.task_file import read_task
+from dpcenet.inference.support import Support
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.task_file import read_task
+from dpcenet.training.config import Precision
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ import torch
 
 import dpcenet
 from dpcenet.errors import ConfigError, InputError
+from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
-from dpcenet.segmenting import memory
-from dpcenet.segmenting.consistency import Consistency
-from dpcenet.segmenting.outputs import Wanted, sizes, write_outputs
-from dpcenet.segmenting.review import review_case, save_case
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.sources import Query
-from dpcenet.segmenting.support import Support
+from dpcenet.segmentation import memory_cap as memory
+from dpcenet.segmentation.outputs import Wanted, sizes, write_outputs
+from dpcenet.segmentation.postprocess import Consistency
+from dpcenet.segmentation.queries import Query
+from dpcenet.segmentation.review.review_page import review_case, save_case
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import NO_SPACE, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes import mask_record as ledger

@@ -7,8 +7,8 @@ import re
 import sys
 
 from dpcenet.errors import ConfigError, VolumeError
-from dpcenet.segmenting.sources import Query
-from dpcenet.segmenting.support import Support
+from dpcenet.inference.support import Support
+from dpcenet.segmentation.queries import Query
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.grid import ScanFile
 

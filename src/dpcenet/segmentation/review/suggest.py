@@ -13,9 +13,9 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.engine import descriptors
+from dpcenet.inference.batched import descriptors
+from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
-from dpcenet.segmenting.support import Support
 from dpcenet.types import Encoded
 from dpcenet.volumes.metrics import Mask
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dpcenet.segmenting.support import Found
+from dpcenet.inference.support import Found
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import write_labels

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dpcenet.segmenting.folder import Batch, Outcome, check_targets, collect, segment_each
-from dpcenet.segmenting.grow import support_signatures
-from dpcenet.segmenting.opening import Opening
-from dpcenet.segmenting.review import read_cases, write_review
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.sources import Query, find_queries
-from dpcenet.segmenting.support import Support
-from dpcenet.segmenting.workers import segment_on, segment_shares
+from dpcenet.inference.support import Support
+from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.queries import Query, find_queries
+from dpcenet.segmentation.review.review_page import read_cases, write_review
+from dpcenet.segmentation.review.suggest import support_signatures
+from dpcenet.segmentation.segment_queries import (
+    Batch,
+    Outcome,
+    check_targets,
+    collect,
+    segment_each,
+)
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
 
 

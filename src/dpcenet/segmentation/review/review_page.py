@@ -22,12 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import ConfigError
-from dpcenet.segmenting.grow import Candidate, expected_curve, signature_of, suggest_order
-from dpcenet.segmenting.pictures import picture
-from dpcenet.segmenting.quality import Flag, Quality, assess
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.signals import answer_of
-from dpcenet.segmenting.support import Found, Support
+from dpcenet.inference.support import Found, Support
+from dpcenet.segmentation.review.quality import Flag, Quality, assess
+from dpcenet.segmentation.review.signals import answer_of
+from dpcenet.segmentation.review.suggest import (
+    Candidate,
+    expected_curve,
+    signature_of,
+    suggest_order,
+)
+from dpcenet.segmentation.review.thumbnails import picture
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import read_json, write_json, write_text
 
 COLUMNS = (
@@ -178,7 +183,9 @@ def _page(
     curve: Mapping[int, float],
 ) -> str:
     """review.html."""
-    template = (resources.files("dpcenet") / "templates" / "review.html").read_text("utf-8")
+    template = (resources.files("dpcenet") / "assets" / "templates" / "review.html").read_text(
+        "utf-8"
+    )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     qualities = [quality for row in ranked for quality in row.labels.values()]
     flags = [quality.flag for quality in qualities]

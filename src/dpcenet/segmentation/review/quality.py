@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from dpcenet.inference.support import Found, Support
 from dpcenet.nn.weights import hash_of_state
-from dpcenet.segmenting.calibration import Calibration, shipped_calibration
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.signals import Signals, measure
-from dpcenet.segmenting.support import Found, Support
+from dpcenet.segmentation.review.calibration import Calibration, shipped_calibration
+from dpcenet.segmentation.review.signals import Signals, measure
+from dpcenet.segmentation.segmenter import Segmenter
 
 Flag = Literal["accept", "look", "reject"]
 

@@ -1,0 +1,1 @@
+"""`dpcenet benchmark`: a plan becomes runs, and the runs become tables."""

@@ -1,0 +1,1 @@
+"""Figures of runs: slices with masks, plots of scores, and DPCENet's attention."""
