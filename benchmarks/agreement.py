@@ -18,7 +18,7 @@ from dpcenet.inference.batched import encode_scan, segment_labels
 from dpcenet.inference.slice_tasks import SliceTask, organ_tasks
 from dpcenet.methods.base import Method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
-from dpcenet.training.config import Precision
+from dpcenet.system.device import Precision
 from dpcenet.training.run_folder import open_run
 from dpcenet.volumes.metrics import dice
 

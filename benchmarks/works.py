@@ -23,8 +23,6 @@ from torch import Tensor
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.data.store import open_dataset
 from dpcenet.inference.batched import (
-    autocast,
-    choose_precision,
     encode_scan,
     encode_slices,
     extract,
@@ -35,7 +33,8 @@ from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
-from dpcenet.training.config import Precision, load_preset
+from dpcenet.system.device import Precision, autocast, choose_precision
+from dpcenet.training.config import load_preset
 from dpcenet.training.episodes import EpisodeSampler
 from dpcenet.training.feature_cache import FeatureBank
 from dpcenet.training.train import loss_terms, make_optimiser, take_step

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from dpcenet.errors import ConfigError
 from dpcenet.methods.rpt.model import RPT, Options
+from dpcenet.methods.rpt.regions import region_means
 from dpcenet.nn.encoder import EncoderOptions
-from dpcenet.nn.farthest_points import region_means
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.pooling import shrink
 from dpcenet.types import Episode, Features, Prediction

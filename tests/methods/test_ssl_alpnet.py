@@ -10,8 +10,13 @@ import torch
 from heads import SMALL, Array, bilinear, cosine, episode, gap, log_softmax, nll, train_step
 from numpy.testing import assert_allclose
 
-from dpcenet.methods.ssl_alpnet import Options, SSLALPNet
-from dpcenet.nn.local_prototypes import assigned_score, local_prototypes, window_means
+from dpcenet.methods.ssl_alpnet import (
+    Options,
+    SSLALPNet,
+    assigned_score,
+    local_prototypes,
+    window_means,
+)
 from dpcenet.nn.pooling import masked_average, shrink
 from dpcenet.types import Features
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.inference.slice_matching import align_slices, describe_slices, slice_costs
+from dpcenet.inference.slice_matching import align_slices, slice_costs
+from dpcenet.nn.pooling import describe_slices
 
 
 def anatomy(heights: np.ndarray) -> np.ndarray:

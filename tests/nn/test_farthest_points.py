@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from numpy.testing import assert_allclose
 
-from dpcenet.nn.farthest_points import farthest_points, nearest_centre, region_means
+from dpcenet.methods.rpt.regions import farthest_points, nearest_centre, region_means
 
 
 def test_a_line_is_halved_and_halved_again() -> None:

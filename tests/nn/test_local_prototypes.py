@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.testing import assert_allclose
 
-from dpcenet.nn.local_prototypes import assigned_score, local_prototypes, window_means
+from dpcenet.methods.ssl_alpnet import assigned_score, local_prototypes, window_means
 
 RANDOM = np.random.default_rng(0)
 

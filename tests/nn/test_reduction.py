@@ -6,8 +6,8 @@ import pytest
 from torch import nn
 
 from dpcenet.errors import ConfigError
+from dpcenet.methods.base import reduction
 from dpcenet.nn.encoder import Encoder, EncoderOptions
-from dpcenet.nn.reduction import reduction
 
 
 def test_it_takes_the_trunks_channels_and_has_no_bias() -> None:

@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from dpcenet.nn.role_swap import role_swap_loss
+from dpcenet.nn.losses import role_swap_loss
 
 MASKS = torch.tensor([[[0.0, 1.0, 1.0]], [[1.0, 0.0, 0.0]]])  # two shots of 1×3 pixels
 FOREGROUND = {0: 0.25, 1: 0.9, 2: 0.5}

@@ -16,7 +16,7 @@ from dpcenet.inference.second_look import Windows, windows_around
 from dpcenet.inference.slice_tasks import SliceTask, organ_slices, with_neighbours
 from dpcenet.inference.support import Labelled, Support
 from dpcenet.methods.base import Method
-from dpcenet.training.config import Precision
+from dpcenet.system.device import Precision
 from dpcenet.types import Closeups, Features
 
 _Places = dict[int, tuple[Tensor, set[float]]]  # slice → (centre of its window (2,), half sides)

@@ -23,7 +23,7 @@ from dpcenet.inference.pose import Pose, likeness
 from dpcenet.inference.second_look import Windows, centre_and_spread
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Method, PoseSearch
-from dpcenet.training.config import Precision
+from dpcenet.system.device import Precision
 from dpcenet.types import Encoded
 
 Labels = npt.NDArray[np.uint8]

@@ -21,7 +21,7 @@ from dpcenet.inference.slice_tasks import (
     with_neighbours,
 )
 from dpcenet.methods.base import Method
-from dpcenet.training.config import Precision
+from dpcenet.system.device import Precision
 from dpcenet.types import Encoded
 
 

@@ -8,17 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch.nn.functional as F
-from torch import Tensor
 
 FloatMatrix = npt.NDArray[np.float64]
-
-
-def describe_slices(maps: Tensor, cells: int = 4) -> FloatMatrix:
-    """Descriptors (Z, C·cells²) of slices from feature maps (Z, C, h, w)."""
-    pooled = F.adaptive_avg_pool2d(maps.float(), cells).flatten(1)
-    descriptors: FloatMatrix = pooled.cpu().numpy().astype(np.float64)
-    return descriptors
 
 
 def slice_costs(query: FloatMatrix, support: FloatMatrix) -> FloatMatrix:

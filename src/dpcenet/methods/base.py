@@ -11,10 +11,28 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dpcenet.inference.slice_matching import describe_slices
+from dpcenet.errors import ConfigError
 from dpcenet.nn.encoder import Encoder, EncoderOptions
-from dpcenet.nn.reduction import reduction
+from dpcenet.nn.pooling import describe_slices
 from dpcenet.types import Episode, Features, Prediction
+
+
+def reduction(encoder: Encoder, width: int) -> nn.Module:
+    """A 1×1 convolution without bias from the encoder's one output to `width` channels.
+
+    Args:
+        encoder: its options name one output.
+        width: channels after it; 0 keeps the trunk's features as they are.
+
+    Raises:
+        ConfigError: the encoder has several outputs.
+    """
+    if len(encoder.channels) != 1:
+        raise ConfigError(
+            f"encoder outputs {list(encoder.channels)}: this method matches at one scale; name one"
+        )
+    (channels,) = encoder.channels.values()
+    return nn.Conv2d(channels, width, 1, bias=False) if width else nn.Identity()
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from dpcenet.inference.slice_matching import describe_slices
 from dpcenet.methods.base import Method
+from dpcenet.nn.pooling import describe_slices
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.types import Features, Prediction
 

@@ -13,9 +13,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dpcenet.inference.slice_matching import FloatMatrix
 
 
 def enlarge(maps: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
@@ -89,3 +92,10 @@ def mean_prototype(features: Tensor, masks: Tensor, align_corners: bool = False)
     """
     weights = pull_down(masks, (features.shape[-2], features.shape[-1]), align_corners)
     return masked_average(features, weights).mean(dim=0, keepdim=True)
+
+
+def describe_slices(maps: Tensor, cells: int = 4) -> FloatMatrix:
+    """Descriptors (Z, C·cells²) of slices from feature maps (Z, C, h, w)."""
+    pooled = F.adaptive_avg_pool2d(maps.float(), cells).flatten(1)
+    descriptors: FloatMatrix = pooled.cpu().numpy().astype(np.float64)
+    return descriptors

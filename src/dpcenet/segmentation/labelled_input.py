@@ -11,7 +11,7 @@ from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.task_file import read_task
-from dpcenet.training.config import Precision
+from dpcenet.system.device import Precision
 
 
 @dataclass(frozen=True)

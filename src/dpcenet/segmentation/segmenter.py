@@ -15,20 +15,14 @@ import numpy.typing as npt
 import torch
 
 from dpcenet.errors import ConfigError
-from dpcenet.inference.batched import (
-    choose_device,
-    choose_precision,
-    encode_scan,
-    match_slices,
-    segment_labels,
-)
+from dpcenet.inference.batched import encode_scan, match_slices, segment_labels
 from dpcenet.inference.pose_search import bring, matched_pairs
 from dpcenet.inference.slice_tasks import blind_shot_tasks, with_neighbours
 from dpcenet.inference.support import Found, Labelled, Support, joined
 from dpcenet.methods.base import Method
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.segmentation.task_file import read_task
-from dpcenet.training.config import Precision
+from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.training.run_folder import open_run
 from dpcenet.types import Encoded, Volume
 from dpcenet.volumes.adapters import (

@@ -29,8 +29,8 @@ from dpcenet.inference.encoded_windows import closeups_of
 from dpcenet.inference.support import Labelled, Support
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
+from dpcenet.system.device import Precision
 from dpcenet.training.checkpoint import load_tensors, save_tensors
-from dpcenet.training.config import Precision
 from dpcenet.types import Closeups, Encoded, Features
 from dpcenet.volumes.preprocess import Preprocessing
 

@@ -21,22 +21,17 @@ import torch
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
 from dpcenet.errors import ConfigError, DatasetError, RunError
-from dpcenet.inference.batched import (
-    choose_device,
-    choose_precision,
-    encode_scan,
-    match_slices,
-    segment_labels,
-)
+from dpcenet.inference.batched import encode_scan, match_slices, segment_labels
 from dpcenet.inference.slice_tasks import blind_tasks
 from dpcenet.methods.base import Method
 from dpcenet.methods.incontext.model import InContext
 from dpcenet.methods.incontext.weights import Options as ShippedOptions
 from dpcenet.methods.incontext.weights import build as build_shipped
+from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.system.files import read_json, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.training.checkpoint import CHECKPOINT, save_checkpoint
-from dpcenet.training.config import Precision, load_preset
+from dpcenet.training.config import load_preset
 from dpcenet.training.incontext_trainer import PairTraining, PretrainConfig
 from dpcenet.training.run_folder import ADAPTED, Run, RunFlags, create_run, open_run
 from dpcenet.training.supervoxel_pairs import ScanPairs

@@ -18,10 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from dpcenet.errors import ConfigError
 from dpcenet.methods.registry import METHODS
+from dpcenet.system.device import Precision
 from dpcenet.training.episodes import EpisodeOptions
 
 Options = TypeVar("Options")
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from dpcenet.data.store import PreparedDataset
 from dpcenet.inference.batched import extract
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
+from dpcenet.system.device import Precision
 from dpcenet.system.files import NO_SPACE, hash_of, reserve
-from dpcenet.training.config import Precision
 from dpcenet.training.episodes import EpisodePlan, EpisodeSampler, SliceView
 from dpcenet.types import Episode, Features
 

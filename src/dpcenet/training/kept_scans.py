@@ -11,8 +11,8 @@ import torch
 from dpcenet.data.store import PreparedCase, PreparedDataset
 from dpcenet.inference.batched import BATCH, extract
 from dpcenet.methods.base import Method
+from dpcenet.system.device import Precision
 from dpcenet.system.files import hash_of, write_atomically
-from dpcenet.training.config import Precision
 from dpcenet.training.feature_cache import origin_of
 from dpcenet.types import Encoded, Features
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from dpcenet.data.synthetic.pairs import PairGenerator, Pairs
 from dpcenet.data.synthetic.preview import save_contact_sheet
 from dpcenet.errors import RunError
-from dpcenet.inference.batched import choose_device
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext
+from dpcenet.system.device import choose_device
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import write_text
 from dpcenet.training.checkpoint import load_tensors, save_tensors

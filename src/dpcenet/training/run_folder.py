@@ -23,10 +23,11 @@ from dpcenet.errors import RunError
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
+from dpcenet.system.device import Precision
 from dpcenet.system.environment import versions
 from dpcenet.system.files import hash_of, read_json, write_json
 from dpcenet.training.checkpoint import load_checkpoint, restore
-from dpcenet.training.config import Config, Precision, config_to_dict, parse_config
+from dpcenet.training.config import Config, config_to_dict, parse_config
 
 FORMAT = 1
 ADAPTED = "adapt.json"

@@ -22,15 +22,11 @@ from torch.utils.data import DataLoader
 
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, RunError
-from dpcenet.inference.batched import (
-    autocast,
-    choose_device,
-    choose_precision,
-    with_trunk_features,
-)
+from dpcenet.inference.batched import with_trunk_features
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
+from dpcenet.system.device import autocast, choose_device, choose_precision
 from dpcenet.system.progress import progress_bar
 from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint
 from dpcenet.training.config import Config, TrainOptions

@@ -16,12 +16,11 @@ from pathlib import Path
 
 from dpcenet.evaluation.benchmark.experiments import Experiment
 from dpcenet.evaluation.benchmark.run_experiment import Place, is_done, run_experiment, state_of
-from dpcenet.inference.batched import choose_device, choose_precision
+from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import read_json, write_json
 from dpcenet.system.parallel import Engine
 from dpcenet.system.progress import progress_bar
-from dpcenet.training.config import Precision
 
 EVERY = 5.0  # seconds between two looks at the logs of running experiments
 

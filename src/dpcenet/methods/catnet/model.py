@@ -17,8 +17,7 @@ from dpcenet.methods.base import SingleScale
 from dpcenet.methods.catnet.cascade import CascadeHead, MaskSide
 from dpcenet.methods.catnet.repository import RepositoryHead
 from dpcenet.nn.encoder import EncoderOptions
-from dpcenet.nn.losses import segmentation_loss
-from dpcenet.nn.role_swap import role_swap_loss
+from dpcenet.nn.losses import role_swap_loss, segmentation_loss
 from dpcenet.nn.threshold_head import enlarged_log_probs, hard_cells, prototype_probability
 from dpcenet.types import Features, Prediction
 

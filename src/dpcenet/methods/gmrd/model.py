@@ -25,10 +25,9 @@ from dpcenet.methods.gmrd.descriptors import (
     signed_background,
 )
 from dpcenet.nn.encoder import EncoderOptions
-from dpcenet.nn.losses import hard_masks
+from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.map_decoder import MapDecoder
 from dpcenet.nn.pooling import enlarge, mean_prototype
-from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.nn.threshold_head import enlarged_log_probs, prototype_probability
 from dpcenet.types import Features, Prediction

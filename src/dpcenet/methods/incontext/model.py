@@ -29,9 +29,9 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
-from dpcenet.inference.slice_matching import describe_slices
 from dpcenet.methods.base import Job, Method, PoseSearch, SecondLook
 from dpcenet.methods.incontext.blocks import Align, Fuse, Read, Residual, moved_by
+from dpcenet.nn.pooling import describe_slices
 from dpcenet.types import Features, Prediction
 
 TURNS = tuple(float(turn) for turn in range(-90, 91, 30))

@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from dpcenet.errors import ConfigError
 from dpcenet.methods.base import Method
 from dpcenet.methods.rpt.boundary_loss import boundary_f1_loss
-from dpcenet.methods.rpt.regions import RegionBlock
+from dpcenet.methods.rpt.regions import RegionBlock, region_means
 from dpcenet.nn.encoder import Encoder, EncoderOptions
-from dpcenet.nn.farthest_points import region_means
-from dpcenet.nn.losses import hard_masks, segmentation_loss
+from dpcenet.nn.losses import hard_masks, role_swap_loss, segmentation_loss
 from dpcenet.nn.pooling import enlarge, masked_average, mean_prototype, pull_down, shrink
-from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.nn.threshold_head import (
     enlarged_log_probs,

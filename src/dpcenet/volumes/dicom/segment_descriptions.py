@@ -10,19 +10,84 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpcenet.volumes.dicom.codes import ANATOMICAL_STRUCTURE, SCT, Code, property_of
 from dpcenet.volumes.dicom.find_series import bad
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
     from highdicom.sr import CodedConcept
 
+
+SCT = "SCT"
+
+
+Code = tuple[str, str]  # value and meaning in SNOMED CT
+
+
+ANATOMICAL_STRUCTURE: Code = ("91723000", "Anatomical Structure")
+
+
+LEFT: Code = ("7771000", "Left")
+
+
+RIGHT: Code = ("24028007", "Right")
+
+
+@dataclass(frozen=True)
+class Property:
+    """What a segment shows: a type, and its side where there are two."""
+
+    kind: Code = ANATOMICAL_STRUCTURE
+    side: Code | None = None
+
+
+_KIDNEY: Code = ("64033007", "Kidney")
+
+
+_LEFT_VENTRICLE = Property(("87878005", "Left ventricle"))
+
+
+_RIGHT_VENTRICLE = Property(("53085002", "Right ventricle"))
+
+
+_LEFT_MYOCARDIUM = Property(("49848007", "Left Ventricle Myocardium"))
+
+
+_PROPERTIES = {
+    "liver": Property(("10200004", "Liver")),
+    "spleen": Property(("78961009", "Spleen")),
+    "kidney": Property(_KIDNEY),
+    "left kidney": Property(_KIDNEY, LEFT),
+    "kidney left": Property(_KIDNEY, LEFT),
+    "right kidney": Property(_KIDNEY, RIGHT),
+    "kidney right": Property(_KIDNEY, RIGHT),
+    "left ventricle": _LEFT_VENTRICLE,
+    "lv": _LEFT_VENTRICLE,
+    "lv bp": _LEFT_VENTRICLE,
+    "right ventricle": _RIGHT_VENTRICLE,
+    "rv": _RIGHT_VENTRICLE,
+    "left ventricle myocardium": _LEFT_MYOCARDIUM,
+    "lv myo": _LEFT_MYOCARDIUM,
+}
+
+
+def property_of(name: str) -> Property:
+    """The property of a label by its name; a name that is not in the table claims no organ."""
+    words = re.sub(r"[^a-z]+", " ", name.lower()).strip()
+    return _PROPERTIES.get(words, Property())
+
+
 RESEARCH = "For research use only."
+
+
 _VALUE = re.compile(r"Label (\d+) of the labelled scan")
+
+
 _COLOURS = (  # matplotlib's "tab10"; viewers draw segments without one all alike
     *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
     *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
 )
+
+
 _LONG_STRING = 64  # characters of DICOM's LO
 
 
