@@ -14,8 +14,10 @@ from torch import Tensor
 
 from dpcenet.data.contact_sheet import evenly_spaced
 from dpcenet.data.store import PreparedCase, open_dataset
-from dpcenet.inference.batched import encode_scan, segment_labels
-from dpcenet.inference.slice_tasks import SliceTask, organ_tasks
+from dpcenet.evaluation.protocols import organ_tasks
+from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.predictor import segment_labels
+from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.system.device import Precision

@@ -22,13 +22,9 @@ from torch import Tensor
 
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.data.store import open_dataset
-from dpcenet.inference.batched import (
-    encode_scan,
-    encode_slices,
-    extract,
-    segment_labels,
-    with_trunk_features,
-)
+from dpcenet.inference.batched import encode_scan, encode_slices, extract
+from dpcenet.inference.encoded import Encoded
+from dpcenet.inference.predictor import segment_labels
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
@@ -36,9 +32,9 @@ from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.system.device import Precision, autocast, choose_precision
 from dpcenet.training.config import load_preset
 from dpcenet.training.episodes import EpisodeSampler
-from dpcenet.training.feature_cache import FeatureBank
+from dpcenet.training.feature_cache import FeatureBank, with_trunk_features
 from dpcenet.training.train import loss_terms, make_optimiser, take_step
-from dpcenet.types import Encoded, Episode, Features
+from dpcenet.types import Episode, Features
 from dpcenet.volumes.metrics import dice
 
 CHUNKS, AHEAD, BANKED, RATE = 3, 4, 32, 1e-3

@@ -28,15 +28,17 @@ import typer
 
 from dpcenet.data.splits import make_fold
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.inference.batched import encode_scan, segment_labels
+from dpcenet.evaluation.protocols import organ_tasks
+from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.encoded import Encoded
 from dpcenet.inference.pose_search import bring, pairs_of
-from dpcenet.inference.slice_tasks import organ_tasks, with_neighbours
+from dpcenet.inference.predictor import segment_labels
+from dpcenet.inference.slice_tasks import with_neighbours
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext, Options, load_weights
 from dpcenet.training.config import load_options
 from dpcenet.training.incontext_trainer import PretrainConfig
 from dpcenet.training.pretrain import LOG, WEIGHTS, Pace, pretrain
-from dpcenet.types import Encoded
 from dpcenet.volumes.metrics import dice
 
 FOLDS, SIZE = 5, 64

@@ -23,7 +23,8 @@ from prepared import segmenter_for
 
 from dpcenet.data.splits import make_fold
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.inference.batched import encode_scan, match_slices
+from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.slice_matching import match_slices
 
 FOLDS = 5
 Rule = Callable[[PreparedCase, PreparedCase, int], npt.NDArray[np.bool_]]

@@ -17,8 +17,7 @@ from dpcenet.methods.panet import Options
 from dpcenet.methods.registry import build_method
 from dpcenet.training.config import Config
 from dpcenet.training.episodes import EpisodeSampler
-from dpcenet.training.feature_cache import FeatureBank
-from dpcenet.training.kept_scans import KeptScans
+from dpcenet.training.feature_cache import FeatureBank, KeptScans
 from made import tiny_config, write_prepared
 
 CPU = torch.device("cpu")

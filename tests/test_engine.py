@@ -10,7 +10,8 @@ import torch
 from numpy.testing import assert_allclose
 
 from dpcenet.inference import batched as engine
-from dpcenet.inference.batched import encode_scan, segment_labels
+from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.predictor import segment_labels
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Job, Method, SecondLook
 from dpcenet.methods.incontext.model import InContext, Options

@@ -10,11 +10,12 @@ import torch
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.encoded import Closeups, Encoded
 from dpcenet.inference.pose import Pose
 from dpcenet.inference.pose_search import bring, find_pose, matched_pairs
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext
-from dpcenet.types import Closeups, Encoded, Features
+from dpcenet.types import Features
 
 CPU = torch.device("cpu")
 SAME = [(z, z) for z in range(8)]  # pairs of slices

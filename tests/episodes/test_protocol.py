@@ -7,17 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dpcenet.inference.slice_tasks import (
-    SliceTask,
-    blind_shot_tasks,
-    blind_tasks,
+from dpcenet.evaluation.protocols import (
     chunk_bounds,
     chunks_of,
     every_slice_tasks,
-    organ_slices,
     organ_tasks,
     support_positions,
 )
+from dpcenet.inference.slice_tasks import SliceTask, blind_shot_tasks, blind_tasks, organ_slices
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 

@@ -17,19 +17,19 @@ import torch
 
 from dpcenet.data.splits import count_excluded
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.evaluation.scores import COPY, SAYS, Protocol, summarise, write_scores
-from dpcenet.inference.batched import encode_scan, segment_labels
-from dpcenet.inference.predictor import Rules, Scans, plain_serving, posed_serving, serving_slices
-from dpcenet.inference.slice_tasks import Bounds
+from dpcenet.evaluation.protocols import Bounds, Rules, Scans, serving_slices
+from dpcenet.evaluation.scores import COPY, SAYS, Protocol, Score, summarise, write_scores
+from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.encoded import Encoded
+from dpcenet.inference.predictor import plain_serving, posed_serving, segment_labels
 from dpcenet.methods.base import Method
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.system.device import choose_device
 from dpcenet.system.files import write_atomically, write_json
 from dpcenet.system.progress import progress_bar
-from dpcenet.training.kept_scans import KeptScans
+from dpcenet.training.feature_cache import KeptScans
 from dpcenet.training.run_folder import Run, open_run
-from dpcenet.types import Encoded, Score
 from dpcenet.volumes.metrics import score_mask
 
 

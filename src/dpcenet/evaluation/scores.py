@@ -6,16 +6,45 @@ import csv
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
 
 from dpcenet.errors import ConfigError
 from dpcenet.system.files import write_text
-from dpcenet.types import Score
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one label of one query volume was segmented.
+
+    Attributes:
+        method: preset of the run, or "copy".
+        case, label, support, fold, seed, protocol: which query, organ, labelled scan and run.
+        dice, iou, nsd: 0…1; hd95_mm: 95th percentile of the surface distances in mm. What they
+            are where a mask is empty, `dpcenet.volumes.metrics` says.
+    """
+
+    method: str
+    case: str
+    label: str
+    support: str
+    fold: int
+    seed: int
+    protocol: str
+    dice: float
+    iou: float
+    hd95_mm: float
+    nsd: float
+
 
 Protocol = Literal["paper", "ep2", "blind"]
+
+
 COPY = "copy"  # the row of the pasted mask, which every table carries
+
+
 SAYS: dict[Protocol, str] = {
     "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
     "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",

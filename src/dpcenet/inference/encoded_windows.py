@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from dpcenet.inference.batched import encode_slices, masks_of
+from dpcenet.inference.encoded import Closeups
 from dpcenet.inference.second_look import Windows, windows_around
 from dpcenet.inference.slice_tasks import SliceTask, organ_slices, with_neighbours
 from dpcenet.inference.support import Labelled, Support
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
-from dpcenet.types import Closeups, Features
+from dpcenet.types import Features
 
 _Places = dict[int, tuple[Tensor, set[float]]]  # slice → (centre of its window (2,), half sides)
 

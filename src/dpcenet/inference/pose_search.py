@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from dpcenet.inference.batched import encode_slices
+from dpcenet.inference.encoded import Encoded
 from dpcenet.inference.pose import Pose, likeness
 from dpcenet.inference.second_look import Windows, centre_and_spread
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.methods.base import Method, PoseSearch
 from dpcenet.system.device import Precision
-from dpcenet.types import Encoded
 
 Labels = npt.NDArray[np.uint8]
 Pairs = Sequence[tuple[int, int]]

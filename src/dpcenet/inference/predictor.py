@@ -2,90 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from dpcenet.data.store import PreparedCase
-from dpcenet.evaluation.scores import Protocol
-from dpcenet.inference.batched import match_slices
+from dpcenet.evaluation.protocols import Rules, Scans, every_slice_tasks, organ_tasks
+from dpcenet.inference.batched import BATCH, masks_of, predict
+from dpcenet.inference.encoded import Encoded
 from dpcenet.inference.pose_search import bring, matched_pairs, pairs_of
-from dpcenet.inference.slice_tasks import (
-    Bounds,
-    SliceTask,
-    blind_shot_tasks,
-    every_slice_tasks,
-    organ_tasks,
-    with_neighbours,
-)
-from dpcenet.methods.base import Method
+from dpcenet.inference.second_look import look_again
+from dpcenet.inference.slice_matching import match_slices
+from dpcenet.inference.slice_tasks import SliceTask, blind_shot_tasks, with_neighbours
+from dpcenet.methods.base import Job, Method
 from dpcenet.system.device import Precision
-from dpcenet.types import Encoded
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How a run is evaluated.
-
-    Attributes:
-        protocol: what is known of the query.
-        support: which scan of the fold is the labelled one: first, last, all, or its index.
-        shots: labelled scans at once: that one and those after it.
-        chunks: of "paper": 3, or 1.
-        bounds: of "paper": how organ slices are cut into chunks.
-        neighbours: support slices on either side that help; None takes the method's own number.
-    """
-
-    protocol: Protocol = "paper"
-    support: str = "last"
-    shots: int = 1
-    chunks: int = 3
-    bounds: Bounds = "number"
-    neighbours: int | None = None
-
-    def reach(self, method: Method) -> int:
-        """How many neighbours help."""
-        return method.neighbours if self.neighbours is None else self.neighbours
-
-    @property
-    def tag(self) -> str:
-        """What the files of this evaluation are called after."""
-        shots = f"-{self.shots}shot" if self.shots > 1 else ""
-        near = "" if self.neighbours is None else f"-near{self.neighbours}"
-        return f"{self.protocol}{shots}{near}"
-
-
-@dataclass(frozen=True)
-class Scans:
-    """One scan, or several support scans as one: slices of all, one scan after the other."""
-
-    cases: tuple[PreparedCase, ...]
-    slices: Encoded
-
-    @property
-    def name(self) -> str:
-        """The cases' names with a plus between them."""
-        return "+".join(case.name for case in self.cases)
-
-    @property
-    def labels(self) -> tuple[npt.NDArray[np.uint8], ...]:
-        """(Z, H, W) of each."""
-        return tuple(case.label for case in self.cases)
-
-    def each(self) -> list[Encoded]:
-        """The features of each scan."""
-        stops = np.cumsum([len(case.image) for case in self.cases]).tolist()
-        rows = [
-            slice(stop - len(case.image), stop)
-            for case, stop in zip(self.cases, stops, strict=True)
-        ]
-        images, features = self.slices.images, self.slices.features
-        return [
-            Encoded(images[part], features.rows(part), case.spacing)
-            for case, part in zip(self.cases, rows, strict=True)
-        ]
 
 
 @dataclass(frozen=True)
@@ -163,9 +95,63 @@ def _tasks_of(
     return {v: organ_tasks(labels, target.label, v, rules.chunks, rules.bounds) for v in values}
 
 
-def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int16]:
-    """(Z,) the first support slice that served each query slice, −1 where none did."""
-    served = np.full(count, -1, dtype=np.int16)
-    for task in tasks:
-        served[list(task.query)] = task.support[0]
-    return served
+GROUP = 4 * BATCH  # slices of small tasks that are segmented together
+
+
+Asked = tuple[int, SliceTask]
+
+
+"""A label, and slices in which it is looked for."""
+
+
+def segment_labels(
+    method: Method,
+    support: Encoded,
+    support_label: npt.NDArray[np.uint8],
+    query: Encoded,
+    tasks: Mapping[int, Sequence[SliceTask]],
+    precision: Precision = "float32",
+    second_look: bool = True,
+) -> dict[int, npt.NDArray[np.float32]]:
+    """Foreground probability (Z, H, W) of each label; 0 on slices that none of its tasks covers.
+
+    Labels are segmented together: what slices have to do with each other serves all of them.
+    Without `second_look` features suffice: no window is encoded.
+    """
+    shape = query.images[:, 0].shape
+    probability = {value: torch.zeros(shape) for value in tasks}
+    for group in _groups(tasks):
+        masks = [masks_of(support_label, t.support, v, query.images.device) for v, t in group]
+        shown = {t.support: support.features.rows(_rows(t.support)) for _, t in group}
+        seen = {t.query: query.features.rows(_rows(t.query)) for _, t in group}
+        jobs = [
+            Job(shown[t.support], mask, seen[t.query])
+            for (_, t), mask in zip(group, masks, strict=True)
+        ]
+        found = predict(method, jobs)
+        if second_look and method.second_look is not None and query.closeups is None:
+            found = look_again(
+                method, method.second_look, support, query, group, masks, found, precision
+            )
+        for (value, task), one in zip(group, found, strict=True):
+            probability[value][list(task.query)] = one.cpu()
+    return {value: found.numpy() for value, found in probability.items()}
+
+
+def _rows(slices: tuple[int, ...]) -> slice | list[int]:
+    """An index of slices; of neighbours in order, one that copies nothing."""
+    start, stop = slices[0], slices[-1] + 1
+    return slice(start, stop) if slices == tuple(range(start, stop)) else list(slices)
+
+
+def _groups(tasks: Mapping[int, Sequence[SliceTask]]) -> Iterator[list[Asked]]:
+    """Labels' tasks that together fill a batch; those of the same slices follow each other."""
+    every = [(value, task) for value, of_label in tasks.items() for task in of_label]
+    group: list[Asked] = []
+    for asked in sorted(every, key=lambda one: (one[1].query, one[1].support)):
+        group.append(asked)
+        if sum(len(task.query) for _, task in group) >= GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

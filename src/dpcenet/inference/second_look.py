@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dpcenet.inference.batched import encode_slices, predict
+from dpcenet.inference.encoded import Encoded
+from dpcenet.inference.predictor import Asked
+from dpcenet.methods.base import Job, Method, SecondLook
+from dpcenet.system.device import Precision
+from dpcenet.types import Features
 
 
 @dataclass(frozen=True)
@@ -98,3 +107,71 @@ def windows_around(
     centres = torch.where(found[:, None], ours, middle)
     supports = torch.where(shown[:, None], theirs, middle)
     return Windows(supports, half), Windows(centres, half)
+
+
+@torch.no_grad()
+def look_again(
+    method: Method,
+    look: SecondLook,
+    support: Encoded,
+    query: Encoded,
+    asked: Sequence[Asked],
+    masks: Sequence[Tensor],
+    first: Sequence[Tensor],
+    precision: Precision,
+) -> list[Tensor]:
+    """Segment once more through windows around the organ; the mean of both answers inside them.
+
+    The window of a query lies where the organ was found first.
+
+    Args:
+        look: size of the windows.
+        asked: labels, and which support slices serve which query slices.
+        masks: (Sh, H, W) of each task's support slices.
+        first: of each task, the probabilities (N, H, W) found in its query slices.
+
+    Returns:
+        (N, H, W) of each task.
+    """
+    found = list(first)
+    windows = {
+        i: pair
+        for i, (shown, seen) in enumerate(zip(masks, first, strict=True))
+        if (pair := windows_around(shown, seen, look.gain, look.least)) is not None
+    }
+    cuts = [
+        pair[1].cut(query.images[list(asked[i][1].query)], look.size) for i, pair in windows.items()
+    ]
+    ours = _encode_parts(method, cuts, precision)
+    if support.closeups is not None:  # kept in place of a scan's images
+        kept = support.closeups
+        theirs = [
+            kept.of(asked[i][0], list(asked[i][1].support), pair[0].half)
+            for i, pair in windows.items()
+        ]
+    else:
+        cuts = [
+            pair[0].cut(support.images[list(asked[i][1].support)], look.size)
+            for i, pair in windows.items()
+        ]
+        theirs = _encode_parts(method, cuts, precision)
+    small = [
+        (pair[0].cut(masks[i][:, None], look.size)[:, 0] > 0.5).float()
+        for i, pair in windows.items()
+    ]
+    second = predict(method, [Job(*job) for job in zip(theirs, small, ours, strict=True)])
+    for (i, pair), closer in zip(windows.items(), second, strict=True):
+        back, inside = pair[1].paste(closer, (first[i].shape[-2], first[i].shape[-1]))
+        found[i] = torch.where(inside, (back + first[i]) / 2, first[i])
+    return found
+
+
+def _encode_parts(method: Method, parts: Sequence[Tensor], precision: Precision) -> list[Features]:
+    """Features of each part, all of them encoded in common batches."""
+    if not parts:
+        return []
+    whole = encode_slices(method, torch.cat(list(parts)), precision)
+    stops = np.cumsum([len(part) for part in parts]).tolist()
+    return [
+        whole.rows(slice(stop - len(part), stop)) for part, stop in zip(parts, stops, strict=True)
+    ]

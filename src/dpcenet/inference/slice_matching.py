@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.inference.encoded import Encoded
+from dpcenet.methods.base import Method
+
 FloatMatrix = npt.NDArray[np.float64]
 
 
@@ -51,3 +54,26 @@ def align_slices(
     for i in range(len(costs) - 1, 0, -1):
         path[i - 1] = origin[i, path[i]]
     return path
+
+
+def match_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.int64]:
+    """For each slice of the query the support slice that it matches, from features alone."""
+    costs = compare_slices(method, support, query)
+    return align_slices(costs, query.spacing[0], support.spacing[0])
+
+
+def compare_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.float64]:
+    """(Zq, Zs), how unlike each slice of the query is to each of the support."""
+    return slice_costs(*descriptors(method, query, support))
+
+
+def descriptors(method: Method, *scans: Encoded) -> list[npt.NDArray[np.float64]]:
+    """(Z, d) of each scan, to be compared with one another.
+
+    A scan differs more from another than its slices from one another; so a method may see them
+    from their scan's own mean. A single slice has none.
+    """
+    rows = [method.describe(scan.features) for scan in scans]
+    if method.own_mean and min(map(len, rows)) > 1:
+        return [each - each.mean(axis=0) for each in rows]
+    return rows

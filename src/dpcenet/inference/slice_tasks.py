@@ -12,15 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import Literal
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
-
-Bounds = Literal["number", "range"]
-"""How organ slices are cut into chunks: evenly by their number (ADNet's lineage), or evenly by
-their place between the first and the last (SSL-ALPNet's)."""
 
 Labels = npt.NDArray[np.uint8]
 
@@ -36,77 +31,6 @@ class SliceTask:
 def organ_slices(label: Labels, value: int) -> npt.NDArray[np.int64]:
     """The slices of (Z, H, W) that show a label, in order."""
     return np.flatnonzero((label == value).any(axis=(1, 2)))
-
-
-def support_positions(count: int, chunks: int) -> list[int]:
-    """Positions among `count` organ slices that serve as support: int(p·count), p = 1/6, 1/2, 5/6
-    for three chunks, 1/2 for one."""
-    return [int((2 * k + 1) / (2 * chunks) * count) for k in range(chunks)]
-
-
-def chunk_bounds(count: int, chunks: int) -> list[int]:
-    """Bounds of `chunks` runs of `count` slices: int(linspace(0, count, chunks + 1))."""
-    return [int(bound) for bound in np.linspace(0, count, chunks + 1)]
-
-
-def chunks_of(slices: npt.NDArray[np.int64], chunks: int, bounds: Bounds) -> list[tuple[int, ...]]:
-    """Organ slices in `chunks` runs, by one of the two rules of the literature.
-
-    By "range", slice z belongs to chunk floor((z − first) / ((last − first) / chunks)), the last
-    one to the last chunk; one slice alone, for which the rule divides by zero, to the middle one.
-    """
-    if bounds == "number":
-        runs = pairwise(chunk_bounds(len(slices), chunks))
-        return [tuple(slices[low:high].tolist()) for low, high in runs]
-    first, last = int(slices[0]), int(slices[-1])
-    if first == last:
-        place = np.full(1, chunks // 2)
-    else:
-        step = (last - first) / chunks
-        place = np.clip(np.floor((slices - first) / step), 0, chunks - 1).astype(np.int64)
-    return [tuple(slices[place == k].tolist()) for k in range(chunks)]
-
-
-def organ_tasks(
-    support_labels: Sequence[Labels],
-    query_label: Labels,
-    value: int,
-    chunks: int = 3,
-    bounds: Bounds = "number",
-) -> list[SliceTask]:
-    """EP1: the query's organ slices in `chunks` runs; run k uses support slice k of every support.
-
-    Args:
-        support_labels: (Z, H, W) of each support scan.
-        query_label: (Z, H, W) of the query: its truth.
-        value: the label.
-        chunks: 3, or 1.
-        bounds: how the slices are cut into runs.
-
-    Returns:
-        the tasks; none where no support shows the organ, or the query does not.
-
-    Source: SSL-ALPNet and ADNet's evaluation; see docs/protocols.md.
-    """
-    serving = _support_slices(support_labels, value, chunks)
-    ours = organ_slices(query_label, value)
-    if not serving or not len(ours):
-        return []
-    runs = zip(serving, chunks_of(ours, chunks, bounds), strict=True)
-    return [SliceTask(support, query) for support, query in runs if query]
-
-
-def every_slice_tasks(
-    support_labels: Sequence[Labels], query_slices: int, value: int
-) -> list[SliceTask]:
-    """EP2: the middle organ slice of every support serves all slices of the query.
-
-    None where no support shows the organ.
-
-    Source: ADNet's evaluation (Hansen et al., 2022).
-    """
-    serving = _support_slices(support_labels, value, 1)
-    return [SliceTask(support, tuple(range(query_slices))) for support in serving]
 
 
 def blind_tasks(
@@ -172,18 +96,6 @@ def with_neighbours(
         ]
         widened.append(SliceTask(tuple(dict.fromkeys((*task.support, *near))), task.query))
     return widened
-
-
-def _support_slices(
-    support_labels: Sequence[Labels], value: int, chunks: int
-) -> list[tuple[int, ...]]:
-    """For each chunk a slice of every support that shows the organ; none if no support does."""
-    chosen = []
-    for start, label in zip(_starts(support_labels), support_labels, strict=True):
-        slices = organ_slices(label, value)
-        if len(slices):
-            chosen.append([start + int(slices[p]) for p in support_positions(len(slices), chunks)])
-    return list(zip(*chosen, strict=True))
 
 
 def _starts(support_labels: Sequence[Labels]) -> list[int]:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import ConfigError
-from dpcenet.types import Encoded, Volume
+from dpcenet.inference.encoded import Encoded
+from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
 from dpcenet.volumes.record import Record
 

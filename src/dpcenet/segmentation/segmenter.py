@@ -15,8 +15,11 @@ import numpy.typing as npt
 import torch
 
 from dpcenet.errors import ConfigError
-from dpcenet.inference.batched import encode_scan, match_slices, segment_labels
+from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.encoded import Encoded
 from dpcenet.inference.pose_search import bring, matched_pairs
+from dpcenet.inference.predictor import segment_labels
+from dpcenet.inference.slice_matching import match_slices
 from dpcenet.inference.slice_tasks import blind_shot_tasks, with_neighbours
 from dpcenet.inference.support import Found, Labelled, Support, joined
 from dpcenet.methods.base import Method
@@ -24,7 +27,7 @@ from dpcenet.methods.incontext import weights as shipped
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.training.run_folder import open_run
-from dpcenet.types import Encoded, Volume
+from dpcenet.types import Volume
 from dpcenet.volumes.adapters import (
     ImageT,
     Native,

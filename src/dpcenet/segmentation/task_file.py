@@ -25,13 +25,14 @@ from torch import Tensor
 import dpcenet
 from dpcenet.errors import ConfigError, RunError, TaskError
 from dpcenet.inference.batched import encode_slices
+from dpcenet.inference.encoded import Closeups, Encoded
 from dpcenet.inference.encoded_windows import closeups_of
 from dpcenet.inference.support import Labelled, Support
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.device import Precision
 from dpcenet.training.checkpoint import load_tensors, save_tensors
-from dpcenet.types import Closeups, Encoded, Features
+from dpcenet.types import Features
 from dpcenet.volumes.preprocess import Preprocessing
 
 KIND = "dpcenet task"

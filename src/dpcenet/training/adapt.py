@@ -21,7 +21,9 @@ import torch
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
 from dpcenet.errors import ConfigError, DatasetError, RunError
-from dpcenet.inference.batched import encode_scan, match_slices, segment_labels
+from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.predictor import segment_labels
+from dpcenet.inference.slice_matching import match_slices
 from dpcenet.inference.slice_tasks import blind_tasks
 from dpcenet.methods.base import Method
 from dpcenet.methods.incontext.model import InContext

@@ -1,14 +1,4 @@
-"""A bank of trunk features: with a frozen trunk, a slice under a fixed view is encoded once.
-
-Features lie in memory-mapped float16 files beside the data set and are filled as they are asked
-for, so runs that share trunk, data and views share the work. A training step then costs only the
-head of the method.
-
-    OUT/features/<key>/rows.npy   (slices · views,) int64, place in the files; 0 is absent
-    OUT/features/<key>/<map>.npy  (capacity, C, h, w) float16
-
-Several processes of one machine may fill a bank at the same time.
-"""
+"""Trunk features that are kept: with a frozen trunk, a slice is encoded once for all runs."""
 
 from __future__ import annotations
 
@@ -16,6 +6,7 @@ import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from dpcenet.data.store import PreparedDataset
-from dpcenet.inference.batched import extract
+from dpcenet.data.store import PreparedCase, PreparedDataset
+from dpcenet.inference.batched import BATCH, extract
+from dpcenet.inference.encoded import Encoded
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.device import Precision
-from dpcenet.system.files import NO_SPACE, hash_of, reserve
+from dpcenet.system.files import NO_SPACE, hash_of, reserve, write_atomically
 from dpcenet.training.episodes import EpisodePlan, EpisodeSampler, SliceView
 from dpcenet.types import Episode, Features
 
@@ -164,3 +156,76 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: type[Any]) -> np.memmap[A
     if path.exists():
         return np.lib.format.open_memmap(path, mode="r+")
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def with_trunk_features(
+    episodes: Iterable[Episode], method: Method, precision: Precision, ahead: int
+) -> Iterator[tuple[Episode, Features]]:
+    """Episodes with the trunk features of their support and query, a few episodes ahead.
+
+    A frozen trunk does not change, so the features of coming episodes can be computed in one
+    batch; the result is the same as episode by episode.
+    """
+    stream = iter(episodes)
+    while group := list(islice(stream, ahead)):
+        images = [torch.cat([e.support_images, e.query_images]) for e in group]
+        with torch.no_grad():
+            features = extract(method, torch.cat(images), precision)
+        start = 0
+        for episode, part in zip(group, images, strict=True):
+            yield episode, features.rows(slice(start, start + len(part)))
+            start += len(part)
+
+
+class KeptScans:
+    """Scans of a data set, encoded once by a method with a frozen trunk.
+
+    Args:
+        dataset: the prepared data set; the features lie in its folder.
+        method: its trunk must be frozen.
+        precision: of the trunk.
+        device: where it computes.
+        limit_gb: what does not fit is computed each time.
+    """
+
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        method: Method,
+        precision: Precision,
+        device: torch.device,
+        limit_gb: float,
+    ) -> None:
+        self.method, self.precision, self.device = method, precision, device
+        key = hash_of(origin_of(dataset, method, precision))
+        self.folder = dataset.folder / "features" / f"scans-{key[:16]}"
+        self.limit = limit_gb * 1e9
+
+    @torch.no_grad()
+    def encode(self, case: PreparedCase) -> Encoded:
+        """A scan's features, rounded to float16 as those of the bank."""
+        images = torch.from_numpy(np.array(case.image, np.float32))[:, None].to(self.device)
+        batches = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
+        features = self._features(case.name, images, batches)
+        projected = [
+            self.method.project(
+                features.rows(rows).apply(lambda maps: maps.float().to(self.device))
+            )
+            for rows in batches
+        ]
+        return Encoded(images, Features.join(projected), case.spacing)
+
+    def _features(self, name: str, images: torch.Tensor, batches: list[slice]) -> Features:
+        path = self.folder / f"{name}.npz"
+        if path.exists():
+            with np.load(path) as arrays:
+                return Features({key: torch.from_numpy(maps) for key, maps in arrays.items()})
+        whole = Features.join([extract(self.method, images[b], self.precision) for b in batches])
+        # Contiguous as they come back from the file: another layout would change the last bits.
+        kept = {key: maps.half().cpu().contiguous().numpy() for key, maps in whole.maps.items()}
+        held = sum(file.stat().st_size for file in self.folder.glob("*.npz"))
+        if held + sum(maps.nbytes for maps in kept.values()) <= self.limit:
+            write_atomically(
+                path, lambda temporary: np.savez(temporary, allow_pickle=False, **kept)
+            )
+        return Features({key: torch.from_numpy(maps) for key, maps in kept.items()})

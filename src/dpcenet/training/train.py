@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader
 
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, RunError
-from dpcenet.inference.batched import with_trunk_features
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
@@ -31,7 +30,7 @@ from dpcenet.system.progress import progress_bar
 from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint
 from dpcenet.training.config import Config, TrainOptions
 from dpcenet.training.episodes import EpisodeSampler
-from dpcenet.training.feature_cache import FeatureBank
+from dpcenet.training.feature_cache import FeatureBank, with_trunk_features
 from dpcenet.training.log import Log
 from dpcenet.training.run_folder import Run, RunFlags, create_run
 from dpcenet.types import Episode, Features, Prediction

@@ -11,7 +11,7 @@ from typing import Any
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.benchmark.plan import MethodRow, Plan, Setting
-from dpcenet.inference.predictor import Rules
+from dpcenet.evaluation.protocols import Rules
 from dpcenet.system.device import Precision
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.training.config import Config, config_to_dict, load_preset

@@ -13,10 +13,9 @@ from statistics import fmean, stdev
 from dpcenet.evaluation.report.published import ABDOMEN, HEART, Printed, printed
 from dpcenet.evaluation.report.run_labels import budget, data_name, row_names
 from dpcenet.evaluation.report.statistics import SIGNIFICANT, holm, interval_of_mean, paired_p, wins
-from dpcenet.evaluation.scores import COPY, describe, read_scores
+from dpcenet.evaluation.scores import COPY, Score, describe, read_scores
 from dpcenet.system.files import read_json
 from dpcenet.training.run_folder import Run
-from dpcenet.types import Score
 
 REFERENCE = "DPCENet"
 MEAN = "mean"

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dpcenet.inference.batched import compare_slices, match_slices, segment_labels
+from dpcenet.inference.encoded import Encoded
+from dpcenet.inference.predictor import segment_labels
+from dpcenet.inference.slice_matching import compare_slices, match_slices
 from dpcenet.inference.slice_tasks import blind_tasks
 from dpcenet.inference.support import Found, Labelled
 from dpcenet.segmentation.segmenter import Segmenter
-from dpcenet.types import Encoded
 from dpcenet.volumes.metrics import Mask, dice
 
 

@@ -13,10 +13,10 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.inference.batched import descriptors
+from dpcenet.inference.encoded import Encoded
+from dpcenet.inference.slice_matching import descriptors
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
-from dpcenet.types import Encoded
 from dpcenet.volumes.metrics import Mask
 
 BUCKETS = 512  # numbers of a signature

@@ -27,9 +27,9 @@ from dpcenet.evaluation.report.figures.slices import (
 )
 from dpcenet.evaluation.report.run_labels import data_name, row_names
 from dpcenet.evaluation.report.tables import REFERENCE, case_dice, evaluations, ordered
+from dpcenet.evaluation.scores import Score
 from dpcenet.methods.dpcenet.model import DPCENet
 from dpcenet.training.run_folder import Run
-from dpcenet.types import Score
 
 Captioned = tuple[str, Figure]
 Groups = dict[str, list[Run]]

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpcenet.data.store import PreparedCase, PreparedDataset
+from dpcenet.evaluation.scores import Score
 from dpcenet.training.run_folder import Run
-from dpcenet.types import Score
 
 RANKS = ("best", "median", "worst")
 TRUTH, FOUND = "#ffb000", "#00c2ff"
