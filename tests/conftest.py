@@ -9,6 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
+
+from dpcenet.methods.copy import Copy, Options
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.volumes.preprocess import Preprocessing
 
 SHARED = Path(__file__).parents[2] / "shared"
 GOLDEN = Path(os.environ.get("DPCENET_GOLDEN", SHARED / "golden"))
@@ -42,3 +47,11 @@ def real_scans() -> Callable[[str], Path]:
         return path
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def copier() -> Segmenter:
+    """A segmenter without a network: `copy` segments a scan perfectly from itself."""
+    return Segmenter(
+        Copy(Options()).eval(), Preprocessing.for_mr(size=96), "float32", torch.device("cpu")
+    )

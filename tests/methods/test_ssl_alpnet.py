@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from heads import SMALL, Array, bilinear, cosine, episode, gap, log_softmax, nll, train_step
 from numpy.testing import assert_allclose
 
 from dpcenet.methods.ssl_alpnet import (
@@ -19,6 +18,7 @@ from dpcenet.methods.ssl_alpnet import (
 )
 from dpcenet.nn.pooling import masked_average, shrink
 from dpcenet.types import Features
+from heads import SMALL, Array, bilinear, cosine, episode, gap, log_softmax, nll, train_step
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 CASES = ["local", "maskfallback"]

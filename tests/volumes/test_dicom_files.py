@@ -7,13 +7,13 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 
-from dicoms import change  # noqa: E402
 from pydicom.uid import (  # noqa: E402
     RTStructureSetStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
 
+from dicoms import change  # noqa: E402
 from dpcenet.errors import VolumeError  # noqa: E402
 from dpcenet.volumes.dicom.find_series import find_series, is_dicom, is_segmentation  # noqa: E402
 from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402

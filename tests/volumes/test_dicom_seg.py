@@ -14,9 +14,9 @@ import SimpleITK as sitk
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 hd = pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
 
-from dicoms import at_lps, change, write_enhanced  # noqa: E402
 from pydicom.sr.codedict import codes  # noqa: E402
 
+from dicoms import at_lps, change, write_enhanced  # noqa: E402
 from dpcenet.errors import VolumeError  # noqa: E402
 from dpcenet.types import Volume  # noqa: E402
 from dpcenet.volumes.dicom.read_seg import read_seg, spread  # noqa: E402

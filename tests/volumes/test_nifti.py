@@ -8,11 +8,11 @@ import tracemalloc
 import nibabel as nib
 import numpy as np
 import pytest
-from phantoms import make_phantom
 
 from dpcenet.errors import VolumeError
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.nifti import read_nifti, write_nifti
+from phantoms import make_phantom
 
 
 def xyz_affine(volume):

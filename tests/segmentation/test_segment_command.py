@@ -9,11 +9,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from made_scans import write_scans
 from typer.testing import CliRunner, Result
 
 from dpcenet.cli import app
 from dpcenet.errors import ConfigError, DatasetError, TaskError
+from made_scans import write_scans
 
 
 def call(*arguments: object) -> Result:

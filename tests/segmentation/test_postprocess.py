@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from made_scans import quick_segmenter
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.segmentation.postprocess import Consistency, keep_parts, smooth_across
 from dpcenet.types import Volume
+from made_scans import quick_segmenter
 
 
 def parts() -> np.ndarray:

@@ -7,11 +7,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from made_scans import write_scans
 
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.volumes.io import holds_labels
+from made_scans import write_scans
 
 
 def write(path: Path, data: np.ndarray) -> Path:

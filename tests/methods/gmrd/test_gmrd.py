@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pytest
 import scipy.ndimage
 import torch
-from heads import Array, bilinear, episode, gap, nll
 from numpy.testing import assert_allclose
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.map_decoder import MapDecoder
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Episode, Features, Prediction
+from heads import Array, bilinear, episode, gap, nll
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 TINY = EncoderOptions(name="resnet18", layout="64+32", outputs=("layer3",))

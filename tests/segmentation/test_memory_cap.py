@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_scans import quick_segmenter, write_scans
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, VolumeError
@@ -20,6 +19,7 @@ from dpcenet.segmentation.queries import find_queries
 from dpcenet.segmentation.segment_queries import Batch, segment_files
 from dpcenet.types import Features, Volume
 from dpcenet.volumes.grid import ScanFile, SourceGrid
+from made_scans import quick_segmenter, write_scans
 
 SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from samples import GOOD, like_good, made_samples
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError
@@ -28,6 +27,7 @@ from dpcenet.segmentation.review.review_page import (
 from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.review.thumbnails import picture
 from dpcenet.segmentation.segmenter import Segmenter
+from samples import GOOD, like_good, made_samples
 
 CALIBRATION = fit(made_samples(50, seed=0), "", "")
 ADDRESS = picture(np.zeros((1, 8, 8), np.float32), np.ones((1, 8, 8), bool))

@@ -16,7 +16,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from made_scans import quick_segmenter, write_scans
 
 from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
@@ -25,6 +24,7 @@ from dpcenet.segmentation.outputs import Wanted
 from dpcenet.segmentation.postprocess import Consistency
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.segmentation.segment_queries import Batch, Outcome, segment_files
+from made_scans import quick_segmenter, write_scans
 
 SEGMENTER = quick_segmenter()
 

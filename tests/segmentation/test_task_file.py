@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_scans import quick_segmenter
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -22,6 +21,7 @@ from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.task_file import read_task, task_facts, write_task
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
+from made_scans import quick_segmenter
 
 SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)
 CPU = torch.device("cpu")

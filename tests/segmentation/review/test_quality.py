@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from samples import GOOD, like_good, made_samples
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.review.calibration import fit
 from dpcenet.segmentation.review.quality import Quality, assess, flag_of, judge, nothing_found
 from dpcenet.segmentation.segmenter import Segmenter
+from samples import GOOD, like_good, made_samples
 
 
 @pytest.mark.parametrize(

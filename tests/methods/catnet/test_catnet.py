@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from heads import SMALL, gap
 from numpy.testing import assert_allclose
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from dpcenet.methods.catnet.repository import RepositoryHead
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.pooling import shrink
 from dpcenet.types import Episode, Features
+from heads import SMALL, gap
 
 Golden = Callable[[str], dict[str, npt.NDArray[np.generic]]]
 C, CELLS = 32, (8, 8)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_scans import write_scans
 
 from dpcenet.errors import ConfigError
 from dpcenet.segmentation.labelled_input import Opening
@@ -15,6 +14,7 @@ from dpcenet.segmentation.queries import find_queries
 from dpcenet.segmentation.segment_queries import Batch, collect, segment_files
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import in_turn
+from made_scans import write_scans
 
 
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from samples import like_good, made_samples
 
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.nn.weights import hash_of_state
@@ -21,6 +20,7 @@ from dpcenet.segmentation.review.calibration import (
     fit,
     shipped_calibration,
 )
+from samples import like_good, made_samples
 
 
 def logit(share: float) -> float:
