@@ -83,7 +83,7 @@ def main(
 def rows_of(dataset: PreparedDataset, out: Path) -> list[Row]:
     """The rows of a data set: read from OUT, or measured and kept there."""
     segmenter = segmenter_for(dataset)
-    weights = hash_of_state(segmenter.method)
+    weights = hash_of_state(segmenter.predictor.method)
     path = out / f"{dataset.folder.name}-{weights[:12]}.json"
     if not path.is_file():
         write_json(path, [asdict(row) for row in measured(dataset)])
@@ -105,7 +105,7 @@ def measured(dataset: PreparedDataset) -> Iterator[Row]:
             typer.echo(f"fold {fold}: {name} by {support_name}", err=True)
             query = dataset.case(name)
             found = segmenter.find(scan_of(query), support)
-            answer, signals = answer_of(found), measure(segmenter, found)
+            answer, signals = answer_of(found), measure(segmenter.predictor, found)
             for value in support.values:
                 true = dice(answer == value, np.asarray(query.label == value))
                 label = dataset.labels[value]

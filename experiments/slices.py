@@ -74,13 +74,13 @@ def matched_rule(dataset: PreparedDataset) -> Rule:
     segmenter = segmenter_for(dataset)
     encoded = {
         case.name: encode_scan(
-            segmenter.method, case.image, case.spacing, segmenter.device, segmenter.precision
+            segmenter.predictor.method, case.image, case.spacing, segmenter.predictor.device, segmenter.predictor.precision
         )
         for case in dataset.cases
     }
 
     def rule(support: PreparedCase, query: PreparedCase, value: int) -> npt.NDArray[np.bool_]:
-        matches = match_slices(segmenter.method, encoded[support.name], encoded[query.name])
+        matches = match_slices(segmenter.predictor.method, encoded[support.name], encoded[query.name])
         return shows(support, value)[matches]
 
     return rule

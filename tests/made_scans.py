@@ -17,7 +17,7 @@ SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)
 def quick_segmenter(size: int = 64) -> Segmenter:
     """`copy` needs no weights; it pastes the mask of the support."""
     rules = Preprocessing.for_mr(size=size)
-    return Segmenter(Copy(Options()).eval(), rules, "float32", torch.device("cpu"))
+    return Segmenter(Predictor(Copy(Options()).eval()), rules)
 
 
 def write_scans(folder: Path, count: int) -> list[tuple[Path, Path]]:

@@ -29,7 +29,7 @@ SHAPE, SPACING = (10, 72, 72), (9.0, 4.0, 4.0)
 def segmenter() -> Segmenter:
     """`copy` segments a scan perfectly from itself: any loss is one of geometry."""
     rules = Preprocessing.for_mr(size=96)
-    return Segmenter(Copy(Options()).eval(), rules, "float32", torch.device("cpu"))
+    return Segmenter(Predictor(Copy(Options()).eval()), rules)
 
 
 def dice(one: np.ndarray, two: np.ndarray) -> float:

@@ -54,7 +54,7 @@ def support(segmenter: Segmenter) -> Support:
 def task(segmenter: Segmenter, support: Support, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("task") / "organs.task"
     named = replace(support, names={1: "liver"})
-    write_task(path, segmenter.method, named, note="phantom")
+    write_task(path, segmenter.predictor, named, note="phantom")
     return path
 
 
@@ -69,7 +69,7 @@ def changed(task: Path, place: Path, **metadata: str) -> Path:
 def test_the_masks_are_those_of_the_scans_themselves(
     segmenter: Segmenter, support: Support, task: Path
 ) -> None:
-    kept = read_task(task, segmenter.method, CPU)
+    kept = read_task(task, segmenter.predictor)
     assert kept.scans[0].slices.closeups is not None
     assert kept.scans[0].slices.closeups.rows, "no window was kept: the test would show nothing"
     query, _ = small(*phantom(2, SHAPE, SPACING))
@@ -83,9 +83,9 @@ def test_the_masks_are_those_of_the_scans_themselves(
 def test_with_images_it_serves_a_patient_who_lies_otherwise(
     segmenter: Segmenter, support: Support, tmp_path: Path
 ) -> None:
-    facts = write_task(tmp_path / "whole.task", segmenter.method, support, images=True)
+    facts = write_task(tmp_path / "whole.task", segmenter.predictor, support, images=True)
     assert task_facts(tmp_path / "whole.task") == facts
-    kept = read_task(tmp_path / "whole.task", segmenter.method, CPU)
+    kept = read_task(tmp_path / "whole.task", segmenter.predictor)
     image, _ = small(*phantom(1, SHAPE, SPACING))
     query = Volume(np.rot90(image.data, axes=(1, 2)).copy(), image.affine)
     scans, file = segmenter.find(query, support), segmenter.find(query, kept)
@@ -97,8 +97,8 @@ def test_with_images_it_serves_a_patient_who_lies_otherwise(
 def test_several_scans_and_some_of_the_labels(segmenter: Segmenter, tmp_path: Path) -> None:
     pairs = [small(*phantom(seed, SHAPE, SPACING)) for seed in (1, 3)]
     support = segmenter.support([p[0] for p in pairs], [p[1] for p in pairs], labels=[2, 3])
-    write_task(tmp_path / "two.task", segmenter.method, support)
-    kept = read_task(tmp_path / "two.task", segmenter.method, CPU)
+    write_task(tmp_path / "two.task", segmenter.predictor, support)
+    kept = read_task(tmp_path / "two.task", segmenter.predictor)
     query, _ = small(*phantom(2, SHAPE, SPACING))
     mask = segmenter.segment(query, kept)
     assert np.array_equal(mask.data, segmenter.segment(query, support).data)
@@ -134,8 +134,8 @@ def test_a_method_without_second_look_needs_no_windows(tmp_path: Path) -> None:
     segmenter = quick_segmenter()
     image, labels = phantom(1, SHAPE, SPACING)
     support = segmenter.support(image, labels)
-    write_task(tmp_path / "copy.task", segmenter.method, support)
-    kept = read_task(tmp_path / "copy.task", segmenter.method, CPU)
+    write_task(tmp_path / "copy.task", segmenter.predictor, support)
+    kept = read_task(tmp_path / "copy.task", segmenter.predictor)
     expected = segmenter.segment(image, support)
     assert np.array_equal(segmenter.segment(image, kept).data, expected.data)
 
@@ -178,5 +178,5 @@ def test_a_file_that_would_be_too_large_is_not_written(
 ) -> None:
     monkeypatch.setattr(task_file, "MAX_BYTES", 1000)
     with pytest.raises(ConfigError, match="fewer labelled scans"):
-        write_task(tmp_path / "big.task", segmenter.method, support)
+        write_task(tmp_path / "big.task", segmenter.predictor, support)
     assert not list(tmp_path.iterdir())

@@ -166,7 +166,7 @@ def create(
         task_facts(out)  # raises where it is something else
     segmenter, support = opening.open()
     try:
-        write_task(out, segmenter.method, support, segmenter.precision, note, with_images)
+        write_task(out, segmenter.predictor, support, note, with_images)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
     holds = (

@@ -8,21 +8,20 @@ slice of each from the images alone. The last two are told nothing of the query'
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from dpcenet.data.splits import count_excluded
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.evaluation.protocols import Bounds, Rules, Scans, serving_slices
+from dpcenet.evaluation.protocols import Bounds, ProtocolOptions, SameSlices
 from dpcenet.evaluation.scores import COPY, SAYS, Protocol, Score, summarise, write_scores
-from dpcenet.inference.batched import encode_scan
-from dpcenet.inference.encoded import Encoded
-from dpcenet.inference.predictor import plain_serving, posed_serving, segment_labels
-from dpcenet.methods.base import Method
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.predictor import Predictor, Segmented
+from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.system.device import choose_device
@@ -30,7 +29,7 @@ from dpcenet.system.files import write_atomically, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.training.feature_cache import KeptScans
 from dpcenet.training.run_folder import Run, open_run
-from dpcenet.volumes.metrics import score_mask
+from dpcenet.volumes.metrics import Mask, score_mask
 
 
 def evaluate(
@@ -50,7 +49,7 @@ def evaluate(
 
     Args:
         folder: of the run.
-        protocol, support, shots, chunks, bounds, neighbours: see `Rules`.
+        protocol, support, shots, chunks, bounds, neighbours: see `ProtocolOptions`.
         data: the prepared data set, if it has moved since the training.
         device: "auto", "cpu", "cuda", …
         quiet: no progress bar.
@@ -61,111 +60,143 @@ def evaluate(
     run = open_run(folder)
     dataset = open_dataset(data or run.flags.data)
     place = choose_device(device)
-    method = run.load_method(place)
-    encode = _encoder(run, dataset, method, place)
-    rules = Rules(protocol, support, shots, chunks, bounds, neighbours)
+    options = ProtocolOptions(protocol, support, shots, chunks, bounds, neighbours)
+    predictor = Predictor(run.load_method(place), run.precision, place, neighbours)
+    scan_of = _reader(run, dataset, predictor)
     sets = run.make_fold(dataset).support_sets(support, shots)
     total = sum(len(queries) for _, queries in sets)
     scores: list[Score] = []
     done = 0
-    with progress_bar(f"evaluate {rules.tag}", total, quiet=quiet) as bar:
+    with progress_bar(f"evaluate {options.tag}", total, quiet=quiet) as bar:
         for support_names, queries in sets:
-            source = _scans(dataset, support_names, encode)
+            labelled = [scan_of(name) for name in support_names]
             for query_name in queries:
-                target = _scans(dataset, [query_name], encode)
-                scores += _score_case(run, dataset, method, source, target, rules)
+                query = scan_of(query_name)
+                scores += _score_query(run, dataset, predictor, labelled, query, options)
                 done += 1
                 bar(done, query_name)
-    _write(run, dataset, scores, rules, rules.reach(method))
+    reach = predictor.method.neighbours if neighbours is None else neighbours
+    _write(run, dataset, scores, options, reach)
     return scores
 
 
-def _encoder(
-    run: Run, dataset: PreparedDataset, method: Method, device: torch.device
-) -> Callable[[PreparedCase], Encoded]:
-    """How scans are encoded: where the training kept features of a frozen trunk, these are too."""
+def _reader(
+    run: Run, dataset: PreparedDataset, predictor: Predictor
+) -> Callable[[str], LabelledScan]:
+    """Reads and encodes a case by its name.
+
+    Where the training kept features of a frozen trunk, these are used too.
+    """
+
+    def encode(case: PreparedCase) -> EncodedScan:
+        return predictor.encode(case.image, case.spacing)
+
+    method = predictor.method
     if method.trunk_frozen and run.config.episodes.views:
         limit = run.config.train.bank_gb
-        return KeptScans(dataset, method, run.precision, device, limit).encode
-    return lambda case: encode_scan(method, case.image, case.spacing, device, run.precision)
+        encode = KeptScans(dataset, method, run.precision, predictor.device, limit).encode
+
+    def scan_of(name: str) -> LabelledScan:
+        case = dataset.case(name)
+        return LabelledScan(name, encode(case), case.label)
+
+    return scan_of
 
 
-def _scans(
-    dataset: PreparedDataset, names: Sequence[str], encode: Callable[[PreparedCase], Encoded]
-) -> Scans:
-    cases = tuple(dataset.case(name) for name in names)
-    return Scans(cases, Encoded.join([encode(case) for case in cases]))
-
-
-def _score_case(
+def _score_query(
     run: Run,
     dataset: PreparedDataset,
-    method: Method,
-    support: Scans,
-    query: Scans,
-    rules: Rules,
+    predictor: Predictor,
+    support: Sequence[LabelledScan],
+    query: LabelledScan,
+    options: ProtocolOptions,
 ) -> list[Score]:
     """Segment every tested label of one query and score it, beside the pasted mask.
 
     The run's masks are kept for the report.
     """
-    (target,) = query.cases
     values = run.flags.test_labels or tuple(dataset.labels)
-    plain = plain_serving(method, support, query, rules, values)
-    posed = posed_serving(method, support, query, rules, plain, run.precision)
-    scores: list[Score] = []
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for name, judged, served in (
-        (run.config.preset, method, posed),
-        (COPY, Copy(CopyOptions()), plain),
-    ):
-        found = segment_labels(
-            judged, served.slices, served.label, query.slices, served.tasks, run.precision
-        )
-        for value, probability in found.items():
-            if not served.tasks[value] and rules.protocol != "blind":
-                continue  # nothing to score: the organ is missing from one of the two scans
-            label, truth = dataset.labels[value], np.asarray(target.label == value)
-            mask = probability > 0.5
+    plan = options.plan(query.label)
+    found = predictor.segment(support, query.slices, plan, values)
+    plain = plan.slices(predictor.method, support, support, query.slices, values)
+    pasted = Predictor(Copy(CopyOptions())).segment(
+        support, query.slices, SameSlices(plain), values
+    )
+    scores = []
+    for name, segmented in ((run.config.preset, found), (COPY, pasted)):
+        for value, mask in _scored(segmented, options).items():
+            truth = np.asarray(query.label == value)
             scores.append(
                 Score(
                     method=name,
-                    case=target.name,
-                    label=label,
-                    support=support.name,
+                    case=query.name,
+                    label=dataset.labels[value],
+                    support="+".join(scan.name for scan in support),
                     fold=-1 if run.flags.fold is None else run.flags.fold,
                     seed=run.flags.seed,
-                    protocol=rules.tag,
-                    **score_mask(mask, truth, target.spacing)._asdict(),
+                    protocol=options.tag,
+                    **score_mask(mask, truth, query.slices.spacing)._asdict(),
                 )
             )
-            if judged is method:
-                arrays[f"mask {label}"] = mask
-                tasks = served.tasks[value]
-                arrays[f"support slice {label}"] = serving_slices(tasks, len(truth))
-    path = run.folder / f"predictions-{rules.tag}" / f"{target.name}-by-{support.name}.npz"
-    write_atomically(
-        path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays)
-    )
+    _save(run, dataset, options, support, query, found)
     return scores
 
 
+def _scored(segmented: Segmented, options: ProtocolOptions) -> dict[int, Mask]:
+    """The masks that count: told where the organ is, a label that one scan lacks has no score."""
+    tasks = segmented.slices.tasks
+    return {
+        value: mask
+        for value, mask in segmented.masks.items()
+        if tasks[value] or options.protocol == "blind"
+    }
+
+
+def _save(
+    run: Run,
+    dataset: PreparedDataset,
+    options: ProtocolOptions,
+    support: Sequence[LabelledScan],
+    query: LabelledScan,
+    found: Segmented,
+) -> None:
+    """The masks of a query, and which support slice served each of its slices."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    starts = [0, *accumulate(len(scan.slices) for scan in support)]
+    for value, mask in _scored(found, options).items():
+        served = np.full(len(mask), -1, dtype=np.int16)
+        for task in found.slices.tasks[value]:
+            first = task.support[0]
+            served[list(task.query)] = starts[first.scan] + first.z
+        arrays[f"mask {dataset.labels[value]}"] = mask
+        arrays[f"support slice {dataset.labels[value]}"] = served
+    names = "+".join(scan.name for scan in support)
+    path = run.folder / f"predictions-{options.tag}" / f"{query.name}-by-{names}.npz"
+    write_atomically(
+        path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    )
+
+
 def _write(
-    run: Run, dataset: PreparedDataset, scores: Sequence[Score], rules: Rules, neighbours: int
+    run: Run,
+    dataset: PreparedDataset,
+    scores: Sequence[Score],
+    options: ProtocolOptions,
+    neighbours: int,
 ) -> None:
     """scores-<protocol>.csv and summary-<protocol>.json."""
-    write_scores(run.folder / f"scores-{rules.tag}.csv", scores)
+    write_scores(run.folder / f"scores-{options.tag}.csv", scores)
     fold = run.make_fold(dataset)
     seen = {name for score in scores for name in score.support.split("+")} & set(fold.train)
     summary = {
-        "protocol": rules.protocol,
-        "says": SAYS[rules.protocol],
-        "support": rules.support,
-        "shots": rules.shots,
+        "protocol": options.protocol,
+        "says": SAYS[options.protocol],
+        "support": options.support,
+        "shots": options.shots,
         "supports_trained_on": sorted(seen),
-        "chunks": rules.chunks if rules.protocol == "paper" else None,
+        "chunks": options.chunks if options.protocol == "paper" else None,
         "neighbours": neighbours,
-        "bounds": rules.bounds if rules.protocol == "paper" else None,
+        "bounds": options.bounds if options.protocol == "paper" else None,
         "dataset": dataset.origin.name,
         "scheme": run.flags.scheme,
         "setting": run.flags.setting,
@@ -176,7 +207,7 @@ def _write(
             for name in dict.fromkeys(score.method for score in scores)
         },
     }
-    write_json(run.folder / f"summary-{rules.tag}.json", summary)
+    write_json(run.folder / f"summary-{options.tag}.json", summary)
 
 
 def _exclusion(run: Run, dataset: PreparedDataset, train: Sequence[str]) -> dict[str, Any] | None:

@@ -1,4 +1,9 @@
-"""How a query is evaluated: the protocols that are told which slices show the organ, and their options."""
+"""How a query is evaluated: options of the protocols, and the two that choose slices by rule.
+
+`OrganChunks` (EP1 of the literature) is told which slices of the query show the organ: its truth.
+Only this folder may know it. `MiddleSlice` (EP2) and `inference.predictor.MatchedSlices` ("blind")
+know nothing of the query's labels.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +15,159 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.data.store import PreparedCase
 from dpcenet.evaluation.scores import Protocol
-from dpcenet.inference.encoded import Encoded
-from dpcenet.inference.slice_tasks import (
-    Labels,
-    SliceTask,
-    _starts,
-    organ_slices,
-)
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.pose_search import Pairs
+from dpcenet.inference.predictor import MatchedSlices, SliceMap, SlicePlan
+from dpcenet.inference.slice_tasks import SliceTask, organ_slices
+from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
 from dpcenet.methods.base import Method
 
 Bounds = Literal["number", "range"]
-
-
 """How organ slices are cut into chunks: evenly by their number (ADNet's lineage), or evenly by
 their place between the first and the last (SSL-ALPNet's)."""
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """How a run is evaluated.
+
+    Attributes:
+        protocol: what is known of the query.
+        support: which scan of the fold is the labelled one: first, last, all, or its index.
+        shots: labelled scans at once: that one and those after it.
+        chunks: of "paper": 3, or 1.
+        bounds: of "paper": how organ slices are cut into chunks.
+        neighbours: support slices on either side that help; None takes the method's own number.
+    """
+
+    protocol: Protocol = "paper"
+    support: str = "last"
+    shots: int = 1
+    chunks: int = 3
+    bounds: Bounds = "number"
+    neighbours: int | None = None
+
+    def plan(self, truth: Labels) -> SlicePlan:
+        """Which slices serve which, for a query with these labels (Z, H, W)."""
+        if self.protocol == "blind":
+            return MatchedSlices()
+        if self.protocol == "ep2":
+            return MiddleSlice()
+        return OrganChunks(truth, self.chunks, self.bounds)
+
+    @property
+    def tag(self) -> str:
+        """What the files of this evaluation are called after."""
+        shots = f"-{self.shots}shot" if self.shots > 1 else ""
+        near = "" if self.neighbours is None else f"-near{self.neighbours}"
+        return f"{self.protocol}{shots}{near}"
+
+
+@dataclass(frozen=True)
+class OrganChunks:
+    """EP1: the query's organ slices in runs; run k uses support slice k of every support.
+
+    Attributes:
+        truth: (Z, H, W), the labels of the query.
+        chunks: number of runs: 3, or 1.
+        bounds: how the slices are cut into runs.
+
+    Source: SSL-ALPNet and ADNet's evaluation; see docs/protocols.md.
+    """
+
+    truth: Labels
+    chunks: int = 3
+    bounds: Bounds = "number"
+
+    def pairs(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> list[Pairs]:
+        """Each support slice of a label, with the middle slice of its run."""
+        labels = [scan.label for scan in support]
+        tasks = [task for value in values for task in self.tasks(labels, value)]
+        middle = [(one, task.query[len(task.query) // 2]) for task in tasks for one in task.support]
+        return [[(one.z, q) for one, q in middle if one.scan == n] for n in range(len(support))]
+
+    def slices(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        aligned: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> SliceMap:
+        """See `SlicePlan`: the runs depend on the labels as they were drawn."""
+        labels = [scan.label for scan in support]
+        return SliceMap({value: self.tasks(labels, value) for value in values})
+
+    def tasks(self, labels: Sequence[Labels], value: int) -> list[SliceTask]:
+        """The runs of one label; none where no support shows it, or the query does not."""
+        serving = support_slices(labels, value, self.chunks)
+        shown = organ_slices(self.truth, value)
+        if not serving or not len(shown):
+            return []
+        runs = zip(serving, chunks_of(shown, self.chunks, self.bounds), strict=True)
+        return [SliceTask(support, query) for support, query in runs if query]
+
+
+@dataclass(frozen=True)
+class MiddleSlice(MatchedSlices):
+    """EP2: the middle organ slice of every support serves all slices of the query.
+
+    Labelled scans are aligned by slices that match by the images, as where nothing is known.
+
+    Source: ADNet's evaluation (Hansen et al., 2022).
+    """
+
+    def slices(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        aligned: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> SliceMap:
+        """See `SlicePlan`; nothing serves a label that no support shows."""
+        labels, every = [scan.label for scan in support], tuple(range(len(query)))
+        return SliceMap(
+            {
+                value: [SliceTask(serving, every) for serving in support_slices(labels, value, 1)]
+                for value in values
+            }
+        )
+
+
+@dataclass(frozen=True)
+class SameSlices:
+    """The slices that another method was given, so that both are compared on the same task."""
+
+    chosen: SliceMap
+
+    def pairs(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> list[Pairs]:
+        """See `SlicePlan`: nothing is aligned."""
+        return [[] for _ in support]
+
+    def slices(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        aligned: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> SliceMap:
+        """See `SlicePlan`."""
+        return self.chosen
 
 
 def support_positions(count: int, chunks: int) -> list[int]:
@@ -57,126 +199,14 @@ def chunks_of(slices: npt.NDArray[np.int64], chunks: int, bounds: Bounds) -> lis
     return [tuple(slices[place == k].tolist()) for k in range(chunks)]
 
 
-def organ_tasks(
-    support_labels: Sequence[Labels],
-    query_label: Labels,
-    value: int,
-    chunks: int = 3,
-    bounds: Bounds = "number",
-) -> list[SliceTask]:
-    """EP1: the query's organ slices in `chunks` runs; run k uses support slice k of every support.
-
-    Args:
-        support_labels: (Z, H, W) of each support scan.
-        query_label: (Z, H, W) of the query: its truth.
-        value: the label.
-        chunks: 3, or 1.
-        bounds: how the slices are cut into runs.
-
-    Returns:
-        the tasks; none where no support shows the organ, or the query does not.
-
-    Source: SSL-ALPNet and ADNet's evaluation; see docs/protocols.md.
-    """
-    serving = _support_slices(support_labels, value, chunks)
-    ours = organ_slices(query_label, value)
-    if not serving or not len(ours):
-        return []
-    runs = zip(serving, chunks_of(ours, chunks, bounds), strict=True)
-    return [SliceTask(support, query) for support, query in runs if query]
-
-
-def every_slice_tasks(
-    support_labels: Sequence[Labels], query_slices: int, value: int
-) -> list[SliceTask]:
-    """EP2: the middle organ slice of every support serves all slices of the query.
-
-    None where no support shows the organ.
-
-    Source: ADNet's evaluation (Hansen et al., 2022).
-    """
-    serving = _support_slices(support_labels, value, 1)
-    return [SliceTask(support, tuple(range(query_slices))) for support in serving]
-
-
-def _support_slices(
-    support_labels: Sequence[Labels], value: int, chunks: int
-) -> list[tuple[int, ...]]:
+def support_slices(
+    labels: Sequence[Labels], value: int, chunks: int
+) -> list[tuple[SupportSlice, ...]]:
     """For each chunk a slice of every support that shows the organ; none if no support does."""
     chosen = []
-    for start, label in zip(_starts(support_labels), support_labels, strict=True):
-        slices = organ_slices(label, value)
-        if len(slices):
-            chosen.append([start + int(slices[p]) for p in support_positions(len(slices), chunks)])
+    for scan, label in enumerate(labels):
+        shown = organ_slices(label, value)
+        if len(shown):
+            places = support_positions(len(shown), chunks)
+            chosen.append([SupportSlice(scan, int(shown[place])) for place in places])
     return list(zip(*chosen, strict=True))
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How a run is evaluated.
-
-    Attributes:
-        protocol: what is known of the query.
-        support: which scan of the fold is the labelled one: first, last, all, or its index.
-        shots: labelled scans at once: that one and those after it.
-        chunks: of "paper": 3, or 1.
-        bounds: of "paper": how organ slices are cut into chunks.
-        neighbours: support slices on either side that help; None takes the method's own number.
-    """
-
-    protocol: Protocol = "paper"
-    support: str = "last"
-    shots: int = 1
-    chunks: int = 3
-    bounds: Bounds = "number"
-    neighbours: int | None = None
-
-    def reach(self, method: Method) -> int:
-        """How many neighbours help."""
-        return method.neighbours if self.neighbours is None else self.neighbours
-
-    @property
-    def tag(self) -> str:
-        """What the files of this evaluation are called after."""
-        shots = f"-{self.shots}shot" if self.shots > 1 else ""
-        near = "" if self.neighbours is None else f"-near{self.neighbours}"
-        return f"{self.protocol}{shots}{near}"
-
-
-@dataclass(frozen=True)
-class Scans:
-    """One scan, or several support scans as one: slices of all, one scan after the other."""
-
-    cases: tuple[PreparedCase, ...]
-    slices: Encoded
-
-    @property
-    def name(self) -> str:
-        """The cases' names with a plus between them."""
-        return "+".join(case.name for case in self.cases)
-
-    @property
-    def labels(self) -> tuple[npt.NDArray[np.uint8], ...]:
-        """(Z, H, W) of each."""
-        return tuple(case.label for case in self.cases)
-
-    def each(self) -> list[Encoded]:
-        """The features of each scan."""
-        stops = np.cumsum([len(case.image) for case in self.cases]).tolist()
-        rows = [
-            slice(stop - len(case.image), stop)
-            for case, stop in zip(self.cases, stops, strict=True)
-        ]
-        images, features = self.slices.images, self.slices.features
-        return [
-            Encoded(images[part], features.rows(part), case.spacing)
-            for case, part in zip(self.cases, rows, strict=True)
-        ]
-
-
-def serving_slices(tasks: Sequence[SliceTask], count: int) -> npt.NDArray[np.int16]:
-    """(Z,) the first support slice that served each query slice, −1 where none did."""
-    served = np.full(count, -1, dtype=np.int16)
-    for task in tasks:
-        served[list(task.query)] = task.support[0]
-    return served

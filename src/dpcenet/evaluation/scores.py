@@ -14,6 +14,14 @@ from typing import Any, Literal
 from dpcenet.errors import ConfigError
 from dpcenet.system.files import write_text
 
+Protocol = Literal["paper", "ep2", "blind"]
+COPY = "copy"  # the row of the pasted mask, which every table carries
+SAYS: dict[Protocol, str] = {
+    "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
+    "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",
+    "blind": "every slice of the query, matched by the images alone; blind to the query's labels",
+}
+
 
 @dataclass(frozen=True)
 class Score:
@@ -37,19 +45,6 @@ class Score:
     iou: float
     hd95_mm: float
     nsd: float
-
-
-Protocol = Literal["paper", "ep2", "blind"]
-
-
-COPY = "copy"  # the row of the pasted mask, which every table carries
-
-
-SAYS: dict[Protocol, str] = {
-    "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
-    "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",
-    "blind": "every slice of the query, matched by the images alone; blind to the query's labels",
-}
 
 
 def write_scores(path: Path, scores: Sequence[Score]) -> None:

@@ -1,4 +1,4 @@
-"""The engine: what computes features and predictions without doing any work twice."""
+"""Features and predictions in batches that fit the memory, no slice computed twice."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from dpcenet.inference.disk_features import joined
-from dpcenet.inference.encoded import Encoded
-from dpcenet.methods.base import Job, Method
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.methods.base import MatchJob, Method
 from dpcenet.system.device import Precision, autocast
 from dpcenet.types import Features
 
 BATCH = 8  # slices computed at once, at most
-
-
 # Bytes of a map of a batch on a CPU: larger blocks the C library takes from the system anew each
 # time, and their first use made batch norm seven times as slow.
 LARGEST = 2**25
@@ -37,13 +35,19 @@ def encode_scan(
     device: torch.device,
     precision: Precision,
     disk: Path | None = None,
-) -> Encoded:
+) -> EncodedScan:
     """Encode the slices of a prepared scan (Z, H, W), each once.
 
-    With `disk`, a folder, the features lie in nameless files there instead of in memory.
+    Args:
+        method: with a trained network.
+        image: normalised intensities.
+        spacing: of the slices along z, y, x in mm.
+        device: where to compute.
+        precision: of the trunk.
+        disk: folder in which the features lie in nameless files instead of in memory.
     """
     images = torch.from_numpy(np.array(image, np.float32))[:, None].to(device)
-    return Encoded(images, encode_slices(method, images, precision, disk), spacing)
+    return EncodedScan(images, encode_slices(method, images, precision, disk), spacing)
 
 
 @torch.no_grad()
@@ -52,6 +56,22 @@ def encode_slices(
 ) -> Features:
     """Features, ready for `match`, of slices (B, 1, H, W)."""
     return joined(_encoded(method, images, precision), len(images), disk)
+
+
+def encode_parts(method: Method, parts: Sequence[Tensor], precision: Precision) -> list[Features]:
+    """Features of each part (B_i, 1, H, W), all of them encoded in common batches."""
+    whole = encode_slices(method, torch.cat(list(parts)), precision)
+    stops = np.cumsum([len(part) for part in parts]).tolist()
+    return [
+        whole.rows(slice(stop - len(part), stop)) for part, stop in zip(parts, stops, strict=True)
+    ]
+
+
+@torch.no_grad()
+def predict(method: Method, jobs: Sequence[MatchJob]) -> list[Tensor]:
+    """Foreground probability (N, H, W) of each job's query slices."""
+    batch = min((_batch_of(job.query) for job in jobs), default=BATCH)
+    return [found[:, 1].exp().float() for found in method.match_each(jobs, batch)]
 
 
 def _encoded(method: Method, images: Tensor, precision: Precision) -> Iterator[Features]:
@@ -67,18 +87,3 @@ def _batch_of(maps: Features) -> int:
     """How many slices to compute at once, if these are features of some."""
     on_cpu = [tensor[0].nbytes for tensor in maps.maps.values() if tensor.device.type == "cpu"]
     return max(1, min(BATCH, LARGEST // max(1, *on_cpu))) if on_cpu else BATCH
-
-
-@torch.no_grad()
-def predict(method: Method, jobs: Sequence[Job]) -> list[Tensor]:
-    """Foreground probability (N, H, W) of each job's query slices."""
-    batch = min((_batch_of(job.query) for job in jobs), default=BATCH)
-    return [found[:, 1].exp().float() for found in method.match_each(jobs, batch)]
-
-
-def masks_of(
-    label: npt.NDArray[np.uint8], slices: Sequence[int], value: int, device: torch.device
-) -> Tensor:
-    """Binary masks (len(slices), H, W) float32 of one label on some slices."""
-    chosen = np.asarray(label[list(slices)] == value, dtype=np.float32)
-    return torch.from_numpy(chosen).to(device)

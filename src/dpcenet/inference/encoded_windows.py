@@ -11,56 +11,52 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dpcenet.inference.batched import encode_slices, masks_of
-from dpcenet.inference.encoded import Closeups
+from dpcenet.inference.batched import encode_slices
+from dpcenet.inference.encoded import EncodedWindows
 from dpcenet.inference.second_look import Windows, windows_around
 from dpcenet.inference.slice_tasks import SliceTask, organ_slices, with_neighbours
-from dpcenet.inference.support import Labelled, Support
-from dpcenet.methods.base import Method
+from dpcenet.inference.support import LabelledScan, Support, SupportSlice, masks_of
+from dpcenet.methods.base import Method, SecondLook
 from dpcenet.system.device import Precision
 from dpcenet.types import Features
 
 _Places = dict[int, tuple[Tensor, set[float]]]  # slice → (centre of its window (2,), half sides)
 
 
-def closeups_of(method: Method, support: Support, precision: Precision) -> list[Closeups]:
+def encode_windows(method: Method, support: Support, precision: Precision) -> list[EncodedWindows]:
     """For each labelled scan the windows that any query can ask for; none without second look."""
-    if method.second_look is None:
-        return [Closeups({}, Features({})) for _ in support.scans]
-    wanted = {value: _sizes_added(_places(method, support, value)) for value in support.values}
+    look = method.second_look
+    if look is None:
+        return [EncodedWindows({}, Features({})) for _ in support.scans]
+    wanted: dict[int, list[_Places]] = {}
+    for value in support.values:
+        places = [_places(look, scan, value, method.neighbours) for scan in support.scans]
+        wanted[value] = _sizes_added(places)
     return [
-        _encoded(method, scan, {value: places[n] for value, places in wanted.items()}, precision)
+        _encoded(method, look, scan, {value: each[n] for value, each in wanted.items()}, precision)
         for n, scan in enumerate(support.scans)
     ]
 
 
-def _places(method: Method, support: Support, value: int) -> list[_Places]:
-    """For each scan the windows of a label when that scan serves alone."""
-    return [
-        _places_in(method, scan, value, list(_groups(scan, value, method.neighbours)))
-        for scan in support.scans
-    ]
+def _places(look: SecondLook, scan: LabelledScan, value: int, neighbours: int) -> _Places:
+    """The windows of a label when its scan serves alone."""
+    places: _Places = {}
+    for group in _groups(scan, value, neighbours):
+        masks = masks_of([scan], group, value)
+        pair = windows_around(masks, masks, look)
+        if pair is None:
+            continue  # they would show nearly everything: there is no second look
+        for (_, z), centre in zip(group, pair.support.centres, strict=True):
+            places.setdefault(z, (centre, set()))[1].add(pair.support.half)
+    return places
 
 
-def _groups(scan: Labelled, value: int, neighbours: int) -> Iterator[list[int]]:
+def _groups(scan: LabelledScan, value: int, neighbours: int) -> Iterator[tuple[SupportSlice, ...]]:
     """The slices of a scan that may serve a query slice together."""
     for z in organ_slices(scan.label, value).tolist():
-        (task,) = with_neighbours([SliceTask((z,), ())], [scan.label], value, neighbours)
-        yield list(task.support)
-
-
-def _places_in(method: Method, scan: Labelled, value: int, groups: list[list[int]]) -> _Places:
-    look = method.second_look
-    assert look is not None
-    places: _Places = {}
-    for group in groups:
-        masks = masks_of(scan.label, group, value, scan.slices.images.device)
-        windows = windows_around(masks, masks, look.gain, look.least)
-        if windows is None:
-            continue  # they would show nearly everything: there is no second look
-        for z, centre in zip(group, windows[0].centres, strict=True):
-            places.setdefault(z, (centre, set()))[1].add(windows[0].half)
-    return places
+        alone = SliceTask((SupportSlice(0, z),), ())
+        (task,) = with_neighbours([alone], [scan.label], value, neighbours)
+        yield task.support
 
 
 def _sizes_added(scans: list[_Places]) -> list[_Places]:
@@ -79,10 +75,13 @@ def _sizes_added(scans: list[_Places]) -> list[_Places]:
 
 
 def _encoded(
-    method: Method, scan: Labelled, wanted: dict[int, _Places], precision: Precision
-) -> Closeups:
-    look = method.second_look
-    assert look is not None
+    method: Method,
+    look: SecondLook,
+    scan: LabelledScan,
+    wanted: dict[int, _Places],
+    precision: Precision,
+) -> EncodedWindows:
+    """The windows of one scan: label value → where they lie."""
     rows: dict[tuple[int, int], tuple[tuple[float, int], ...]] = {}
     cut: list[Tensor] = []
     for value, places in wanted.items():
@@ -93,5 +92,5 @@ def _encoded(
                 cut.append(Windows(centre[None], half).cut(scan.slices.images[[z]], look.size))
             rows[value, z] = tuple(windows)
     if not cut:
-        return Closeups({}, Features({}))
-    return Closeups(rows, encode_slices(method, torch.cat(cut), precision))
+        return EncodedWindows({}, Features({}))
+    return EncodedWindows(rows, encode_slices(method, torch.cat(cut), precision))

@@ -1,9 +1,8 @@
-"""A support brought into the pose of a query before it serves.
+"""A labelled scan is aligned with a query in the plane before it serves as support.
 
-The planes of two scans may lie quite otherwise in two patients, as those of hearts do: turned by
-60° and more. Which turn, size and place makes the support's features most like the query's is
-found from images and the support's mask alone; the support is then turned, scaled and moved, and
-encoded again.
+Slices of two patients may be rotated against each other by 60° and more, as those of hearts are.
+Which rotation, scale and displacement make the support's features most similar to the query's is
+found from the images and the support's mask alone; the support is then warped and encoded again.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,107 +19,102 @@ import torch
 from torch import Tensor
 
 from dpcenet.inference.batched import encode_slices
-from dpcenet.inference.encoded import Encoded
-from dpcenet.inference.pose import Pose, likeness
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.pose import Pose, similarity
 from dpcenet.inference.second_look import Windows, centre_and_spread
-from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.slice_tasks import Matches
+from dpcenet.inference.support import LabelledScan, Labels
 from dpcenet.methods.base import Method, PoseSearch
 from dpcenet.system.device import Precision
 
-Labels = npt.NDArray[np.uint8]
 Pairs = Sequence[tuple[int, int]]
 """Slices of the support and of the query that are compared."""
 
 
-def bring(
+def align_support(
     method: Method,
-    support: Encoded,
-    label: Labels,
+    support: LabelledScan,
     values: Collection[int],
-    query: Encoded,
+    query: EncodedScan,
     pairs: Pairs,
     precision: Precision,
     disk: Path | None = None,
-) -> tuple[Encoded, Labels]:
-    """The support's slices and labels (Z, H, W) as they would lie in the query.
+) -> LabelledScan:
+    """The labelled scan in the query's pose.
 
-    They come back as they are where the method does not search for poses, where the support's
-    images are not at hand, or where there is nothing to compare.
+    It comes back unchanged where the method searches no pose, where the support's images are not
+    at hand, or where there is nothing to compare.
 
     Args:
         method: with a trained network.
-        support, label: a labelled scan.
-        values: of `label`, that are segmented; the others have no say.
+        support: the labelled scan.
+        values: of its label, that are segmented; the others have no say.
         query: the scan to be segmented.
-        pairs: slices of which it is known or guessed that they show the same. Those whose support
-            slice shows no wanted label are left out.
+        pairs: slices that are known or guessed to show the same. Those whose support slice shows
+            no wanted label are left out.
         precision: of the trunk.
         disk: folder in which the features of a support that moved lie instead of in memory.
     """
     search = method.pose_search
-    if search is None or support.closeups is not None:
-        return support, label
-    wanted = np.where(np.isin(label, list(values)), label, 0).astype(np.uint8)
+    if search is None or support.slices.windows is not None:
+        return support
+    wanted = np.where(np.isin(support.label, list(values)), support.label, 0).astype(np.uint8)
     shows = np.asarray(wanted.any(axis=(1, 2)))
-    shown = [(s, q) for s, q in pairs if shows[s]]
-    if not shown:
-        return support, label
-    pose = find_pose(method, search, support, wanted, query, shown, precision)
-    if pose.is_still:
-        return support, label
-    images = pose.carry(support.images)
-    moved = torch.from_numpy(wanted.astype(np.float32))[:, None].to(images.device)
-    carried = pose.carry(moved, "nearest")[:, 0].to(torch.uint8).cpu().numpy()
+    compared = [(s, q) for s, q in pairs if shows[s]]
+    if not compared:
+        return support
+    pose = find_pose(method, search, support.slices, wanted, query, compared, precision)
+    if pose.is_identity:
+        return support
+    images = pose.warp(support.slices.images)
+    label = torch.from_numpy(wanted.astype(np.float32))[:, None].to(images.device)
+    warped = pose.warp(label, "nearest")[:, 0].to(torch.uint8).cpu().numpy()
     features = encode_slices(method, images, precision, disk)
-    return replace(support, images=images, features=features), carried
+    slices = replace(support.slices, images=images, features=features)
+    return replace(support, slices=slices, label=warped)
 
 
 def find_pose(
     method: Method,
     search: PoseSearch,
-    support: Encoded,
+    support: EncodedScan,
     label: Labels,
-    query: Encoded,
+    query: EncodedScan,
     pairs: Pairs,
     precision: Precision,
 ) -> Pose:
-    """The pose in which the support's features are most like the query's, around its labels.
+    """The pose in which the support's features are most similar to the query's, near its labels.
 
-    Each round of the search goes on from the pose that the one before found best. Without a clear
-    gain the pose of the support stays: in most parts of the body patients lie alike.
+    Each round of the search starts from the best pose of the round before. Without a clear gain
+    the pose of the support stays: in most parts of the body patients lie alike.
     """
     chosen = [pairs[i] for i in _evenly(len(pairs), search.pairs)]
-    shown = support.images[[s for s, _ in chosen]]
-    seen = query.images[[q for _, q in chosen]]
+    ours = support.images[[s for s, _ in chosen]]
+    theirs = query.images[[q for _, q in chosen]]
     start, half = _region(search, label)
-    pose, gain, still = start, 0.0, None
-    for turns, scales in search.rounds:
-        windows = Windows(torch.tensor([pose.seen] * len(seen), device=seen.device), half)
-        query_maps = _maps(method, search, windows.cut(seen, search.size), precision)
+    pose, gain, unchanged = start, 0.0, None
+    for rotations, scales in search.rounds:
+        centres = torch.tensor([pose.query_centre] * len(theirs), device=theirs.device)
+        windows = Windows(centres, half).cut(theirs, search.size)
+        query_maps = encode_slices(method, windows, precision)[search.map]
         candidates = [
-            replace(pose, turn=pose.turn + turn, scale=pose.scale * scale)
-            for turn in turns
-            for scale in scales
+            replace(pose, rotation=pose.rotation + rotation, scale=pose.scale * scale)
+            for rotation, scale in product(rotations, scales)
         ]
-        looks = torch.cat([one.look(shown, half, search.size) for one in candidates])
-        maps = _maps(method, search, looks, precision)
+        looks = torch.cat([one.windows(ours, half, search.size) for one in candidates])
+        maps = encode_slices(method, looks, precision)[search.map]
         maps = maps.view(len(candidates), -1, *maps.shape[1:])
-        scores = likeness(maps, query_maps, search.spread, search.reach)
-        if still is None:
-            still = float(scores[candidates.index(start), search.reach, search.reach])
+        scores = similarity(maps, query_maps, search.spread, search.reach)
+        if unchanged is None:
+            unchanged = float(scores[candidates.index(start), search.reach, search.reach])
         pose, score = _best(search, candidates, scores, start, half, query_maps.shape[-1])
-        gain = score - still
-    return pose if gain > search.margin else start
+        gain = score - unchanged
+    return pose if gain > search.min_gain else start
 
 
-def matched_pairs(matches: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+def matched_pairs(matches: Matches) -> list[tuple[int, int]]:
     """Each query slice, behind the support slice that it matches."""
     return [(int(s), q) for q, s in enumerate(matches)]
-
-
-def pairs_of(tasks: Sequence[SliceTask]) -> list[tuple[int, int]]:
-    """Of each task its support slices, each with the middle query slice."""
-    return [(s, task.query[len(task.query) // 2]) for task in tasks for s in task.support]
 
 
 def _region(search: PoseSearch, label: Labels) -> tuple[Pose, float]:
@@ -128,13 +123,9 @@ def _region(search: PoseSearch, label: Labels) -> tuple[Pose, float]:
     masks = torch.from_numpy((label > 0).astype(np.float32))
     centres, spreads = centre_and_spread(masks[masks.flatten(1).any(1)])
     y, x = centres.mean(0).tolist()
-    largest = search.most * max(label.shape[1:])
-    half = min(largest, max(search.least, search.gain * float(spreads.max())))
+    largest = search.max_half * max(label.shape[1:])
+    half = min(largest, max(search.min_half, search.gain * float(spreads.max())))
     return Pose((y, x), (y, x)), half
-
-
-def _maps(method: Method, search: PoseSearch, images: Tensor, precision: Precision) -> Tensor:
-    return encode_slices(method, images, precision)[search.map]
 
 
 def _best(
@@ -143,26 +134,31 @@ def _best(
     scores: Tensor,
     start: Pose,
     half: float,
-    places: int,
+    cells: int,
 ) -> tuple[Pose, float]:
-    """The candidate and displacement of most likeness, less the doubt of lying otherwise at all."""
-    best, best_score = start, -math.inf
-    for candidate, table in zip(candidates, scores.cpu().numpy(), strict=True):
-        for (row, column), score in np.ndenumerate(table):
-            steps = (2 * half / places * (i - search.reach) for i in (row, column))
-            y, x = (old + step for old, step in zip(candidate.seen, steps, strict=True))
-            pose = replace(candidate, seen=(y, x))
-            score = float(score) - search.doubt * _otherness(pose, start, half)
-            if score > best_score:
-                best, best_score = pose, score
-    return best, best_score
+    """The candidate and displacement of the greatest similarity, less the penalty of any change.
 
-
-def _otherness(pose: Pose, start: Pose, half: float) -> float:
-    """1 for a turn of 90°, for a displacement by a window, and for double or half the size."""
-    moved = sum(abs(a - b) for a, b in zip(pose.seen, start.seen, strict=True))
-    return abs(pose.turn) / 90 + moved / (2 * half) + abs(math.log2(pose.scale))
+    Args:
+        search: weighs the penalty.
+        candidates: K poses.
+        scores: (K, D, D) similarities under displacements by −reach … reach cells.
+        start: the pose without a change.
+        half: half of a window's side in pixels.
+        cells: along a window's side.
+    """
+    steps = 2 * half / cells * (np.arange(scores.shape[1]) - search.reach)
+    centre_y, centre_x = candidates[0].query_centre  # the same for all candidates of a round
+    y, x = centre_y + steps, centre_x + steps
+    moved = np.abs(y - start.query_centre[0])[:, None] + np.abs(x - start.query_centre[1])
+    turned = np.abs([one.rotation for one in candidates])[:, None, None] / 90
+    scaled = np.array([abs(math.log2(one.scale)) for one in candidates])[:, None, None]
+    change = turned + moved / (2 * half) + scaled
+    total: npt.NDArray[np.float64] = scores.double().cpu().numpy() - search.penalty * change
+    k, row, column = map(int, np.unravel_index(int(total.argmax()), total.shape))
+    pose = replace(candidates[k], query_centre=(float(y[row]), float(x[column])))
+    return pose, float(total[k, row, column])
 
 
 def _evenly(count: int, most: int) -> list[int]:
+    """At most `most` of the indices 0 … count − 1, spread evenly."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most)).tolist()})

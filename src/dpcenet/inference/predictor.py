@@ -1,155 +1,250 @@
-"""Which support slices serve which slices of a query, by the protocol, and in which pose."""
+"""The one way from labelled scans and a query to probabilities.
+
+    labelled scans ─┬─ align in the plane ─┬─ which slice serves which ─ segment ─ second look ─▶
+    query ──────────┘                      │
+    plan: which slices show the same ──────┘
+
+`segment`, `evaluate`, the review's reverse check, `adapt` and the experiments all go through
+`Predictor.segment`; a plan says which support slices serve which query slices.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from dpcenet.evaluation.protocols import Rules, Scans, every_slice_tasks, organ_tasks
-from dpcenet.inference.batched import BATCH, masks_of, predict
-from dpcenet.inference.encoded import Encoded
-from dpcenet.inference.pose_search import bring, matched_pairs, pairs_of
-from dpcenet.inference.second_look import look_again
+from dpcenet.inference.batched import BATCH, encode_scan, predict
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.pose_search import Pairs, align_support, matched_pairs
+from dpcenet.inference.second_look import FirstAnswer, refine_in_windows
 from dpcenet.inference.slice_matching import match_slices
-from dpcenet.inference.slice_tasks import SliceTask, blind_shot_tasks, with_neighbours
-from dpcenet.methods.base import Job, Method
+from dpcenet.inference.slice_tasks import Matches, SliceTask, matched_tasks, with_neighbours
+from dpcenet.inference.support import LabelledScan, features_of, masks_of
+from dpcenet.methods.base import MatchJob, Method
 from dpcenet.system.device import Precision
+from dpcenet.volumes.metrics import Mask
+
+CPU = torch.device("cpu")
+GROUP = 4 * BATCH  # slices of small tasks that are segmented together
+Tasks = dict[int, list[SliceTask]]
+"""Label value → which support slices serve which query slices."""
 
 
 @dataclass(frozen=True)
-class Serving:
-    """What a method is given to segment a query.
+class SliceMap:
+    """Which support slices serve which query slices.
 
     Attributes:
-        slices, label: of all support scans, one after the other.
-        tasks: label value → which support slices serve which query slices.
+        tasks: of each label.
+        matches: for each labelled scan the slice that each query slice matches; empty where a
+            protocol chose the slices.
     """
 
-    slices: Encoded
-    label: npt.NDArray[np.uint8]
-    tasks: dict[int, list[SliceTask]]
+    tasks: Tasks
+    matches: tuple[Matches, ...] = ()
 
 
-def plain_serving(
-    method: Method, support: Scans, query: Scans, rules: Rules, values: Sequence[int]
-) -> Serving:
-    """The support as it is, a single slice at a time."""
-    tasks = _tasks_of(method, support.each(), support.labels, query, rules, values)
-    return Serving(support.slices, np.concatenate(support.labels), tasks)
+class SlicePlan(Protocol):
+    """Says which slices of labelled scans show the same as which slices of a query."""
+
+    def pairs(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> list[Pairs]:
+        """For each labelled scan, slices of it and of the query by which it is aligned."""
+
+    def slices(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        aligned: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> SliceMap:
+        """Which slices serve, when the labelled scans `support` were aligned with the query."""
 
 
-def posed_serving(
-    method: Method,
-    support: Scans,
-    query: Scans,
-    rules: Rules,
-    plain: Serving,
-    precision: Precision,
-) -> Serving:
-    """The support in the query's pose, and beside the chosen slices the neighbours that help.
+@dataclass(frozen=True)
+class MatchedSlices:
+    """Slices are matched by the images alone: nothing is known of the query.
 
-    Where slices are matched by the images alone, they are matched again in that pose.
+    Attributes:
+        known: what slices match, where that was found before.
     """
-    served, values = plain, list(plain.tasks)
-    masks: Sequence[npt.NDArray[np.uint8]] = support.labels
-    if method.pose_search is not None:
-        known = pairs_of([task for tasks in plain.tasks.values() for task in tasks])
-        scans, masks, start = list[Encoded](), list[npt.NDArray[np.uint8]](), 0
-        for case, slices in zip(support.cases, support.each(), strict=True):
-            if rules.protocol == "paper":
-                pairs = [(s - start, q) for s, q in known if 0 <= s - start < len(case.image)]
-            else:
-                pairs = matched_pairs(match_slices(method, slices, query.slices))
-            brought = bring(method, slices, case.label, values, query.slices, pairs, precision)
-            scans.append(brought[0])
-            masks.append(brought[1])
-            start += len(case.image)
-        tasks = plain.tasks
-        if rules.protocol == "blind":
-            tasks = _tasks_of(method, scans, masks, query, rules, values)
-        served = Serving(Encoded.join(scans), np.concatenate(masks), tasks)
-    reach = rules.reach(method)
-    near = {v: with_neighbours(t, masks, v, reach) for v, t in served.tasks.items()}
-    return replace(served, tasks=near)
+
+    known: tuple[Matches, ...] = ()
+
+    def pairs(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> list[Pairs]:
+        """See `SlicePlan`."""
+        return [matched_pairs(match_slices(method, scan.slices, query)) for scan in support]
+
+    def slices(
+        self,
+        method: Method,
+        support: Sequence[LabelledScan],
+        aligned: Sequence[LabelledScan],
+        query: EncodedScan,
+        values: Sequence[int],
+    ) -> SliceMap:
+        """See `SlicePlan`."""
+        matches = self.known or tuple(match_slices(method, a.slices, query) for a in aligned)
+        labels = [scan.label for scan in aligned]
+        return SliceMap({v: matched_tasks(matches, labels, v) for v in values}, matches)
 
 
-def _tasks_of(
-    method: Method,
-    scans: Sequence[Encoded],
-    labels: Sequence[npt.NDArray[np.uint8]],
-    query: Scans,
-    rules: Rules,
-    values: Sequence[int],
-) -> dict[int, list[SliceTask]]:
-    """Which slices of the support scans serve which slices of the query, by the protocol."""
-    (target,) = query.cases
-    if rules.protocol == "blind":
-        matches = [match_slices(method, scan, query.slices) for scan in scans]
-        return {v: blind_shot_tasks(matches, labels, v) for v in values}
-    if rules.protocol == "ep2":
-        return {v: every_slice_tasks(labels, len(target.image), v) for v in values}
-    return {v: organ_tasks(labels, target.label, v, rules.chunks, rules.bounds) for v in values}
+@dataclass(frozen=True)
+class Segmented:
+    """What was found in a query, in the network's geometry.
 
-
-GROUP = 4 * BATCH  # slices of small tasks that are segmented together
-
-
-Asked = tuple[int, SliceTask]
-
-
-"""A label, and slices in which it is looked for."""
-
-
-def segment_labels(
-    method: Method,
-    support: Encoded,
-    support_label: npt.NDArray[np.uint8],
-    query: Encoded,
-    tasks: Mapping[int, Sequence[SliceTask]],
-    precision: Precision = "float32",
-    second_look: bool = True,
-) -> dict[int, npt.NDArray[np.float32]]:
-    """Foreground probability (Z, H, W) of each label; 0 on slices that none of its tasks covers.
-
-    Labels are segmented together: what slices have to do with each other serves all of them.
-    Without `second_look` features suffice: no window is encoded.
+    Attributes:
+        scans: the labelled scans as they served, in the query's pose.
+        slices: which slices of them served.
+        probability: label value → (Z, H, W) float32; 0 on slices that nothing served.
     """
-    shape = query.images[:, 0].shape
-    probability = {value: torch.zeros(shape) for value in tasks}
-    for group in _groups(tasks):
-        masks = [masks_of(support_label, t.support, v, query.images.device) for v, t in group]
-        shown = {t.support: support.features.rows(_rows(t.support)) for _, t in group}
-        seen = {t.query: query.features.rows(_rows(t.query)) for _, t in group}
-        jobs = [
-            Job(shown[t.support], mask, seen[t.query])
-            for (_, t), mask in zip(group, masks, strict=True)
+
+    scans: tuple[LabelledScan, ...]
+    slices: SliceMap
+    probability: dict[int, npt.NDArray[np.float32]]
+
+    @property
+    def masks(self) -> dict[int, Mask]:
+        """Label value → (Z, H, W) bool, where the label is likelier than not."""
+        return {value: np.asarray(each > 0.5) for value, each in self.probability.items()}
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained method, and what it may use to segment.
+
+    Attributes:
+        method: in evaluation mode, on `device`.
+        precision: of the trunk.
+        device: where it computes.
+        neighbours: support slices on either side of the chosen one that help; None takes the
+            method's own number.
+        align: whether labelled scans are aligned with the query in the plane.
+        second_look: whether slices are segmented once more through windows.
+    """
+
+    method: Method
+    precision: Precision = "float32"
+    device: torch.device = CPU
+    neighbours: int | None = None
+    align: bool = True
+    second_look: bool = True
+
+    def at_first_look(self) -> Predictor:
+        """The same, with one support slice for each query slice, no alignment and no window."""
+        return replace(self, neighbours=0, align=False, second_look=False)
+
+    def encode(
+        self,
+        image: npt.NDArray[np.float32],
+        spacing: tuple[float, float, float],
+        disk: Path | None = None,
+    ) -> EncodedScan:
+        """Encode a prepared scan (Z, H, W) with its spacing along z, y, x in mm; see
+        `encode_scan`."""
+        return encode_scan(self.method, image, spacing, self.device, self.precision, disk)
+
+    @torch.no_grad()
+    def segment(
+        self,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+        plan: SlicePlan,
+        values: Sequence[int],
+        disk: Path | None = None,
+    ) -> Segmented:
+        """Segment labels of a query.
+
+        Args:
+            support: labelled scans, oriented like the query.
+            query: the scan to be segmented.
+            plan: which support slices serve which query slices.
+            values: labels to segment. Labels are segmented together: what slices have to do with
+                each other serves all of them.
+            disk: folder in which features of aligned scans lie instead of in memory.
+        """
+        aligned = self._aligned(support, query, plan, values, disk)
+        chosen = plan.slices(self.method, support, aligned, query, values)
+        reach = self.method.neighbours if self.neighbours is None else self.neighbours
+        labels = [scan.label for scan in aligned]
+        tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
+        probability = self._probability(aligned, query, tasks)
+        return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
+
+    def _aligned(
+        self,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+        plan: SlicePlan,
+        values: Sequence[int],
+        disk: Path | None,
+    ) -> Sequence[LabelledScan]:
+        if not self.align or self.method.pose_search is None:
+            return support
+        pairs = plan.pairs(self.method, support, query, values)
+        return [
+            align_support(self.method, scan, values, query, of_scan, self.precision, disk)
+            for scan, of_scan in zip(support, pairs, strict=True)
         ]
-        found = predict(method, jobs)
-        if second_look and method.second_look is not None and query.closeups is None:
-            found = look_again(
-                method, method.second_look, support, query, group, masks, found, precision
-            )
-        for (value, task), one in zip(group, found, strict=True):
-            probability[value][list(task.query)] = one.cpu()
-    return {value: found.numpy() for value, found in probability.items()}
+
+    def _probability(
+        self, scans: Sequence[LabelledScan], query: EncodedScan, tasks: Tasks
+    ) -> dict[int, npt.NDArray[np.float32]]:
+        """Foreground probability (Z, H, W) of each label; 0 on slices that no task covers."""
+        whole = {value: torch.zeros(query.images[:, 0].shape) for value in tasks}
+        look = self.method.second_look if self.second_look and query.windows is None else None
+        for group in _groups(tasks):
+            answers = self._first_answers(scans, query, group)
+            found = [answer.probability for answer in answers]
+            if look is not None:
+                found = refine_in_windows(self.method, look, scans, query, answers, self.precision)
+            for (value, task), one in zip(group, found, strict=True):
+                whole[value][list(task.query)] = one.cpu()
+        return {value: each.numpy() for value, each in whole.items()}
+
+    def _first_answers(
+        self,
+        scans: Sequence[LabelledScan],
+        query: EncodedScan,
+        group: Sequence[tuple[int, SliceTask]],
+    ) -> list[FirstAnswer]:
+        """What is found of each label at first look."""
+        masks = [masks_of(scans, task.support, value) for value, task in group]
+        # The same objects for the same slices: by them a method knows what it computed before.
+        ours = {task.support: features_of(scans, task.support) for _, task in group}
+        theirs = {task.query: query.features_of(task.query) for _, task in group}
+        jobs = [
+            MatchJob(ours[task.support], mask, theirs[task.query])
+            for (_, task), mask in zip(group, masks, strict=True)
+        ]
+        found = zip(group, masks, predict(self.method, jobs), strict=True)
+        return [FirstAnswer(value, task, mask, one) for (value, task), mask, one in found]
 
 
-def _rows(slices: tuple[int, ...]) -> slice | list[int]:
-    """An index of slices; of neighbours in order, one that copies nothing."""
-    start, stop = slices[0], slices[-1] + 1
-    return slice(start, stop) if slices == tuple(range(start, stop)) else list(slices)
-
-
-def _groups(tasks: Mapping[int, Sequence[SliceTask]]) -> Iterator[list[Asked]]:
+def _groups(tasks: Tasks) -> Iterator[list[tuple[int, SliceTask]]]:
     """Labels' tasks that together fill a batch; those of the same slices follow each other."""
     every = [(value, task) for value, of_label in tasks.items() for task in of_label]
-    group: list[Asked] = []
-    for asked in sorted(every, key=lambda one: (one[1].query, one[1].support)):
-        group.append(asked)
+    group: list[tuple[int, SliceTask]] = []
+    for one in sorted(every, key=lambda one: (one[1].query, one[1].support)):
+        group.append(one)
         if sum(len(task.query) for _, task in group) >= GROUP:
             yield group
             group = []

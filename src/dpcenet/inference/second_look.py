@@ -1,19 +1,23 @@
-"""Square windows of images, each with its own centre, and the way back."""
+"""The second look: a slice is segmented once more through a window around the organ.
+
+A small organ then fills more of the network's input. What was found first says where the window of
+the query lies; the support's mask says how large it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.inference.batched import encode_slices, predict
-from dpcenet.inference.encoded import Encoded
-from dpcenet.inference.predictor import Asked
-from dpcenet.methods.base import Job, Method, SecondLook
+from dpcenet.inference.batched import encode_parts, predict
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import LabelledScan, images_of, windows_of
+from dpcenet.methods.base import MatchJob, Method, SecondLook
 from dpcenet.system.device import Precision
 from dpcenet.types import Features
 
@@ -80,24 +84,28 @@ def centre_and_spread(weights: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(centres, dim=1), torch.maximum(*spreads)
 
 
-def windows_around(
-    masks: Tensor, first: Tensor, gain: float, least: float
-) -> tuple[Windows, Windows] | None:
+@dataclass(frozen=True)
+class WindowPair:
+    """Windows of the same size around the supports' masks and around what was found first."""
+
+    support: Windows
+    query: Windows
+
+
+def windows_around(masks: Tensor, first: Tensor, look: SecondLook) -> WindowPair | None:
     """Windows around the supports' masks, and of the same size around what was found first.
 
     Args:
         masks: (Sh, H, W) of the supports.
         first: (N, H, W), probabilities found in the queries. Where nothing is found, the window
             lies as in the supports.
-        gain: half of the side, in deviations of the largest mask.
-        least: smallest half side in pixels.
+        look: size of the windows.
 
     Returns:
-        windows of the supports and of the queries; None where they would show nearly everything,
-        or the masks are empty.
+        the windows; None where they would show nearly everything, or the masks are empty.
     """
     theirs, spread = centre_and_spread(masks)
-    half = max(least, gain * float(spread.max()))
+    half = max(look.min_half, look.gain * float(spread.max()))
     if not bool(masks.any()) or half > 0.45 * max(masks.shape[-2:]):
         return None
     shown = masks.flatten(1).any(dim=1)
@@ -106,72 +114,77 @@ def windows_around(
     found = first.flatten(1).amax(dim=1) >= 0.5
     centres = torch.where(found[:, None], ours, middle)
     supports = torch.where(shown[:, None], theirs, middle)
-    return Windows(supports, half), Windows(centres, half)
+    return WindowPair(Windows(supports, half), Windows(centres, half))
+
+
+@dataclass(frozen=True)
+class FirstAnswer:
+    """What was found of one label at first look.
+
+    Attributes:
+        value: of the label.
+        task: its support slices and query slices.
+        masks: (Sh, H, W) float of the support slices.
+        probability: (N, H, W) of the query slices.
+    """
+
+    value: int
+    task: SliceTask
+    masks: Tensor
+    probability: Tensor
 
 
 @torch.no_grad()
-def look_again(
+def refine_in_windows(
     method: Method,
     look: SecondLook,
-    support: Encoded,
-    query: Encoded,
-    asked: Sequence[Asked],
-    masks: Sequence[Tensor],
-    first: Sequence[Tensor],
+    support: Sequence[LabelledScan],
+    query: EncodedScan,
+    answers: Sequence[FirstAnswer],
     precision: Precision,
 ) -> list[Tensor]:
     """Segment once more through windows around the organ; the mean of both answers inside them.
 
-    The window of a query lies where the organ was found first.
-
     Args:
+        method: with a trained network.
         look: size of the windows.
-        asked: labels, and which support slices serve which query slices.
-        masks: (Sh, H, W) of each task's support slices.
-        first: of each task, the probabilities (N, H, W) found in its query slices.
+        support: the labelled scans, which the tasks name by number.
+        query: the scan that is segmented.
+        answers: of the first look.
+        precision: of the trunk.
 
     Returns:
-        (N, H, W) of each task.
+        probabilities (N, H, W) of each answer.
     """
-    found = list(first)
-    windows = {
-        i: pair
-        for i, (shown, seen) in enumerate(zip(masks, first, strict=True))
-        if (pair := windows_around(shown, seen, look.gain, look.least)) is not None
-    }
-    cuts = [
-        pair[1].cut(query.images[list(asked[i][1].query)], look.size) for i, pair in windows.items()
+    refined = [answer.probability for answer in answers]
+    framed = [
+        (i, answer, pair)
+        for i, answer in enumerate(answers)
+        if (pair := windows_around(answer.masks, answer.probability, look)) is not None
     ]
-    ours = _encode_parts(method, cuts, precision)
-    if support.closeups is not None:  # kept in place of a scan's images
-        kept = support.closeups
-        theirs = [
-            kept.of(asked[i][0], list(asked[i][1].support), pair[0].half)
-            for i, pair in windows.items()
-        ]
-    else:
-        cuts = [
-            pair[0].cut(support.images[list(asked[i][1].support)], look.size)
-            for i, pair in windows.items()
-        ]
-        theirs = _encode_parts(method, cuts, precision)
-    small = [
-        (pair[0].cut(masks[i][:, None], look.size)[:, 0] > 0.5).float()
-        for i, pair in windows.items()
-    ]
-    second = predict(method, [Job(*job) for job in zip(theirs, small, ours, strict=True)])
-    for (i, pair), closer in zip(windows.items(), second, strict=True):
-        back, inside = pair[1].paste(closer, (first[i].shape[-2], first[i].shape[-1]))
-        found[i] = torch.where(inside, (back + first[i]) / 2, first[i])
-    return found
+    if not framed:
+        return refined
+    cuts = [p.query.cut(query.images[list(a.task.query)], look.size) for _, a, p in framed]
+    theirs = encode_parts(method, cuts, precision)
+    ours = _support_features(method, look, support, framed, precision)
+    masks = [(p.support.cut(a.masks[:, None], look.size)[:, 0] > 0.5).float() for _, a, p in framed]
+    jobs = [MatchJob(*job) for job in zip(ours, masks, theirs, strict=True)]
+    for (i, answer, pair), closer in zip(framed, predict(method, jobs), strict=True):
+        first = answer.probability
+        again, inside = pair.query.paste(closer, (first.shape[-2], first.shape[-1]))
+        refined[i] = torch.where(inside, (again + first) / 2, first)
+    return refined
 
 
-def _encode_parts(method: Method, parts: Sequence[Tensor], precision: Precision) -> list[Features]:
-    """Features of each part, all of them encoded in common batches."""
-    if not parts:
-        return []
-    whole = encode_slices(method, torch.cat(list(parts)), precision)
-    stops = np.cumsum([len(part) for part in parts]).tolist()
-    return [
-        whole.rows(slice(stop - len(part), stop)) for part, stop in zip(parts, stops, strict=True)
-    ]
+def _support_features(
+    method: Method,
+    look: SecondLook,
+    support: Sequence[LabelledScan],
+    framed: Sequence[tuple[int, FirstAnswer, WindowPair]],
+    precision: Precision,
+) -> list[Features]:
+    """Features of the supports' windows: encoded now, or kept in place of a scan's images."""
+    if support[0].slices.windows is not None:
+        return [windows_of(support, a.task.support, a.value, p.support.half) for _, a, p in framed]
+    cuts = [p.support.cut(images_of(support, a.task.support), look.size) for _, a, p in framed]
+    return encode_parts(method, cuts, precision)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.inference.encoded import Encoded
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.slice_tasks import Matches
 from dpcenet.methods.base import Method
 
 FloatMatrix = npt.NDArray[np.float64]
@@ -28,7 +29,7 @@ def slice_costs(query: FloatMatrix, support: FloatMatrix) -> FloatMatrix:
 
 def align_slices(
     costs: FloatMatrix, query_mm: float, support_mm: float, stiffness: float = 0.3
-) -> npt.NDArray[np.int64]:
+) -> Matches:
     """For each query slice the support slice that it matches: the cheapest monotone path.
 
     Args:
@@ -56,18 +57,18 @@ def align_slices(
     return path
 
 
-def match_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.int64]:
+def match_slices(method: Method, support: EncodedScan, query: EncodedScan) -> Matches:
     """For each slice of the query the support slice that it matches, from features alone."""
     costs = compare_slices(method, support, query)
     return align_slices(costs, query.spacing[0], support.spacing[0])
 
 
-def compare_slices(method: Method, support: Encoded, query: Encoded) -> npt.NDArray[np.float64]:
+def compare_slices(method: Method, support: EncodedScan, query: EncodedScan) -> FloatMatrix:
     """(Zq, Zs), how unlike each slice of the query is to each of the support."""
     return slice_costs(*descriptors(method, query, support))
 
 
-def descriptors(method: Method, *scans: Encoded) -> list[npt.NDArray[np.float64]]:
+def descriptors(method: Method, *scans: EncodedScan) -> list[FloatMatrix]:
     """(Z, d) of each scan, to be compared with one another.
 
     A scan differs more from another than its slices from one another; so a method may see them

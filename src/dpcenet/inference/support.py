@@ -1,54 +1,57 @@
-"""What a segmenter knows of the labelled scans, and what it finds in a query."""
+"""Labelled scans as the network knows them, and slices of several scans gathered by name."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from dpcenet.errors import ConfigError
-from dpcenet.inference.encoded import Encoded
-from dpcenet.types import Volume
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.types import Features
 from dpcenet.volumes.preprocess import Preprocessing
-from dpcenet.volumes.record import Record
+
+Labels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledScan:
     """A labelled scan, encoded once for any number of queries.
 
     Attributes:
         name: by which reports call it.
-        slices: features of its slices, in the network's geometry.
-        label: (Z, H, W) uint8 in that geometry.
+        slices: its encoded slices, in the network's geometry.
+        label: (Z, H, W) uint8 in that geometry, 0 is background.
         digest: sha256 of the prepared image and label: what the features were made from.
     """
 
     name: str
-    slices: Encoded
-    label: npt.NDArray[np.uint8]
+    slices: EncodedScan
+    label: Labels
     digest: str = ""
 
     @staticmethod
     def of(
-        name: str, image: npt.NDArray[np.float32], slices: Encoded, label: npt.NDArray[np.uint8]
-    ) -> Labelled:
+        name: str, image: npt.NDArray[np.float32], slices: EncodedScan, label: Labels
+    ) -> LabelledScan:
         """From a prepared image (Z, H, W), its encoded slices and its label."""
         digest = hashlib.sha256(image.tobytes())
         digest.update(label.tobytes())
-        return Labelled(name, slices, label, digest.hexdigest())
+        return LabelledScan(name, slices, label, digest.hexdigest())
 
 
-def joined(scans: Sequence[Labelled]) -> Labelled:
-    """All slices of all scans, one scan after the other, as the tasks number them."""
-    if len(scans) == 1:
-        return scans[0]
-    slices = Encoded.join([scan.slices for scan in scans])
-    name = "+".join(scan.name for scan in scans)
-    return Labelled(name, slices, np.concatenate([scan.label for scan in scans]))
+class SupportSlice(NamedTuple):
+    """A slice of one of several labelled scans: which scan, and which of its slices."""
+
+    scan: int
+    z: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Support:
         names: of label values, where they are known.
     """
 
-    scans: tuple[Labelled, ...]
+    scans: tuple[LabelledScan, ...]
     values: tuple[int, ...]
     affine: npt.NDArray[np.float64]
     rules: Preprocessing
@@ -81,28 +84,41 @@ class Support:
         return replace(self, values=tuple(values))
 
     @property
-    def labels(self) -> tuple[npt.NDArray[np.uint8], ...]:
+    def labels(self) -> tuple[Labels, ...]:
         """(Z, H, W) of each scan."""
         return tuple(scan.label for scan in self.scans)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What was found in one query, in the network's geometry and on the query's own grid.
+def features_of(scans: Sequence[LabelledScan], slices: Sequence[SupportSlice]) -> Features:
+    """Features of some slices of some scans, in the order of `slices`."""
+    parts = [scans[n].slices.features_of(zs) for n, zs in _runs(slices)]
+    return parts[0] if len(parts) == 1 else Features.join(parts)
 
-    Attributes:
-        query: its encoded slices.
-        scans: the labelled scans as they served, in the query's pose.
-        matches: for each scan of the support, the slice of it that each query slice matches.
-        probability: label value → (Z, H, W) float32, in the network's geometry.
-        record: the way back to the query's own grid.
-        mask: uint8 label values on the query's own grid; 0 is background. Where labels overlap,
-            the likelier one stands.
-    """
 
-    query: Encoded
-    scans: tuple[Labelled, ...]
-    matches: tuple[npt.NDArray[np.int64], ...]
-    probability: dict[int, npt.NDArray[np.float32]]
-    record: Record
-    mask: Volume
+def masks_of(scans: Sequence[LabelledScan], slices: Sequence[SupportSlice], value: int) -> Tensor:
+    """Masks (len(slices), H, W) float32 in {0, 1} of one label, on the device of the scans."""
+    chosen = np.stack([scans[n].label[z] == value for n, z in slices]).astype(np.float32)
+    return torch.from_numpy(chosen).to(scans[0].slices.images.device)
+
+
+def images_of(scans: Sequence[LabelledScan], slices: Sequence[SupportSlice]) -> Tensor:
+    """Images (len(slices), 1, H, W) of some slices of some scans."""
+    return torch.cat([scans[n].slices.images[zs] for n, zs in _runs(slices)])
+
+
+def windows_of(
+    scans: Sequence[LabelledScan], slices: Sequence[SupportSlice], value: int, half: float
+) -> Features:
+    """Features of the kept windows of one size around a label, for scans without images."""
+    parts = []
+    for n, zs in _runs(slices):
+        windows = scans[n].slices.windows
+        assert windows is not None
+        parts.append(windows.of(value, zs, half))
+    return Features.join(parts)
+
+
+def _runs(slices: Sequence[SupportSlice]) -> Iterator[tuple[int, list[int]]]:
+    """Slices that follow each other in one scan: (scan, its slices)."""
+    for scan, run in groupby(slices, key=lambda one: one.scan):
+        yield scan, [one.z for one in run]

@@ -14,11 +14,10 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from dpcenet.inference.slice_matching import FloatMatrix
 
 
 def enlarge(maps: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
@@ -94,8 +93,8 @@ def mean_prototype(features: Tensor, masks: Tensor, align_corners: bool = False)
     return masked_average(features, weights).mean(dim=0, keepdim=True)
 
 
-def describe_slices(maps: Tensor, cells: int = 4) -> FloatMatrix:
+def describe_slices(maps: Tensor, cells: int = 4) -> npt.NDArray[np.float64]:
     """Descriptors (Z, C·cells²) of slices from feature maps (Z, C, h, w)."""
     pooled = F.adaptive_avg_pool2d(maps.float(), cells).flatten(1)
-    descriptors: FloatMatrix = pooled.cpu().numpy().astype(np.float64)
+    descriptors: npt.NDArray[np.float64] = pooled.cpu().numpy().astype(np.float64)
     return descriptors

@@ -55,7 +55,7 @@ class Opening:
         if self.task is None:
             support = segmenter.support(self.images, self.masks, self.labels)
         else:
-            support = read_task(self.task, segmenter.method, segmenter.device)
+            support = read_task(self.task, segmenter.predictor)
             support = support.only(self.labels) if self.labels else support
         if unknown := sorted(set(self.names) - set(support.values)):
             raise ConfigError(f"--name {unknown[0]}=…: the labels are {list(support.values)}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dpcenet.inference.support import Found
+from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import write_labels
@@ -32,7 +32,7 @@ class Wanted:
 
 
 def write_outputs(
-    found: Found,
+    found: SegmentationResult,
     scan: ScanFile,
     mask: Path,
     name: str,
@@ -74,7 +74,7 @@ def _cleared(path: Path) -> Path:
     return path
 
 
-def sizes(found: Found) -> dict[str, dict[str, Any]]:
+def sizes(found: SegmentationResult) -> dict[str, dict[str, Any]]:
     """Voxels and millilitres of each label in a mask."""
     voxel_ml = float(abs(np.linalg.det(found.mask.affine[:3, :3]))) / 1000
     counts = {v: int((found.mask.data == v).sum()) for v in found.probability}

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dpcenet.inference.support import Found
+from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.types import Volume
 
 
@@ -33,7 +33,7 @@ class Consistency:
         if not (self.smooth_mm >= 0 and self.min_volume_mm3 >= 0):
             raise ValueError(f"lengths and volumes must not be below 0: {self}")
 
-    def apply(self, found: Found) -> Found:
+    def apply(self, found: SegmentationResult) -> SegmentationResult:
         """What was found, with the rules applied: first the smoothing, then the parts."""
         if self.smooth_mm > 0:
             spacing = found.query.spacing[0]

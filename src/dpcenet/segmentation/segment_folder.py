@@ -107,7 +107,9 @@ def _reviewed(
     """The summary with a review of this run's cases, but for corrected ones; an earlier run's are
     left out."""
     rows = [row for row in read_cases(batch.out) if row.case in judged]
-    page = write_review(batch.out, rows, support_signatures(segmenter.method, support), labelled)
+    page = write_review(
+        batch.out, rows, support_signatures(segmenter.predictor.method, support), labelled
+    )
     doubtful = sum(any(q.flag != "accept" for q in row.labels.values()) for row in rows)
     return Summary(summary.asked, summary.outcomes, page, doubtful)
 

@@ -210,7 +210,7 @@ def _common_inputs(segmenter: Segmenter, support: Support, batch: Batch) -> dict
         "support": [scan.digest for scan in support.scans],
         "labels": {str(value): support.names.get(value, "") for value in support.values},
         "preprocessing": asdict(support.rules),
-        "network": hash_of_state(segmenter.method),
+        "network": hash_of_state(segmenter.predictor.method),
         "outputs": asdict(batch.wanted),
         "consistency": asdict(batch.rules),
         "check": batch.check,
@@ -243,13 +243,15 @@ def _attempt(
     try:
         if free is not None:
             maps = len(support.values) if batch.wanted.probability else 0
-            posed = segmenter.method.pose_search is not None
+            posed = segmenter.predictor.method.pose_search is not None
             memory.check_room(work.scan, support, free, str(query.source), maps, posed)
         mask.parent.mkdir(parents=True, exist_ok=True)
-        disk = mask.parent if free is not None and segmenter.device.type == "cpu" else None
+        disk = (
+            mask.parent if free is not None and segmenter.predictor.device.type == "cpu" else None
+        )
         found = batch.rules.apply(segmenter.find(work.scan, support, disk))
         ledger.announce(mask)  # a record of an older mask must not vouch for a new one
-        model = f"{type(segmenter.method).__name__} {work.inputs['network'][:12]}"
+        model = f"{type(segmenter.predictor.method).__name__} {work.inputs['network'][:12]}"
         made_by = Algorithm(dpcenet.__version__, model)
         name = query.name.name
         written = write_outputs(found, work.scan, mask, name, batch.wanted, support.names, made_by)
@@ -259,7 +261,11 @@ def _attempt(
             )
             save_case(batch.out, row)
         seconds = round(time.perf_counter() - start, 2)
-        facts = {"labels": sizes(found), "seconds": seconds, "precision": segmenter.precision}
+        facts = {
+            "labels": sizes(found),
+            "seconds": seconds,
+            "precision": segmenter.predictor.precision,
+        }
         ledger.write_record(mask, work.inputs, written, facts)
     except (InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
         ledger.withdraw(mask)

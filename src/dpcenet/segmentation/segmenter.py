@@ -11,19 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from dpcenet.errors import ConfigError
-from dpcenet.inference.batched import encode_scan
-from dpcenet.inference.encoded import Encoded
-from dpcenet.inference.pose_search import bring, matched_pairs
-from dpcenet.inference.predictor import segment_labels
-from dpcenet.inference.slice_matching import match_slices
-from dpcenet.inference.slice_tasks import blind_shot_tasks, with_neighbours
-from dpcenet.inference.support import Found, Labelled, Support, joined
-from dpcenet.methods.base import Method
+from dpcenet.inference.predictor import MatchedSlices, Predictor
+from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.methods.incontext import weights as shipped
+from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.training.run_folder import open_run
@@ -49,16 +42,12 @@ class Segmenter:
     """A trained method and the way scans are prepared for it.
 
     Attributes:
-        method: in evaluation mode, on `device`.
+        predictor: the method, in evaluation mode, and how it computes.
         rules: of preprocessing; None chooses them by the labelled scan's intensities.
-        precision: of the trunk.
-        device: where it computes.
     """
 
-    method: Method
+    predictor: Predictor
     rules: Preprocessing | None
-    precision: Precision
-    device: torch.device
 
     @staticmethod
     def from_run(
@@ -71,7 +60,7 @@ class Segmenter:
         """
         run, place = open_run(Path(folder)).computing_in(precision), choose_device(device)
         rules = Preprocessing(**run.facts["preprocessing"])
-        return Segmenter(run.load_method(place), rules, run.precision, place)
+        return Segmenter(Predictor(run.load_method(place), run.precision, place), rules)
 
     @staticmethod
     def shipped(
@@ -89,7 +78,7 @@ class Segmenter:
         place = choose_device(device)
         method = shipped.build(shipped.Options()).to(place).eval()
         rules = {"mr": Preprocessing.for_mr(), "ct": Preprocessing.for_ct(), None: None}[modality]
-        return Segmenter(method, rules, choose_precision(precision, place), place)
+        return Segmenter(Predictor(method, choose_precision(precision, place), place), rules)
 
     @staticmethod
     def from_task(
@@ -109,7 +98,7 @@ class Segmenter:
             TaskError: the file is damaged, of a newer format, or of another network.
         """
         segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
-        return segmenter, read_task(Path(path), segmenter.method, segmenter.device)
+        return segmenter, read_task(Path(path), segmenter.predictor)
 
     def support(
         self,
@@ -133,7 +122,7 @@ class Segmenter:
         if len(scans) != len(truths) or not scans:
             raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
         rules, like = self.rules, None
-        labelled: list[Labelled] = []
+        labelled: list[LabelledScan] = []
         present: set[int] = set()
         for image, mask in zip(scans, truths, strict=True):
             scan = open_scan(image)
@@ -145,9 +134,9 @@ class Segmenter:
                 # One scale for all: an open spacing would fit each scan's own field of view.
                 spacing = record.rules.spacing_mm or prepared.spacing[1]
                 rules, like = replace(record.rules, spacing_mm=spacing), prepared.affine
-            slices = self._encode(prepared.image, prepared.spacing)
+            slices = self.predictor.encode(prepared.image, prepared.spacing)
             label = preprocess_labels(truth, record)
-            labelled.append(Labelled.of(name_of(image), prepared.image, slices, label))
+            labelled.append(LabelledScan.of(name_of(image), prepared.image, slices, label))
         assert rules is not None and like is not None  # there is a scan
         present -= {0}
         if missing := sorted(set(labels) - present):
@@ -162,10 +151,10 @@ class Segmenter:
     def segment(self, query: ImageT, support: Support) -> ImageT: ...
 
     def segment(self, query: Scan, support: Support) -> Any:
-        """Segment a scan: `Found.mask` of `find`, an image's in the image's own kind."""
+        """Segment a scan: the mask of `find`; that of an image object is of the same kind."""
         return same_kind(self.find(query, support).mask, query)
 
-    def find(self, query: Scan, support: Support, disk: Path | None = None) -> Found:
+    def find(self, query: Scan, support: Support, disk: Path | None = None) -> SegmentationResult:
         """Segment a scan, and keep what judging the result needs.
 
         Args:
@@ -179,41 +168,12 @@ class Segmenter:
         scan = open_scan(query)
         check_intensities(scan.volume, name_of(query))
         prepared, record = preprocess(scan, support.rules, like=support.affine)
-        slices = self._encode(prepared.image, prepared.spacing, disk)
-        scans = tuple(self._posed(scan, slices, support.values, disk) for scan in support.scans)
-        matches = tuple(match_slices(self.method, scan.slices, slices) for scan in scans)
-        source, labels = joined(scans), [scan.label for scan in scans]
-        tasks = {
-            value: with_neighbours(
-                blind_shot_tasks(matches, labels, value), labels, value, self.method.neighbours
-            )
-            for value in support.values
-        }
-        found = segment_labels(
-            self.method, source.slices, source.label, slices, tasks, self.precision
+        slices = self.predictor.encode(prepared.image, prepared.spacing, disk)
+        found = self.predictor.segment(support.scans, slices, MatchedSlices(), support.values, disk)
+        mask = Volume(record.restore_labels(found.probability), scan.volume.affine)
+        return SegmentationResult(
+            slices, found.scans, found.slices.matches, found.probability, record, mask
         )
-        mask = Volume(record.restore_labels(found), scan.volume.affine)
-        return Found(slices, scans, matches, found, record, mask)
-
-    def _posed(
-        self, scan: Labelled, query: Encoded, values: Sequence[int], disk: Path | None
-    ) -> Labelled:
-        """A labelled scan as it would lie in the query."""
-        if self.method.pose_search is None:
-            return scan
-        pairs = matched_pairs(match_slices(self.method, scan.slices, query))
-        slices, label = bring(
-            self.method, scan.slices, scan.label, values, query, pairs, self.precision, disk
-        )
-        return replace(scan, slices=slices, label=label)
-
-    def _encode(
-        self,
-        image: npt.NDArray[np.float32],
-        spacing: tuple[float, float, float],
-        disk: Path | None = None,
-    ) -> Encoded:
-        return encode_scan(self.method, image, spacing, self.device, self.precision, disk)
 
 
 @overload

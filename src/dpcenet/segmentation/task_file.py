@@ -25,9 +25,10 @@ from torch import Tensor
 import dpcenet
 from dpcenet.errors import ConfigError, RunError, TaskError
 from dpcenet.inference.batched import encode_slices
-from dpcenet.inference.encoded import Closeups, Encoded
-from dpcenet.inference.encoded_windows import closeups_of
-from dpcenet.inference.support import Labelled, Support
+from dpcenet.inference.encoded import EncodedScan, EncodedWindows
+from dpcenet.inference.encoded_windows import encode_windows
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.device import Precision
@@ -42,9 +43,8 @@ MAX_BYTES = 2 * 1024**3
 
 def write_task(
     path: Path,
-    method: Method,
+    predictor: Predictor,
     support: Support,
-    precision: Precision = "float32",
     note: str = "",
     images: bool = False,
 ) -> dict[str, Any]:
@@ -52,9 +52,8 @@ def write_task(
 
     Args:
         path: where.
-        method: that encoded the support.
+        predictor: that encoded the support.
         support: with its images.
-        precision: of the trunk.
         note: in your own words; everybody who has the file can read it.
         images: whether it holds the prepared images themselves.
 
@@ -65,9 +64,10 @@ def write_task(
         ConfigError: the file would be above 2 GiB.
         OSError: it cannot be written.
     """
+    method, precision = predictor.method, predictor.precision
     tensors: dict[str, Tensor] = {}
     scans = []
-    windows = [] if images else closeups_of(method, support, precision)
+    windows = [] if images else encode_windows(method, support, precision)
     for n, scan in enumerate(support.scans):
         tensors[f"{n}.label"] = torch.from_numpy(scan.label)
         if images:
@@ -109,18 +109,18 @@ def task_facts(path: Path) -> dict[str, Any]:
     return _checked(path)[0]
 
 
-def read_task(path: Path, method: Method, device: torch.device) -> Support:
+def read_task(path: Path, predictor: Predictor) -> Support:
     """The support that a task file holds.
 
     Args:
         path: the file.
-        method: must have the weights with which it was made.
-        device: where the features go.
+        predictor: its method must have the weights with which the file was made.
 
     Raises:
         TaskError: the file is none, damaged, of a newer format, or of other weights.
     """
     facts, tensors = _checked(path)
+    method = predictor.method
     theirs, ours = facts["network"]["sha256"], hash_of_state(method)
     if theirs != ours:
         raise TaskError(
@@ -128,7 +128,7 @@ def read_task(path: Path, method: Method, device: torch.device) -> Support:
             f"network is {type(method).__name__} {ours[:12]}…; give the --run that the task was "
             "made with, none if it was the network of the package, or create the task again"
         )
-    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+    tensors = {name: tensor.to(predictor.device) for name, tensor in tensors.items()}
     scans = [
         _scan(n, each, tensors)
         if each["closeups"] is not None
@@ -144,7 +144,7 @@ def read_task(path: Path, method: Method, device: torch.device) -> Support:
     )
 
 
-def _scan_facts(scan: Labelled, closeups: Closeups | None) -> dict[str, Any]:
+def _scan_facts(scan: LabelledScan, closeups: EncodedWindows | None) -> dict[str, Any]:
     rows = closeups and [
         [value, z, half, row]
         for (value, z), windows in closeups.rows.items()
@@ -158,17 +158,17 @@ def _scan_facts(scan: Labelled, closeups: Closeups | None) -> dict[str, Any]:
     }
 
 
-def _scan(n: int, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Labelled:
+def _scan(n: int, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LabelledScan:
     label = tensors[f"{n}.label"].cpu().numpy()
     rows: dict[tuple[int, int], tuple[tuple[float, int], ...]] = {}
     for value, z, half, row in facts["closeups"]:
         rows[value, z] = (*rows.get((value, z), ()), (half, row))
-    closeups = Closeups(rows, _features(f"{n}.closeups.", tensors))
+    closeups = EncodedWindows(rows, _features(f"{n}.closeups.", tensors))
     features = _features(f"{n}.slices.", tensors)
     device = next(iter(features.maps.values())).device
     blank = torch.zeros(1, 1, 1, 1, device=device).expand(len(label), 1, *label.shape[1:])
-    slices = Encoded(blank, features, tuple(facts["spacing"]), closeups)
-    return Labelled(f"labelled scan {n + 1}", slices, label, facts["digest"])
+    slices = EncodedScan(blank, features, tuple(facts["spacing"]), closeups)
+    return LabelledScan(f"labelled scan {n + 1}", slices, label, facts["digest"])
 
 
 def _encoded(
@@ -177,11 +177,11 @@ def _encoded(
     tensors: Mapping[str, Tensor],
     method: Method,
     precision: Precision,
-) -> Labelled:
+) -> LabelledScan:
     images, label = tensors[f"{n}.images"], tensors[f"{n}.label"].cpu().numpy()
     features = encode_slices(method, images, precision)
-    slices = Encoded(images, features, tuple(facts["spacing"]))
-    return Labelled(f"labelled scan {n + 1}", slices, label, facts["digest"])
+    slices = EncodedScan(images, features, tuple(facts["spacing"]))
+    return LabelledScan(f"labelled scan {n + 1}", slices, label, facts["digest"])
 
 
 def _features(prefix: str, tensors: Mapping[str, Tensor]) -> Features:

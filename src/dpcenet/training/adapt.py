@@ -21,11 +21,8 @@ import torch
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
 from dpcenet.errors import ConfigError, DatasetError, RunError
-from dpcenet.inference.batched import encode_scan
-from dpcenet.inference.predictor import segment_labels
-from dpcenet.inference.slice_matching import match_slices
-from dpcenet.inference.slice_tasks import blind_tasks
-from dpcenet.methods.base import Method
+from dpcenet.inference.predictor import MatchedSlices, Predictor
+from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.incontext.model import InContext
 from dpcenet.methods.incontext.weights import Options as ShippedOptions
 from dpcenet.methods.incontext.weights import build as build_shipped
@@ -144,26 +141,20 @@ def kept_state(folder: Path) -> str:
     return f"{folder}: step {history['kept']} is kept ({scores} then); segment with --run {folder}"
 
 
-def reverse_check(
-    method: Method, check: Check, device: torch.device, precision: Precision
-) -> float:
+def reverse_check(predictor: Predictor, check: Check) -> float:
     """How well what a scan shows is found back, by way of each of the others: mean Dice."""
-    method.eval()
-    here, *others = (
-        encode_scan(method, case.image, case.spacing, device, precision)
-        for case in (check.case, *check.others)
+    first_look = predictor.at_first_look()
+    slices, *others = (
+        first_look.encode(case.image, case.spacing) for case in (check.case, *check.others)
     )
+    here = LabelledScan(check.case.name, slices, check.label)
     scores = []
     for other in others:
-        there, back = match_slices(method, here, other), match_slices(method, other, here)
-        ways = {value: blind_tasks(there, check.label, value) for value in check.values}
-        found = segment_labels(method, here, check.label, other, ways, precision, second_look=False)
-        for value, probability in found.items():
-            answer = (probability > 0.5).astype(np.uint8)
-            returned = segment_labels(
-                method, other, answer, here, {1: blind_tasks(back, answer, 1)}, precision, False
-            )
-            scores.append(dice(returned[1] > 0.5, check.label == value))
+        found = first_look.segment([here], other, MatchedSlices(), check.values)
+        for value, mask in found.masks.items():
+            there = LabelledScan("other", other, mask.astype(np.uint8))
+            back = first_look.segment([there], slices, MatchedSlices(), [1])
+            scores.append(dice(back.masks[1], check.label == value))
     return fmean(scores)
 
 
@@ -177,7 +168,7 @@ def _train(
     quiet: bool,
 ) -> None:
     """Trains part by part; after each the averaged weights are kept if they are the best so far."""
-    place, precision = training.device, run.precision
+    predictor = Predictor(training.average.eval(), run.precision, training.device)
     checks: list[dict[str, float]] = []
     kept = 0
     with progress_bar("adapt", options.checks, quiet=quiet) as bar:
@@ -186,7 +177,7 @@ def _train(
             if part:
                 line["loss"] = _train_for(training, pairs, 60 * options.minutes / options.checks)
                 line["step"] = training.step
-            line["reverse"] = reverse_check(training.average, check, place, precision)
+            line["reverse"] = reverse_check(predictor, check)
             checks.append(line)
             if line["reverse"] > checks[kept]["reverse"] or part == 0:
                 kept = part

@@ -16,7 +16,7 @@ from torch import nn
 
 from dpcenet.data.store import PreparedCase, PreparedDataset
 from dpcenet.inference.batched import BATCH, extract
-from dpcenet.inference.encoded import Encoded
+from dpcenet.inference.encoded import EncodedScan
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.device import Precision
@@ -202,7 +202,7 @@ class KeptScans:
         self.limit = limit_gb * 1e9
 
     @torch.no_grad()
-    def encode(self, case: PreparedCase) -> Encoded:
+    def encode(self, case: PreparedCase) -> EncodedScan:
         """A scan's features, rounded to float16 as those of the bank."""
         images = torch.from_numpy(np.array(case.image, np.float32))[:, None].to(self.device)
         batches = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
@@ -213,7 +213,7 @@ class KeptScans:
             )
             for rows in batches
         ]
-        return Encoded(images, Features.join(projected), case.spacing)
+        return EncodedScan(images, Features.join(projected), case.spacing)
 
     def _features(self, name: str, images: torch.Tensor, batches: list[slice]) -> Features:
         path = self.folder / f"{name}.npz"

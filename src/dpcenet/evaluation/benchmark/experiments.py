@@ -11,7 +11,7 @@ from typing import Any
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.benchmark.plan import MethodRow, Plan, Setting
-from dpcenet.evaluation.protocols import Rules
+from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.system.device import Precision
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.training.config import Config, config_to_dict, load_preset
@@ -35,7 +35,7 @@ class Experiment:
     data: str
     config: Config
     flags: RunFlags
-    rules: tuple[Rules, ...]
+    rules: tuple[ProtocolOptions, ...]
     key: str
     name: str
 
@@ -71,7 +71,9 @@ def experiments(plan: Plan, means: Means) -> list[Experiment]:
     configs = {row.name: _config(plan, row, means) for row in plan.methods}
     rows = sorted(configs, key=lambda row: configs[row].train.steps > 0)
     weights = file_hash(means.weights) if means.weights else ""
-    rules = tuple(Rules(protocol, plan.support, plan.shots) for protocol in plan.protocols)
+    rules = tuple(
+        ProtocolOptions(protocol, plan.support, plan.shots) for protocol in plan.protocols
+    )
     found = []
     for name in (name for name in plan.data if name in means.folders):
         dataset = open_dataset(means.folders[name])
@@ -136,7 +138,11 @@ def _values(dataset: PreparedDataset, setting: Setting) -> tuple[int, ...]:
 
 
 def _key(
-    config: Config, flags: RunFlags, rules: tuple[Rules, ...], data_hash: str, weights: str
+    config: Config,
+    flags: RunFlags,
+    rules: tuple[ProtocolOptions, ...],
+    data_hash: str,
+    weights: str,
 ) -> str:
     """sha256 of what decides the numbers, except the code."""
     plain = config_to_dict(config)

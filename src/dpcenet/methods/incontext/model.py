@@ -29,7 +29,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
-from dpcenet.methods.base import Job, Method, PoseSearch, SecondLook
+from dpcenet.methods.base import MatchJob, Method, PoseSearch, SecondLook
 from dpcenet.methods.incontext.blocks import Align, Fuse, Read, Residual, moved_by
 from dpcenet.nn.pooling import describe_slices
 from dpcenet.types import Features, Prediction
@@ -65,7 +65,7 @@ class InContext(Method):
     def __init__(self, options: Options | None = None) -> None:
         super().__init__()
         self.options = options or Options()
-        self.second_look = SecondLook(size=self.options.size, gain=6.0, least=48.0)
+        self.second_look = SecondLook(size=self.options.size, gain=6.0, min_half=48.0)
         self.pose_search = PoseSearch(
             map="coarse",
             size=self.options.size,
@@ -108,7 +108,7 @@ class InContext(Method):
             losses["presence"] = self.options.presence_weight * loss
         return Prediction(_log_probs_of(logits), losses)
 
-    def match_each(self, jobs: Sequence[Job], batch: int) -> list[Tensor]:
+    def match_each(self, jobs: Sequence[MatchJob], batch: int) -> list[Tensor]:
         """See `Method.match_each`: slices of all jobs of as many supports share batches.
 
         In a blind volume nearly every query slice is a job of its own.

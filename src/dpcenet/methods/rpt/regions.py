@@ -1,4 +1,4 @@
-"""RPT's regions of the support: how they are made, and the block in which those that do not fit fade."""
+"""RPT's regions of the support, and the block in which those that do not fit a query fade."""
 
 from __future__ import annotations
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from dpcenet.inference.support import Found, Support
+from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
+from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.calibration import Calibration, shipped_calibration
 from dpcenet.segmentation.review.signals import Signals, measure
 from dpcenet.segmentation.segmenter import Segmenter
@@ -55,7 +56,7 @@ class Quality:
 def assess(
     segmenter: Segmenter,
     support: Support,
-    found: Found,
+    found: SegmentationResult,
     calibration: Calibration | None = None,
 ) -> dict[int, Quality]:
     """Judge what was found in a query, without its truth.
@@ -70,8 +71,8 @@ def assess(
         label value → quality, for every label of the support.
     """
     chosen = calibration or shipped_calibration()
-    calibrated = chosen.weights == hash_of_state(segmenter.method)
-    signals = measure(segmenter, found)
+    calibrated = chosen.weights == hash_of_state(segmenter.predictor.method)
+    signals = measure(segmenter.predictor, found)
     return {
         value: judge(signals[value], chosen, calibrated)
         if value in signals and bool((found.mask.data == value).any())

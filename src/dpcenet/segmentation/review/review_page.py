@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import ConfigError
-from dpcenet.inference.support import Found, Support
+from dpcenet.inference.support import Support
+from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.quality import Flag, Quality, assess
 from dpcenet.segmentation.review.signals import answer_of
 from dpcenet.segmentation.review.suggest import (
@@ -95,7 +96,7 @@ class Reviewed:
 def review_case(
     segmenter: Segmenter,
     support: Support,
-    found: Found,
+    found: SegmentationResult,
     case: str,
     mask: str,
 ) -> Reviewed:
@@ -112,7 +113,7 @@ def review_case(
     called = {value: str(support.names.get(value, value)) for value in support.values}
     qualities = assess(segmenter, support, found)
     shown = {value: answer == value for value in called}
-    signature = signature_of(segmenter.method, found.query, answer > 0)
+    signature = signature_of(segmenter.predictor.method, found.query, answer > 0)
     return Reviewed(
         case,
         mask,

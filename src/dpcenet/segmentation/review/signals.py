@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dpcenet.inference.encoded import Encoded
-from dpcenet.inference.predictor import segment_labels
-from dpcenet.inference.slice_matching import compare_slices, match_slices
-from dpcenet.inference.slice_tasks import blind_tasks
-from dpcenet.inference.support import Found, Labelled
-from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.inference.predictor import MatchedSlices, Predictor
+from dpcenet.inference.slice_matching import compare_slices
+from dpcenet.inference.slice_tasks import Matches
+from dpcenet.inference.support import LabelledScan, Labels
+from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.metrics import Mask, dice
 
 
@@ -73,80 +72,83 @@ class Signals:
         return cls(**{**data, "shape": Shape(**data["shape"])})
 
 
-def answer_of(found: Found) -> npt.NDArray[np.uint8]:
+def answer_of(result: SegmentationResult) -> Labels:
     """Label values (Z, H, W) in the network's geometry; where labels overlap, the likelier."""
-    values = np.array([0, *found.probability], dtype=np.uint8)
-    half = np.full_like(next(iter(found.probability.values())), 0.5)
-    winners = np.stack([half, *found.probability.values()]).argmax(axis=0)
-    answer: npt.NDArray[np.uint8] = values[winners]
+    values = np.array([0, *result.probability], dtype=np.uint8)
+    half = np.full_like(next(iter(result.probability.values())), 0.5)
+    winners = np.stack([half, *result.probability.values()]).argmax(axis=0)
+    answer: Labels = values[winners]
     return answer
 
 
-def measure(segmenter: Segmenter, found: Found) -> dict[int, Signals]:
+def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signals]:
     """The signals of every label of which something was found.
 
     Args:
-        segmenter: that made `found`.
-        found: what `Segmenter.find` says of a query.
+        predictor: that made `result`.
+        result: what `Segmenter.find` says of a query.
     """
-    answer = answer_of(found)
-    likeness = _likeness(segmenter, found)
-    values = [value for value in found.probability if (answer == value).any()]
-    ways = [
-        _way(segmenter, found, answer, values, scan, forth)
-        for scan, forth in zip(found.scans, found.matches, strict=True)
+    answer = answer_of(result)
+    similarity = _similarity(predictor, result)
+    values = [value for value in result.probability if (answer == value).any()]
+    trips = [
+        _round_trip(predictor.at_first_look(), result, answer, values, scan, matches)
+        for scan, matches in zip(result.scans, result.matches, strict=True)
     ]
-    return {value: _signals_of(ways, found, answer == value, value, likeness) for value in values}
+    return {
+        value: _signals_of(trips, result, answer == value, value, similarity) for value in values
+    }
 
 
 @dataclass(frozen=True)
-class _Way:
-    """To a labelled scan and back.
+class _RoundTrip:
+    """From a labelled scan to the query, and back.
 
     Attributes:
         scan: the labelled scan.
-        back: its labels as the query's answer gives them.
-        alone: the query's labels as this scan alone gives them.
+        back: its labels, segmented from the query's own answer.
+        alone: the query's labels, segmented from this scan alone.
     """
 
-    scan: Labelled
+    scan: LabelledScan
     back: dict[int, Mask]
     alone: dict[int, Mask]
 
 
-def _way(
-    segmenter: Segmenter,
-    found: Found,
-    answer: npt.NDArray[np.uint8],
+def _round_trip(
+    predictor: Predictor,
+    result: SegmentationResult,
+    answer: Labels,
     values: Sequence[int],
-    scan: Labelled,
-    forth: npt.NDArray[np.int64],
-) -> _Way:
-    back = match_slices(segmenter.method, found.query, scan.slices)
-    return _Way(
-        scan,
-        _carried(segmenter, found.query, answer, scan.slices, values, back),
-        _carried(segmenter, scan.slices, scan.label, found.query, values, forth),
-    )
+    scan: LabelledScan,
+    matches: Matches,
+) -> _RoundTrip:
+    """Both ways at first look: a single labelled slice each, and no window."""
+    query = LabelledScan("query", result.query, answer)
+    back = predictor.segment([query], scan.slices, MatchedSlices(), values)
+    alone = predictor.segment([scan], result.query, MatchedSlices((matches,)), values)
+    return _RoundTrip(scan, back.masks, alone.masks)
 
 
 def _signals_of(
-    ways: Sequence[_Way],
-    found: Found,
+    trips: Sequence[_RoundTrip],
+    result: SegmentationResult,
     mask: Mask,
     value: int,
-    likeness: npt.NDArray[np.float64],
+    similarity: npt.NDArray[np.float64],
 ) -> Signals:
     """The signals of one label, from the labelled scans that show it."""
-    probability = found.probability[value]
-    showing = [(way, way.scan.label == value) for way in ways if (way.scan.label == value).any()]
-    shape = shape_of(mask, found.query.spacing)
-    shapes = [shape_of(truth, way.scan.slices.spacing) for way, truth in showing]
+    probability = result.probability[value]
+    showing = [
+        (trip, trip.scan.label == value) for trip in trips if (trip.scan.label == value).any()
+    ]
+    shape = shape_of(mask, result.query.spacing)
+    shapes = [shape_of(truth, trip.scan.slices.spacing) for trip, truth in showing]
     return Signals(
-        reverse=fmean(dice(way.back[value], truth) for way, truth in showing),
-        agreement=fmean(dice(way.alone[value], mask) for way, _ in showing),
+        reverse=fmean(dice(trip.back[value], truth) for trip, truth in showing),
+        agreement=fmean(dice(trip.alone[value], mask) for trip, _ in showing),
         confidence=float(2 * probability[mask].sum() / (probability.sum() + mask.sum())),
-        likeness=float(likeness[mask.any(axis=(1, 2))].mean()),
+        likeness=float(similarity[mask.any(axis=(1, 2))].mean()),
         shape=shape,
         volume_ratio=shape.volume_ml / fmean(other.volume_ml for other in shapes),
         extent_ratio=shape.extent_mm / fmean(other.extent_mm for other in shapes),
@@ -169,29 +171,11 @@ def shape_of(mask: Mask, spacing: tuple[float, float, float]) -> Shape:
     )
 
 
-def _carried(
-    segmenter: Segmenter,
-    source: Encoded,
-    label: npt.NDArray[np.uint8],
-    target: Encoded,
-    values: Sequence[int],
-    matches: npt.NDArray[np.int64],
-) -> dict[int, Mask]:
-    """Labels of a scan in another scan, each slice from the one that it matches, at first look.
-
-    They have less to go by than an answer: a single labelled slice, and no window.
-    """
-    tasks = {value: blind_tasks(matches, label, value) for value in values}
-    found = segment_labels(
-        segmenter.method, source, label, target, tasks, segmenter.precision, second_look=False
-    )
-    return {value: np.asarray(probability > 0.5) for value, probability in found.items()}
-
-
-def _likeness(segmenter: Segmenter, found: Found) -> npt.NDArray[np.float64]:
-    """(Z,) how like each query slice is to those that it matches; the best support scan counts."""
+def _similarity(predictor: Predictor, result: SegmentationResult) -> npt.NDArray[np.float64]:
+    """(Z,) how similar each query slice is to those that it matches; the best scan counts."""
     rows = [
-        1 - compare_slices(segmenter.method, scan.slices, found.query)[range(len(matches)), matches]
-        for scan, matches in zip(found.scans, found.matches, strict=True)
+        1
+        - compare_slices(predictor.method, scan.slices, result.query)[range(len(matches)), matches]
+        for scan, matches in zip(result.scans, result.matches, strict=True)
     ]
     return np.asarray(np.max(rows, axis=0))

@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.inference.encoded import Encoded
+from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.slice_matching import descriptors
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
@@ -37,7 +37,7 @@ class Candidate:
     signature: npt.NDArray[np.float64]
 
 
-def signature_of(method: Method, slices: Encoded, shown: Mask) -> npt.NDArray[np.float64]:
+def signature_of(method: Method, slices: EncodedScan, shown: Mask) -> npt.NDArray[np.float64]:
     """What the slices look like that the mask `shown` (Z, H, W) touches: a unit vector (BUCKETS,).
 
     Slice descriptors have tens of thousands of numbers. They are added up in random buckets with
