@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 
+from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.volumes.preprocess import Preprocessing
@@ -52,6 +52,4 @@ def real_scans() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def copier() -> Segmenter:
     """A segmenter without a network: `copy` segments a scan perfectly from itself."""
-    return Segmenter(
-        Copy(Options()).eval(), Preprocessing.for_mr(size=96), "float32", torch.device("cpu")
-    )
+    return Segmenter(Predictor(Copy(Options()).eval()), Preprocessing.for_mr(size=96))

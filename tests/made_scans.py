@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from dpcenet.data.phantom.phantom import write_phantoms
+from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.volumes.preprocess import Preprocessing

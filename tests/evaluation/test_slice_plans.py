@@ -6,15 +6,22 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from dpcenet.evaluation.protocols import (
+    MiddleSlice,
+    OrganChunks,
+    SameSlices,
     chunk_bounds,
     chunks_of,
-    every_slice_tasks,
-    organ_tasks,
     support_positions,
 )
-from dpcenet.inference.slice_tasks import SliceTask, blind_shot_tasks, blind_tasks, organ_slices
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.predictor import SliceMap
+from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.methods.copy import Copy, Options
+from dpcenet.types import Features
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 
@@ -72,50 +79,63 @@ def test_the_two_rules_differ_a_little() -> None:
     assert differing
 
 
-def test_organ_tasks_with_one_support() -> None:
+def of(z: int, scan: int = 0) -> SupportSlice:
+    return SupportSlice(scan, z)
+
+
+def labelled(label: np.ndarray) -> LabelledScan:
+    """A labelled scan whose images are blank."""
+    images = torch.zeros(len(label), 1, *label.shape[1:])
+    return LabelledScan("made", EncodedScan(images, Features({"image": images}), (5, 1, 1)), label)
+
+
+def test_organ_chunks_with_one_support() -> None:
     support, query = shown(12, *range(2, 11)), shown(9, 3, 4, 5, 6, 7)
-    assert organ_tasks([support], query, 1) == [
-        SliceTask((3,), (3,)),
-        SliceTask((6,), (4, 5)),
-        SliceTask((9,), (6, 7)),
+    assert OrganChunks(query).tasks([support], 1) == [
+        SliceTask((of(3),), (3,)),
+        SliceTask((of(6),), (4, 5)),
+        SliceTask((of(9),), (6, 7)),
     ]
-    assert organ_tasks([support], query, 1, chunks=1) == [SliceTask((6,), (3, 4, 5, 6, 7))]
+    single = OrganChunks(query, chunks=1).tasks([support], 1)
+    assert single == [SliceTask((of(6),), (3, 4, 5, 6, 7))]
 
 
-def test_organ_tasks_with_two_supports_name_a_slice_of_each() -> None:
+def test_organ_chunks_with_two_supports_name_a_slice_of_each() -> None:
     one, two = shown(12, *range(2, 11)), shown(5, 1, 2, 3)
-    tasks = organ_tasks([one, two], shown(9, 3, 4, 5), 1)
-    assert [task.support for task in tasks] == [(3, 12 + 1), (6, 12 + 2), (9, 12 + 3)]
-    alone = organ_tasks([shown(12), two], shown(9, 3, 4, 5), 1)
-    assert [task.support for task in alone] == [(13,), (14,), (15,)]
+    plan = OrganChunks(shown(9, 3, 4, 5))
+    pairs = [(of(3), of(1, 1)), (of(6), of(2, 1)), (of(9), of(3, 1))]
+    assert [task.support for task in plan.tasks([one, two], 1)] == pairs
+    alone = [task.support for task in plan.tasks([shown(12), two], 1)]
+    assert alone == [(of(1, 1),), (of(2, 1),), (of(3, 1),)]
 
 
-def test_no_tasks_without_the_organ() -> None:
+def test_a_scan_is_aligned_by_the_middle_slices_of_its_runs() -> None:
+    scans = [labelled(shown(12, *range(2, 11))), labelled(shown(5, 1, 2, 3))]
+    query = shown(9, 3, 4, 5, 6, 7)
+    pairs = OrganChunks(query).pairs(Copy(Options()), scans, labelled(query).slices, [1])
+    assert pairs == [[(3, 3), (6, 5), (9, 7)], [(1, 3), (2, 5), (3, 7)]]
+
+
+def test_nothing_serves_without_the_organ() -> None:
     there, absent = shown(5, 2), shown(5)
-    assert organ_tasks([absent], there, 1) == organ_tasks([there], absent, 1) == []
-    assert every_slice_tasks([absent], 5, 1) == []
+    assert OrganChunks(there).tasks([absent], 1) == OrganChunks(absent).tasks([there], 1) == []
+    scan = labelled(absent)
+    assert MiddleSlice().slices(Copy(Options()), [scan], [scan], scan.slices, [1]).tasks == {1: []}
 
 
 def test_every_slice_is_served_by_the_middle_one() -> None:
-    support = shown(12, *range(2, 11))
-    assert every_slice_tasks([support], 4, 1) == [SliceTask((6,), (0, 1, 2, 3))]
-    two = every_slice_tasks([support, shown(3, 1)], 2, 1)
-    assert two == [SliceTask((6, 12 + 1), (0, 1))]
+    one, two = labelled(shown(12, *range(2, 11))), labelled(shown(3, 1))
+    query = labelled(shown(4)).slices
+    method, every = Copy(Options()), (0, 1, 2, 3)
+    alone = MiddleSlice().slices(method, [one], [one], query, [1]).tasks
+    assert alone == {1: [SliceTask((of(6),), every)]}
+    both = MiddleSlice().slices(method, [one, two], [one, two], query, [1]).tasks
+    assert both == {1: [SliceTask((of(6), of(1, 1)), every)]}
 
 
-def test_blind_tasks_follow_the_matches() -> None:
-    support = shown(6, 2, 3)
-    tasks = blind_tasks([0, 2, 2, 3, 5], support, 1)
-    assert tasks == [SliceTask((2,), (1, 2)), SliceTask((3,), (3,))]
-
-
-def test_blind_shots_need_half_of_the_supports() -> None:
-    labels = [shown(6, 2, 3), shown(4, 1), shown(4, 1, 2)]
-    matches = [[2, 2, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0]]
-    tasks = blind_shot_tasks(matches, labels, 1)
-    assert tasks == [SliceTask((2, 6 + 1, 10 + 1), (0,)), SliceTask((2, 10 + 1), (1,))]
-
-
-def test_organ_slices() -> None:
-    assert organ_slices(shown(5, 1, 3, value=2), 2).tolist() == [1, 3]
-    assert organ_slices(shown(5, 1, 3, value=2), 1).tolist() == []
+def test_the_same_slices_are_given_on() -> None:
+    scan = labelled(shown(5, 2))
+    chosen = SliceMap({1: [SliceTask((of(2),), (0, 4))]})
+    plan = SameSlices(chosen)
+    assert plan.slices(Copy(Options()), [scan], [scan], scan.slices, [1]) is chosen
+    assert plan.pairs(Copy(Options()), [scan], scan.slices, [1]) == [[]]

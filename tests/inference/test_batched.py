@@ -1,4 +1,4 @@
-"""The engine: what is batched gives what one after the other gives."""
+"""What is batched gives what one after the other gives."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from dpcenet.inference import batched as engine
+from dpcenet.evaluation.protocols import SameSlices
+from dpcenet.inference import batched, predictor
 from dpcenet.inference.batched import encode_scan
-from dpcenet.inference.predictor import segment_labels
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.predictor import Predictor, SliceMap, Tasks
 from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.methods.base import Job, Method, SecondLook
+from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.methods.base import MatchJob, Method, SecondLook
 from dpcenet.methods.incontext.model import InContext, Options
 from dpcenet.types import Features
 
@@ -24,7 +27,7 @@ SIZE = 48
 def network() -> InContext:
     torch.manual_seed(0)
     network = InContext(Options(size=32, widths=(8, 8, 8, 16))).eval()
-    network.second_look = SecondLook(size=32, gain=4.0, least=8.0)
+    network.second_look = SecondLook(size=32, gain=4.0, min_half=8.0)
     with torch.no_grad():
         for parameter in network.parameters():  # some start at zero and would hide differences
             parameter.add_(0.1 * torch.randn(parameter.shape))
@@ -42,13 +45,13 @@ def scan(seed: int, slices: int) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.float32), label.astype(np.uint8)
 
 
-def jobs(network: Method) -> list[Job]:
+def jobs(network: Method) -> list[MatchJob]:
     """Five jobs of one, two or three supports and one to three queries."""
     image, label = scan(0, 9)
     features = network.encode(torch.from_numpy(image)[:, None])
     masks = torch.from_numpy(label.astype(np.float32))
     plan = [([0], [1]), ([1, 2, 3], [4]), ([5], [6, 7, 8]), ([2, 3], [0]), ([4, 5, 6], [7, 8])]
-    return [Job(features.rows(s), masks[s], features.rows(q)) for s, q in plan]
+    return [MatchJob(features.rows(s), masks[s], features.rows(q)) for s, q in plan]
 
 
 @torch.no_grad()
@@ -72,46 +75,61 @@ def test_every_method_answers_each_job(network: InContext) -> None:
 
 @pytest.fixture(params=[1, 3, 100])
 def group(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(engine, "GROUP", request.param)
+    monkeypatch.setattr(predictor, "GROUP", request.param)
     yield request.param
+
+
+def task(support: tuple[int, ...], query: tuple[int, ...]) -> SliceTask:
+    return SliceTask(tuple(SupportSlice(0, z) for z in support), query)
+
+
+def found(
+    network: InContext,
+    support: LabelledScan,
+    query: EncodedScan,
+    tasks: Tasks,
+    second_look: bool = True,
+) -> dict[int, np.ndarray]:
+    """Probabilities of given tasks, without neighbours or alignment."""
+    plain = Predictor(network, neighbours=0, align=False, second_look=second_look)
+    return plain.segment([support], query, SameSlices(SliceMap(tasks)), list(tasks)).probability
+
+
+def made_pair(network: InContext, two: bool = False) -> tuple[LabelledScan, EncodedScan]:
+    """A labelled scan and a query; with two organs, and where both are: 3."""
+    (image, label), (other, _) = scan(1, 6), scan(2, 7)
+    if two:
+        label = label + np.roll(label, 9, axis=2) * np.uint8(2)
+    support, query = (Predictor(network).encode(x, (5.0, 1.0, 1.0)) for x in (image, other))
+    return LabelledScan("made", support, label), query
 
 
 def test_tasks_are_segmented_alike_however_many_go_together(network: InContext, group: int) -> None:
     """With the second look; against single calls, one task at a time."""
-    (image, label), (other, _) = scan(1, 6), scan(2, 7)
-    device = torch.device("cpu")
-    support, query = (
-        encode_scan(network, x, (5.0, 1.0, 1.0), device, "float32") for x in (image, other)
-    )
-    tasks = [SliceTask((0, 1), (0, 1)), SliceTask((3,), (2,)), SliceTask((4, 5), (5, 3, 4))]
-    found = segment_labels(network, support, label, query, {1: tasks})[1]
-    for task in tasks:
-        alone = segment_labels(network, support, label, query, {1: [task]})[1]
-        assert_allclose(found[list(task.query)], alone[list(task.query)], atol=1e-5)
-        assert alone[list(task.query)].any()
-    assert not found[6].any()  # no task covers it
-    once = segment_labels(network, support, label, query, {1: tasks}, second_look=False)[1]
-    assert np.abs(found - once).max() > 1e-3  # the second look was taken
+    support, query = made_pair(network)
+    tasks = [task((0, 1), (0, 1)), task((3,), (2,)), task((4, 5), (5, 3, 4))]
+    together = found(network, support, query, {1: tasks})[1]
+    for one in tasks:
+        alone = found(network, support, query, {1: [one]})[1]
+        assert_allclose(together[list(one.query)], alone[list(one.query)], atol=1e-5)
+        assert alone[list(one.query)].any()
+    assert not together[6].any()  # no task covers it
+    once = found(network, support, query, {1: tasks}, second_look=False)[1]
+    assert np.abs(together - once).max() > 1e-3  # the second look was taken
 
 
-@torch.no_grad()
 def test_labels_share_the_attention_of_the_same_slices(network: InContext, group: int) -> None:
-    (image, label), (other, _) = scan(1, 6), scan(2, 7)
-    label = label + np.roll(label, 9, axis=2) * np.uint8(2)  # two organs, and where both are: 3
-    support, query = (
-        encode_scan(network, x, (5.0, 1.0, 1.0), torch.device("cpu"), "float32")
-        for x in (image, other)
-    )
+    support, query = made_pair(network, two=True)
     tasks = {
-        1: [SliceTask((0,), (1,)), SliceTask((2, 3), (2, 5))],
-        2: [SliceTask((2, 3), (2, 5)), SliceTask((0,), (1,)), SliceTask((4,), (1,))],
+        1: [task((0,), (1,)), task((2, 3), (2, 5))],
+        2: [task((2, 3), (2, 5)), task((0,), (1,)), task((4,), (1,))],
     }
     aligned: list[int] = []
     network.align.register_forward_hook(lambda _, shown, __: aligned.append(len(shown[0])))
-    together = segment_labels(network, support, label, query, tasks, second_look=False)
+    together = found(network, support, query, tasks, second_look=False)
     assert sum(aligned) == {1: 7, 3: 4, 100: 4}[group]  # of seven; a group of 1 holds one task
     for value, of_label in tasks.items():
-        alone = segment_labels(network, support, label, query, {value: of_label}, second_look=False)
+        alone = found(network, support, query, {value: of_label}, second_look=False)
         assert_allclose(together[value], alone[value], atol=1e-5)
     assert np.abs(together[1] - together[2]).max() > 1e-3
 
@@ -127,7 +145,7 @@ def test_slices_are_encoded_once_and_as_one_by_one(network: InContext) -> None:
 
     network.extract = counting  # type: ignore[method-assign]
     encoded = encode_scan(network, image, (5.0, 1.0, 1.0), torch.device("cpu"), "float32")
-    assert sum(seen) == 11 and max(seen) <= engine.BATCH
+    assert sum(seen) == 11 and max(seen) <= batched.BATCH
     with torch.no_grad():
         wanted = plain(torch.from_numpy(image[7:8])[:, None])
     for name, maps in wanted.maps.items():

@@ -8,6 +8,9 @@ import torch
 from numpy.testing import assert_allclose
 
 from dpcenet.inference.second_look import Windows, centre_and_spread, windows_around
+from dpcenet.methods.base import SecondLook
+
+LOOK = SecondLook(size=32, gain=4.0, min_half=8.0)
 
 
 def blob(cy: float, cx: float, radius: float, size: int = 64) -> torch.Tensor:
@@ -41,15 +44,15 @@ def test_centre_and_spread_are_those_of_the_mask() -> None:
 def test_windows_follow_what_was_found_and_else_the_support() -> None:
     masks = blob(20, 30, 5)[None]
     first = torch.stack([blob(40, 10, 5), torch.zeros(64, 64)])
-    found = windows_around(masks, first, gain=4.0, least=8.0)
+    found = windows_around(masks, first, LOOK)
     assert found is not None
-    theirs, ours = found
+    theirs, ours = found.support, found.query
     assert_allclose(theirs.centres, [[20, 30]], atol=1e-4)
     assert_allclose(ours.centres, [[40, 10], [20, 30]], atol=1e-4)
     assert theirs.half == ours.half
 
 
 def test_no_windows_where_they_show_everything_or_nothing_is_known() -> None:
-    assert windows_around(blob(32, 32, 28)[None], blob(32, 32, 28)[None], 4.0, 8.0) is None
+    assert windows_around(blob(32, 32, 28)[None], blob(32, 32, 28)[None], LOOK) is None
     empty = torch.zeros(1, 64, 64)
-    assert windows_around(empty, empty, 4.0, 8.0) is None
+    assert windows_around(empty, empty, LOOK) is None

@@ -8,12 +8,12 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
 from scipy import ndimage
 
 import dpcenet
 from dpcenet.data.phantom.phantom import phantom, write_phantoms
 from dpcenet.errors import ConfigError, VolumeError
+from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.segmentation.segment_queries import Batch, segment_files

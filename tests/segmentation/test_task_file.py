@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, TaskError
+from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import Support
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.segmentation import task_file
@@ -31,7 +32,7 @@ CPU = torch.device("cpu")
 def segmenter() -> Segmenter:
     """The package's own network: it looks a second time, through windows of the support."""
     method = shipped.build(shipped.Options()).eval()
-    return Segmenter(method, Preprocessing.for_mr(size=192), "float32", CPU)
+    return Segmenter(Predictor(method), Preprocessing.for_mr(size=192))
 
 
 def small(volume: Volume, labels: Volume) -> tuple[Volume, Volume]:
@@ -70,8 +71,8 @@ def test_the_masks_are_those_of_the_scans_themselves(
     segmenter: Segmenter, support: Support, task: Path
 ) -> None:
     kept = read_task(task, segmenter.predictor)
-    assert kept.scans[0].slices.closeups is not None
-    assert kept.scans[0].slices.closeups.rows, "no window was kept: the test would show nothing"
+    assert kept.scans[0].slices.windows is not None
+    assert kept.scans[0].slices.windows.rows, "no window was kept: the test would show nothing"
     query, _ = small(*phantom(2, SHAPE, SPACING))
     scans, file = segmenter.find(query, support), segmenter.find(query, kept)
     assert np.array_equal(scans.mask.data, file.mask.data)

@@ -11,6 +11,7 @@ import torch
 from dpcenet.data.store import open_dataset
 from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import DatasetError, RunError, WeightsError
+from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.methods.incontext.model import InContext, Options, load_weights
@@ -136,7 +137,7 @@ def test_the_reverse_check_of_copy_between_equal_scans_is_perfect(tmp_path: Path
     case = open_dataset(write_prepared(tmp_path, count=1)).cases[0]
     check = Check(case, np.asarray(case.label), (1, 2), (case,))
     method = Copy(CopyOptions()).eval()
-    assert reverse_check(method, check, torch.device("cpu"), "float32") == 1.0
+    assert reverse_check(Predictor(method), check) == 1.0
 
 
 def test_stand_ins_are_large_but_not_the_largest() -> None:
