@@ -22,10 +22,12 @@ from torch import Tensor
 
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.data.store import open_dataset
-from dpcenet.inference.batched import encode_scan, encode_slices, extract
-from dpcenet.inference.encoded import Encoded
-from dpcenet.inference.predictor import segment_labels
+from dpcenet.evaluation.protocols import SameSlices
+from dpcenet.inference.batched import encode_slices, extract
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.predictor import Predictor, SliceMap
 from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
@@ -125,18 +127,20 @@ class Work:
         query = self._encode(self.query[places])
         served = self._chunks[places]
         tasks = [
-            SliceTask((k,), tuple(np.flatnonzero(served == k).tolist()))
+            SliceTask((SupportSlice(0, k),), tuple(np.flatnonzero(served == k).tolist()))
             for k in set(served.tolist())
         ]
         label = self.shown[1].numpy().astype(np.uint8)
-        found = segment_labels(
-            self.method, self.support, label, query, {ORGAN: tasks}, self.precision, False
-        )
-        return torch.from_numpy(found[ORGAN] > 0.5)
+        scan, plan = LabelledScan("made", self.support, label), SameSlices(SliceMap({ORGAN: tasks}))
+        found = self._predictor.segment([scan], query, plan, [ORGAN])
+        return torch.from_numpy(found.masks[ORGAN])
 
-    def _encode(self, images: Tensor) -> Encoded:
-        spacing = (1.0, 1.0, 1.0)
-        return encode_scan(self.method, images[:, 0].numpy(), spacing, DEVICE, self.precision)
+    @property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.method, self.precision).at_first_look()
+
+    def _encode(self, images: Tensor) -> EncodedScan:
+        return self._predictor.encode(images[:, 0].numpy(), (1.0, 1.0, 1.0))
 
     def agreement(self, places: list[int]) -> dict[str, float]:
         """Dice of ours with theirs on some slices, with the trunk in float32 and as it is timed.

@@ -66,9 +66,13 @@ class Trial:
         for name in left:
             found = self.segmenter.find(scan_of(self.dataset.case(name)), support)
             qualities = assess(self.segmenter, support, found).values()
-            signature = signature_of(self.segmenter.predictor.method, found.query, answer_of(found) > 0)
+            signature = signature_of(
+                self.segmenter.predictor.method, found.query, answer_of(found) > 0
+            )
             candidates.append(Candidate(name, fmean(q.dice for q in qualities), signature))
-        order = suggest_order(candidates, support_signatures(self.segmenter.predictor.method, support))
+        order = suggest_order(
+            candidates, support_signatures(self.segmenter.predictor.method, support)
+        )
         return order[0].name
 
     def grow(self, start: str, pool: Sequence[str], choose: Choice) -> list[tuple[str, float]]:

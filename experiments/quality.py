@@ -58,7 +58,7 @@ def main(
     torch.set_num_threads(1)
     dataset = open_dataset(data)
     rows = rows_of(dataset, out)
-    weights = hash_of_state(segmenter_for(dataset).method)
+    weights = hash_of_state(segmenter_for(dataset).predictor.method)
     words = (
         f"{data.name}, first scan of each of {FOLDS} folds as support, blind; {dataset.hash[:12]}"
     )
@@ -77,7 +77,7 @@ def main(
     write_text(out / "quality.md", "\n".join(lines) + "\n")
     write_json(out / FILE, final.to_json())
     if ship:
-        write_json(Path(dpcenet.__file__).parent / "models" / FILE, final.to_json())
+        write_json(Path(dpcenet.__file__).parent / "assets" / "models" / FILE, final.to_json())
 
 
 def rows_of(dataset: PreparedDataset, out: Path) -> list[Row]:
