@@ -7,11 +7,11 @@ data are flags of the command; the resolved config goes with the run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -158,28 +158,20 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 
 
 def _validate(kind: type[Any], data: Mapping[str, Any], source: str, where: str) -> Any:
-    unknown = list(_unknown_keys(kind, data, where))
-    if unknown:
-        raise ConfigError(f"{source}: unknown key {', '.join(unknown)}")
     try:
-        return TypeAdapter(kind).validate_python(data)
+        return TypeAdapter(kind).validate_python(data, extra="forbid")
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in (where, *first["loc"]) if part != "")
-        raise ConfigError(f"{source}: {key} = {first['input']!r}: {first['msg']}") from error
+        keys = {_dotted(where, one["loc"]): one for one in error.errors()}
+        unknown = [key for key, one in keys.items() if one["type"] == "unexpected_keyword_argument"]
+        if unknown:
+            raise ConfigError(f"{source}: unknown key {', '.join(unknown)}") from error
+        key, one = next(iter(keys.items()))
+        raise ConfigError(f"{source}: {key} = {one['input']!r}: {one['msg']}") from error
 
 
-def _unknown_keys(kind: type[Any], data: Mapping[str, Any], where: str) -> Iterator[str]:
-    """Dotted names of keys that no dataclass knows, depth first."""
-    hints = get_type_hints(kind)
-    for key, value in data.items():
-        name = f"{where}.{key}" if where else str(key)
-        if key not in hints:
-            yield name
-        elif isinstance(value, Mapping):
-            for inner in (hints[key], *get_args(hints[key])):
-                if dataclasses.is_dataclass(inner) and isinstance(inner, type):
-                    yield from _unknown_keys(inner, value, name)
+def _dotted(where: str, place: tuple[int | str, ...]) -> str:
+    """The name of a key inside a file, such as options.encoder.name."""
+    return ".".join(str(part) for part in (where, *place) if part != "")
 
 
 def _override(data: dict[str, Any], text: str) -> None:
