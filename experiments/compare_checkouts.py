@@ -1,6 +1,6 @@
 """Does a change of the code change what comes out? Run the same commands in two checkouts.
 
-    python experiments/compare_checkouts.py OLD NEW --work DIR [--real CHAOS_DIR]
+    python experiments/compare_checkouts.py OLD [NEW] --work DIR [--real CHAOS_DIR]
         [--only NAME ...] [--keep-old] [--all]
 
 Runs compare_commands.yaml with OLD/src and with NEW/src, on one thread of the CPU, and compares all
@@ -9,7 +9,8 @@ line for each entry: equal, or the first difference (--all: of every file). Exit
 differ. Inputs of an entry are always OLD's results, so each entry is judged by itself.
 
 What lies in DIR/old is made by OLD; --keep-old takes it from an earlier call where it was made by
-the same commands. It imports nothing of the package, only runs its commands.
+the same commands, and without NEW nothing else is done. Nothing of the package is imported, its
+commands are run.
 """
 
 from __future__ import annotations
@@ -76,6 +77,20 @@ class Side:
         record.write_text(json.dumps(facts), "utf-8")
         return facts
 
+    def check(self) -> None:
+        """Refuse a folder whose package is not the one that would run.
+
+        Raises:
+            SystemExit: it is not.
+        """
+        code = "import dpcenet; print(dpcenet.__file__)"
+        environment = os.environ | {"PYTHONPATH": str(self.checkout / "src")}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8"
+        )
+        if not done.stdout.startswith(f"{self.checkout}/src/"):
+            raise SystemExit(f"{self.checkout}: no checkout: {done.stdout or done.stderr}")
+
     def _call(self, command: str, folder: Path, log: Any) -> subprocess.CompletedProcess[str]:
         environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(self.checkout / "src")}
         return subprocess.run(
@@ -134,9 +149,11 @@ def differences(old: Side, new: Side, name: str) -> Iterator[str]:
 
 
 def compare(
-    entry: Mapping[str, Any], old: Side, new: Side, words: Mapping[str, str], keep: bool
+    entry: Mapping[str, Any], old: Side, new: Side | None, words: Mapping[str, str], keep: bool
 ) -> tuple[list[str], str]:
     """Run an entry on both sides: the lines that say what differs, and how long it took.
+
+    Without `new` only the old side.
 
     Raises:
         SystemExit: the old checkout itself fails.
@@ -145,8 +162,11 @@ def compare(
     before = (old.kept(entry, words) if keep else None) or old.run(entry, words)
     if any(before["codes"]):
         raise SystemExit(f"{name}: the old checkout fails; see {old.results / name}.log")
+    spent = f"{len(old.files(name))} files, {before['seconds']} s"
+    if new is None:
+        return [], spent
     after = new.run(entry, words)
-    spent = f"{len(old.files(name))} files, {before['seconds']} and {after['seconds']} s"
+    spent += f", {after['seconds']} s"
     if any(after["codes"]):
         last = (new.results / f"{name}.log").read_text("utf-8").strip().splitlines()[-1:]
         return [f"exit code {after['codes'][-1]}: {''.join(last)}"], spent
@@ -157,7 +177,7 @@ def main() -> None:
     """Compare, and say so line by line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("old", type=Path, help="checkout whose results are right")
-    parser.add_argument("new", type=Path, help="checkout to compare with it")
+    parser.add_argument("new", type=Path, nargs="?", help="checkout to compare with it")
     parser.add_argument("--work", type=Path, required=True, help="folder of the results")
     parser.add_argument("--real", type=Path, help="folder of CHAOS scans (chaost2-lineage)")
     parser.add_argument("--only", nargs="+", default=[], help="entries, by the start of the name")
@@ -165,7 +185,10 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="a line for every file that differs")
     given = parser.parse_args()
     work = given.work.resolve()
-    old, new = Side(given.old.resolve(), work / "old"), Side(given.new.resolve(), work / "new")
+    old = Side(given.old.resolve(), work / "old")
+    new = Side(given.new.resolve(), work / "new") if given.new else None
+    for side in filter(None, (old, new)):
+        side.check()
     plan = yaml.safe_load(COMMANDS.read_text("utf-8"))
     scans = old.results / "benchmark" / "b" / "data" / "scans"
     words = {**plan["words"], "old": str(old.results), "scans": str(scans)}
@@ -185,7 +208,7 @@ def main() -> None:
         wrong += bool(lines)
         more = f" (and {len(lines) - 1} files more)" if len(lines) > 1 and not given.all else ""
         shown = "\n    ".join(lines if given.all else lines[:1])
-        sys.stdout.write(f"{name}: {shown or 'equal'}{more} [{spent}]\n")
+        sys.stdout.write(f"{name}: {shown or ('equal' if new else 'made')}{more} [{spent}]\n")
         sys.stdout.flush()
     sys.stdout.write(f"{wrong} entries differ\n")
     sys.exit(wrong > 0)
