@@ -23,7 +23,8 @@ VOLATILE_KEYS = re.compile(
     r"threads|commit|code|data|dpcenet|command|sha256"
 )
 VOLATILE_TEXT = re.compile(
-    r"\d\d\d\d-\d\d-\d\d|\b\d+(\.\d+)? (s|ms|min|GB|MB)\b|\b[0-9a-f]{12,}\b|data:image[^\"']*"
+    r"\d\d\d\d-\d\d-\d\d|\b\d+(\.\d+)? (s|ms|min|GB|MB)\b|\b[0-9a-f]{12,}\b|data:image[^\"']*|"
+    r"commit(</dt><dd>| )[0-9a-f]{7,}"
 )
 _DICOM_TIMES = re.compile(rb"(DA|TM|DT)..[\d.]*", re.DOTALL)  # value type, length, value
 # bfloat16 is no type of NumPy: its bits are compared.

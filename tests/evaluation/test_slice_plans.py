@@ -17,12 +17,13 @@ from dpcenet.evaluation.protocols import (
     support_positions,
 )
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.predictor import SliceMap
+from dpcenet.inference.predictor import Request, SliceMap
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.types import Features
 
+METHOD = Copy(Options())
 Golden = Callable[[str], dict[str, np.ndarray]]
 
 
@@ -112,7 +113,7 @@ def test_organ_chunks_with_two_supports_name_a_slice_of_each() -> None:
 def test_a_scan_is_aligned_by_the_middle_slices_of_its_runs() -> None:
     scans = [labelled(shown(12, *range(2, 11))), labelled(shown(5, 1, 2, 3))]
     query = shown(9, 3, 4, 5, 6, 7)
-    pairs = OrganChunks(query).pairs(Copy(Options()), scans, labelled(query).slices, [1])
+    pairs = OrganChunks(query).pairs(Request(METHOD, scans, labelled(query).slices, [1]))
     assert pairs == [[(3, 3), (6, 5), (9, 7)], [(1, 3), (2, 5), (3, 7)]]
 
 
@@ -120,22 +121,22 @@ def test_nothing_serves_without_the_organ() -> None:
     there, absent = shown(5, 2), shown(5)
     assert OrganChunks(there).tasks([absent], 1) == OrganChunks(absent).tasks([there], 1) == []
     scan = labelled(absent)
-    assert MiddleSlice().slices(Copy(Options()), [scan], [scan], scan.slices, [1]).tasks == {1: []}
+    assert MiddleSlice().slices(Request(METHOD, [scan], scan.slices, [1]), [scan]).tasks == {1: []}
 
 
 def test_every_slice_is_served_by_the_middle_one() -> None:
     one, two = labelled(shown(12, *range(2, 11))), labelled(shown(3, 1))
     query = labelled(shown(4)).slices
-    method, every = Copy(Options()), (0, 1, 2, 3)
-    alone = MiddleSlice().slices(method, [one], [one], query, [1]).tasks
+    every = (0, 1, 2, 3)
+    alone = MiddleSlice().slices(Request(METHOD, [one], query, [1]), [one]).tasks
     assert alone == {1: [SliceTask((of(6),), every)]}
-    both = MiddleSlice().slices(method, [one, two], [one, two], query, [1]).tasks
+    both = MiddleSlice().slices(Request(METHOD, [one, two], query, [1]), [one, two]).tasks
     assert both == {1: [SliceTask((of(6), of(1, 1)), every)]}
 
 
 def test_the_same_slices_are_given_on() -> None:
     scan = labelled(shown(5, 2))
     chosen = SliceMap({1: [SliceTask((of(2),), (0, 4))]})
-    plan = SameSlices(chosen)
-    assert plan.slices(Copy(Options()), [scan], [scan], scan.slices, [1]) is chosen
-    assert plan.pairs(Copy(Options()), [scan], scan.slices, [1]) == [[]]
+    request, plan = Request(METHOD, [scan], scan.slices, [1]), SameSlices(chosen)
+    assert plan.slices(request, [scan]) is chosen
+    assert plan.pairs(request) == [[]]

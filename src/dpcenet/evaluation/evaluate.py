@@ -20,7 +20,7 @@ from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.evaluation.protocols import Bounds, ProtocolOptions, SameSlices
 from dpcenet.evaluation.scores import COPY, SAYS, Protocol, Score, summarise, write_scores
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.predictor import Predictor, Segmented
+from dpcenet.inference.predictor import Predictor, Request, Segmented
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
@@ -118,7 +118,7 @@ def _score_query(
     values = run.flags.test_labels or tuple(dataset.labels)
     plan = options.plan(query.label)
     found = predictor.segment(support, query.slices, plan, values)
-    plain = plan.slices(predictor.method, support, support, query.slices, values)
+    plain = plan.slices(Request(predictor.method, support, query.slices, values), support)
     pasted = Predictor(Copy(CopyOptions())).segment(
         support, query.slices, SameSlices(plain), values
     )

@@ -16,12 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.evaluation.scores import Protocol
-from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.pose_search import Pairs
-from dpcenet.inference.predictor import MatchedSlices, SliceMap, SlicePlan
+from dpcenet.inference.predictor import MatchedSlices, Request, SliceMap, SlicePlan
 from dpcenet.inference.slice_tasks import SliceTask, organ_slices
 from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
-from dpcenet.methods.base import Method
 
 Bounds = Literal["number", "range"]
 """How organ slices are cut into chunks: evenly by their number (ADNet's lineage), or evenly by
@@ -65,7 +63,7 @@ class ProtocolOptions:
 
 
 @dataclass(frozen=True)
-class OrganChunks:
+class OrganChunks(SlicePlan):
     """EP1: the query's organ slices in runs; run k uses support slice k of every support.
 
     Attributes:
@@ -80,30 +78,19 @@ class OrganChunks:
     chunks: int = 3
     bounds: Bounds = "number"
 
-    def pairs(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> list[Pairs]:
+    def pairs(self, request: Request) -> list[Pairs]:
         """Each support slice of a label, with the middle slice of its run."""
-        labels = [scan.label for scan in support]
-        tasks = [task for value in values for task in self.tasks(labels, value)]
+        labels = [scan.label for scan in request.support]
+        tasks = [task for value in request.values for task in self.tasks(labels, value)]
         middle = [(one, task.query[len(task.query) // 2]) for task in tasks for one in task.support]
-        return [[(one.z, q) for one, q in middle if one.scan == n] for n in range(len(support))]
+        return [
+            [(one.z, q) for one, q in middle if one.scan == n] for n in range(len(request.support))
+        ]
 
-    def slices(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        aligned: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> SliceMap:
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
         """See `SlicePlan`: the runs depend on the labels as they were drawn."""
-        labels = [scan.label for scan in support]
-        return SliceMap({value: self.tasks(labels, value) for value in values})
+        labels = [scan.label for scan in request.support]
+        return SliceMap({value: self.tasks(labels, value) for value in request.values})
 
     def tasks(self, labels: Sequence[Labels], value: int) -> list[SliceTask]:
         """The runs of one label; none where no support shows it, or the query does not."""
@@ -124,48 +111,24 @@ class MiddleSlice(MatchedSlices):
     Source: ADNet's evaluation (Hansen et al., 2022).
     """
 
-    def slices(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        aligned: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> SliceMap:
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
         """See `SlicePlan`; nothing serves a label that no support shows."""
-        labels, every = [scan.label for scan in support], tuple(range(len(query)))
+        labels, every = [scan.label for scan in request.support], tuple(range(len(request.query)))
         return SliceMap(
             {
                 value: [SliceTask(serving, every) for serving in support_slices(labels, value, 1)]
-                for value in values
+                for value in request.values
             }
         )
 
 
 @dataclass(frozen=True)
-class SameSlices:
+class SameSlices(SlicePlan):
     """The slices that another method was given, so that both are compared on the same task."""
 
     chosen: SliceMap
 
-    def pairs(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> list[Pairs]:
-        """See `SlicePlan`: nothing is aligned."""
-        return [[] for _ in support]
-
-    def slices(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        aligned: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> SliceMap:
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
         """See `SlicePlan`."""
         return self.chosen
 

@@ -10,10 +10,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -50,31 +50,37 @@ class SliceMap:
     matches: tuple[Matches, ...] = ()
 
 
-class SlicePlan(Protocol):
+@dataclass(frozen=True)
+class Request:
+    """What is to be segmented from what.
+
+    Attributes:
+        method: with a trained network.
+        support: labelled scans, oriented like the query.
+        query: the scan to be segmented.
+        values: labels to segment.
+    """
+
+    method: Method
+    support: Sequence[LabelledScan]
+    query: EncodedScan
+    values: Sequence[int]
+
+
+class SlicePlan(ABC):
     """Says which slices of labelled scans show the same as which slices of a query."""
 
-    def pairs(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> list[Pairs]:
+    def pairs(self, request: Request) -> list[Pairs]:
         """For each labelled scan, slices of it and of the query by which it is aligned."""
+        return [[] for _ in request.support]
 
-    def slices(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        aligned: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> SliceMap:
-        """Which slices serve, when the labelled scans `support` were aligned with the query."""
+    @abstractmethod
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
+        """Which slices serve, when `aligned` are the labelled scans, aligned with the query."""
 
 
 @dataclass(frozen=True)
-class MatchedSlices:
+class MatchedSlices(SlicePlan):
     """Slices are matched by the images alone: nothing is known of the query.
 
     Attributes:
@@ -83,28 +89,18 @@ class MatchedSlices:
 
     known: tuple[Matches, ...] = ()
 
-    def pairs(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> list[Pairs]:
+    def pairs(self, request: Request) -> list[Pairs]:
         """See `SlicePlan`."""
-        return [matched_pairs(match_slices(method, scan.slices, query)) for scan in support]
+        return [matched_pairs(matches) for matches in self._matches(request, request.support)]
 
-    def slices(
-        self,
-        method: Method,
-        support: Sequence[LabelledScan],
-        aligned: Sequence[LabelledScan],
-        query: EncodedScan,
-        values: Sequence[int],
-    ) -> SliceMap:
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
         """See `SlicePlan`."""
-        matches = self.known or tuple(match_slices(method, a.slices, query) for a in aligned)
+        matches = self.known or self._matches(request, aligned)
         labels = [scan.label for scan in aligned]
-        return SliceMap({v: matched_tasks(matches, labels, v) for v in values}, matches)
+        return SliceMap({v: matched_tasks(matches, labels, v) for v in request.values}, matches)
+
+    def _matches(self, request: Request, scans: Sequence[LabelledScan]) -> tuple[Matches, ...]:
+        return tuple(match_slices(request.method, scan.slices, request.query) for scan in scans)
 
 
 @dataclass(frozen=True)
@@ -181,8 +177,9 @@ class Predictor:
                 each other serves all of them.
             disk: folder in which features of aligned scans lie instead of in memory.
         """
-        aligned = self._aligned(support, query, plan, values, disk)
-        chosen = plan.slices(self.method, support, aligned, query, values)
+        request = Request(self.method, support, query, values)
+        aligned = self._aligned(request, plan, disk)
+        chosen = plan.slices(request, aligned)
         reach = self.method.neighbours if self.neighbours is None else self.neighbours
         labels = [scan.label for scan in aligned]
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
@@ -190,19 +187,14 @@ class Predictor:
         return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
 
     def _aligned(
-        self,
-        support: Sequence[LabelledScan],
-        query: EncodedScan,
-        plan: SlicePlan,
-        values: Sequence[int],
-        disk: Path | None,
+        self, request: Request, plan: SlicePlan, disk: Path | None
     ) -> Sequence[LabelledScan]:
         if not self.align or self.method.pose_search is None:
-            return support
-        pairs = plan.pairs(self.method, support, query, values)
+            return request.support
+        query, values = request.query, request.values
         return [
-            align_support(self.method, scan, values, query, of_scan, self.precision, disk)
-            for scan, of_scan in zip(support, pairs, strict=True)
+            align_support(self.method, scan, values, query, pairs, self.precision, disk)
+            for scan, pairs in zip(request.support, plan.pairs(request), strict=True)
         ]
 
     def _probability(
