@@ -24,7 +24,7 @@ VOLATILE_KEYS = re.compile(
 )
 VOLATILE_TEXT = re.compile(
     r"\d\d\d\d-\d\d-\d\d|\b\d+(\.\d+)? (s|ms|min|GB|MB)\b|\b[0-9a-f]{12,}\b|data:image[^\"']*|"
-    r"commit(</dt><dd>| )[0-9a-f]{7,}"
+    r"commit(</dt><dd>| )[0-9a-f]{7,}(-dirty)?"
 )
 _DICOM_TIMES = re.compile(rb"(DA|TM|DT)..[\d.]*", re.DOTALL)  # value type, length, value
 # bfloat16 is no type of NumPy: its bits are compared.
