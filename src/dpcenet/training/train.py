@@ -9,15 +9,12 @@ Under torchrun each process takes every world-th episode; gradients are averaged
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
@@ -29,6 +26,7 @@ from dpcenet.system.device import autocast, choose_device, choose_precision
 from dpcenet.system.progress import progress_bar
 from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint
 from dpcenet.training.config import Config, TrainOptions
+from dpcenet.training.distributed import DistributedContext
 from dpcenet.training.episodes import EpisodeSampler
 from dpcenet.training.feature_cache import FeatureBank, with_trunk_features
 from dpcenet.training.log import Log
@@ -36,22 +34,8 @@ from dpcenet.training.run_folder import Run, RunFlags, create_run
 from dpcenet.types import Episode, Features, Prediction
 
 CALIBRATION_SLICES = 64
-
-
-@dataclass(frozen=True)
-class World:
-    """This process among those that train together."""
-
-    rank: int
-    size: int
-
-    @staticmethod
-    def join(device: torch.device) -> World:
-        """Join the other processes that torchrun started, if it did."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size > 1 and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return World(int(os.environ.get("RANK", "0")), size)
+Steps = Iterator[tuple[int, tuple[Episode, Features | None]]]
+"""Number of a step, its episode, and trunk features where they were computed before."""
 
 
 def train(
@@ -83,10 +67,8 @@ def train(
     Raises:
         DatasetError, ConfigError, RunError: the message says what to do.
     """
-    place = choose_device(device)
-    world = World.join(place)
-    if place.type == "cuda" and world.size > 1:
-        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    context = DistributedContext.join(choose_device(device))
+    place = context.device
     dataset = open_dataset(flags.data)
     precision = choose_precision(config.train.precision, place)
     run = create_run(folder, config, flags, dataset, precision)
@@ -104,14 +86,13 @@ def train(
         start = checkpoint.step
     else:
         method.calibrate(calibration_images(sampler.cases, flags.seed).to(place))
-    log = Log(folder, start, world.rank == 0, tensorboard)
+    log = Log(folder, start, context.is_first, tensorboard)
     if optimiser is None:  # nothing to train, as in `copy`: the run is complete
         save_checkpoint(folder, method, None, config.train.steps)
         return run
-    stream = coming_episodes(run, dataset, sampler, method, start, world, place, workers)
-    _loop(run, method, optimiser, stream, start, world, place, log, quiet)
-    if world.size > 1:
-        torch.distributed.destroy_process_group()
+    stream = coming_episodes(run, dataset, sampler, method, start, context, workers)
+    _loop(run, method, optimiser, stream, start, context, log, quiet)
+    context.leave()
     return run
 
 
@@ -119,23 +100,22 @@ def _loop(
     run: Run,
     method: Method,
     optimiser: torch.optim.Optimizer,
-    stream: Iterator[tuple[int, tuple[Episode, Features | None]]],
+    stream: Steps,
     start: int,
-    world: World,
-    device: torch.device,
+    context: DistributedContext,
     log: Log,
     quiet: bool,
 ) -> None:
     """The training loop."""
     options = run.config.train
-    last = options.steps
-    parallel = _parallel(method, world, device)
-    with progress_bar(f"train {run.config.preset}", last, start, quiet or world.rank > 0) as bar:
+    last, wrapped = options.steps, context.wrap(method)
+    hidden = quiet or not context.is_first
+    with progress_bar(f"train {run.config.preset}", last, start, hidden) as bar:
         for step, (episode, features) in stream:
             rate = options.learning_rate * options.decay ** (step // options.decay_every)
             torch.manual_seed(episode.seed)
-            with autocast(run.precision, device):
-                prediction: Prediction = parallel(episode, features)
+            with autocast(run.precision, context.device):
+                prediction: Prediction = wrapped(episode, features)
             terms = loss_terms(prediction, episode, options)
             loss = torch.stack(list(terms.values())).sum()
             take_step(optimiser, loss, rate, options.clip_gradient)
@@ -143,10 +123,10 @@ def _loop(
             if done % options.log_every == 0 or done == last:
                 values = log.write(done, loss, terms, prediction, rate)
                 bar(done, f"loss {values['loss']:.3f}")
-            if world.rank == 0 and done % options.checkpoint_every == 0:
+            if context.is_first and done % options.checkpoint_every == 0:
                 save_checkpoint(run.folder, method, optimiser, done)
-    if world.rank == 0:
-        save_checkpoint(run.folder, method, optimiser, options.steps)
+    if context.is_first:
+        save_checkpoint(run.folder, method, optimiser, last)
 
 
 def make_sampler(run: Run, dataset: PreparedDataset, device: torch.device) -> EpisodeSampler:
@@ -201,10 +181,9 @@ def coming_episodes(
     sampler: EpisodeSampler,
     method: Method,
     start: int,
-    world: World,
-    device: torch.device,
+    context: DistributedContext,
     workers: int,
-) -> Iterator[tuple[int, tuple[Episode, Features | None]]]:
+) -> Steps:
     """(step, (episode, trunk features if the trunk is frozen)) of the steps from `start` on.
 
     With fixed views the features come from a bank; else those of a few coming episodes are
@@ -214,14 +193,14 @@ def coming_episodes(
     options = run.config.train
     ahead = options.ahead if method.trunk_frozen else 1
     begin = start - start % ahead
-    mine = range(begin * world.size + world.rank, options.steps * world.size, world.size)
+    mine = range(begin * context.size + context.rank, options.steps * context.size, context.size)
     stream: Iterator[tuple[Episode, Features | None]]
     if method.trunk_frozen and run.config.episodes.views:
-        bank = FeatureBank(dataset, sampler, method, run.precision, device, options.bank_gb)
+        bank = FeatureBank(dataset, sampler, method, run.precision, context.device, options.bank_gb)
         stream = iter(bank.episodes(sampler.plan(n) for n in mine))
     else:
         loader = DataLoader(sampler, batch_size=None, sampler=mine, num_workers=workers)
-        episodes = (episode.to(device) for episode in loader)
+        episodes = (episode.to(context.device) for episode in loader)
         if method.trunk_frozen:
             stream = iter(with_trunk_features(episodes, method, run.precision, ahead))
         else:
@@ -250,14 +229,3 @@ def take_step(
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(parameters, clip_gradient)
     optimiser.step()
-
-
-def _parallel(method: Method, world: World, device: torch.device) -> nn.Module:
-    """The method, wrapped for several processes where there are several.
-
-    A term may be skipped in a step (nothing predicted), so some parameters may have no gradient.
-    """
-    if world.size == 1 or not any(p.requires_grad for p in method.parameters()):
-        return method
-    ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(method, device_ids=ids, find_unused_parameters=True)
