@@ -160,16 +160,16 @@ def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Te
     """−log of the attention that each place of the query gives to places of its own label.
 
     Args:
-        attention: (N, h·w, h·w), from `InContext.align` with one support.
-        support: labels (N, H, W) int64 of the support, H a multiple of h.
-        query: labels (N, H, W) of the query. Places whose label the support lacks are left out.
+        attention: (N, h·w, Sh·h·w), from `InContext.align`.
+        support: labels (N, Sh, H, W) int64 of the supports, or (N, H, W) of one; H a multiple of h.
+        query: labels (N, H, W) of the query. Places whose label the supports lack are left out.
     """
     step = round((query[0].numel() / attention.shape[1]) ** 0.5)
     shown, wanted = (
-        x[:, step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query)
+        x[..., step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query)
     )
     labels = int(max(shown.max(), wanted.max())) + 1
     votes = attention @ F.one_hot(shown, labels).to(attention.dtype)
     share = votes.gather(2, wanted[..., None])[..., 0]
-    there = (wanted[:, :, None] == shown[:, None]).any(2)
+    there = F.one_hot(shown, labels).amax(1).gather(1, wanted) > 0
     return -(share.clamp_min(1e-4).log() * there).sum() / there.sum().clamp_min(1)
