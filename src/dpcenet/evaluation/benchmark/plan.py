@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from dpcenet.data.splits import Scheme
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.scores import Protocol
+from dpcenet.system.assets import asset, asset_names
 from dpcenet.training.config import load_options
 
 
@@ -99,8 +100,7 @@ class Plan:
 
 def plan_names() -> list[str]:
     """The plans that come with the package."""
-    files = (resources.files("dpcenet") / "assets" / "plans").iterdir()
-    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+    return asset_names("plans", ".yaml")
 
 
 def load_plan(name: str, overrides: tuple[str, ...] = ()) -> Plan:
@@ -116,9 +116,7 @@ def load_plan(name: str, overrides: tuple[str, ...] = ()) -> Plan:
     if Path(name).suffix in {".yaml", ".yml"}:
         plan = load_options(Plan, Path(name), overrides)
     elif name in plan_names():
-        with resources.as_file(
-            resources.files("dpcenet") / "assets" / "plans" / f"{name}.yaml"
-        ) as path:
+        with resources.as_file(asset(f"plans/{name}.yaml")) as path:
             plan = load_options(Plan, path, overrides)
     else:
         raise ConfigError(

@@ -15,11 +15,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 from matplotlib.figure import Figure
 
@@ -37,6 +35,7 @@ from dpcenet.evaluation.report.table_formats import (
 )
 from dpcenet.evaluation.report.tables import Table, evaluations, table_of, tables_of
 from dpcenet.system.files import write_atomically, write_text
+from dpcenet.system.templates import render_page
 from dpcenet.training.config import config_to_dict
 from dpcenet.training.run_folder import Run
 
@@ -68,11 +67,7 @@ def report(folders: Sequence[Path], out: Path, published: bool = False) -> Path:
     sections = sections_of(folders)
     tables = [table for section in sections for table in tables_of(section.runs)]
     page = [_section(section, out) for section in sections]
-    template = (resources.files("dpcenet") / "assets" / "templates" / "report.html").read_text(
-        "utf-8"
-    )
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    write_text(out / "report.html", environment.from_string(template).render(sections=page))
+    write_text(out / "report.html", render_page("report.html", sections=page))
     write_text(out / "tables.md", "\n".join(_markdown(section, published) for section in sections))
     write_text(out / "tables.csv", as_csv(tables))
     write_text(out / "tables.tex", as_latex(tables, published))
