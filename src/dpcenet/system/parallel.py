@@ -21,8 +21,8 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Result]):
-    """What became of one item.
+class ItemOutcome(Generic[Result]):
+    """How one item went.
 
     Attributes:
         index: of the item.
@@ -36,18 +36,20 @@ class Outcome(Generic[Result]):
 
 
 RETRIES = 5  # of an item whose node or process was lost
-Engine = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Outcome[Any]]]
+Engine = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[ItemOutcome[Any]]]
 
 
-def attempt(function: Callable[[Item], Result], index: int, item: Item) -> Outcome[Result]:
+def attempt(function: Callable[[Item], Result], index: int, item: Item) -> ItemOutcome[Result]:
     """Call the function; an exception becomes an outcome."""
     try:
-        return Outcome(index, function(item))
+        return ItemOutcome(index, function(item))
     except Exception as error:
-        return Outcome(index, error=f"{type(error).__name__}: {error}")
+        return ItemOutcome(index, error=f"{type(error).__name__}: {error}")
 
 
-def in_turn(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
+def in_turn(
+    function: Callable[[Item], Result], items: Sequence[Item]
+) -> Iterator[ItemOutcome[Result]]:
     """One after the other, in this process."""
     for index, item in enumerate(items):
         yield attempt(function, index, item)
@@ -60,7 +62,9 @@ def in_processes(workers: int) -> Engine:
     however it ends.
     """
 
-    def run(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
+    def run(
+        function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[ItemOutcome[Result]]:
         with ThreadPoolExecutor(workers) as pool:
             futures = [
                 pool.submit(_in_child, function, index, item) for index, item in enumerate(items)
@@ -96,7 +100,9 @@ def on_ray(address: str | None, cpus: float, gpus: float) -> Engine:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(f"--address {address}: no Ray cluster answers ({error})") from error
 
-    def run(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
+    def run(
+        function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[ItemOutcome[Result]]:
         remote: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(attempt)
         waiting = {remote.remote(function, index, item): index for index, item in enumerate(items)}
         while waiting:
@@ -105,12 +111,12 @@ def on_ray(address: str | None, cpus: float, gpus: float) -> Engine:
             try:
                 yield ray.get(ready)
             except ray.exceptions.RayError as error:
-                yield Outcome(index, error=f"{type(error).__name__}: {error}")
+                yield ItemOutcome(index, error=f"{type(error).__name__}: {error}")
 
     return run
 
 
-def _in_child(function: Callable[[Item], Result], index: int, item: Item) -> Outcome[Result]:
+def _in_child(function: Callable[[Item], Result], index: int, item: Item) -> ItemOutcome[Result]:
     """The outcome of one item in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -118,10 +124,12 @@ def _in_child(function: Callable[[Item], Result], index: int, item: Item) -> Out
     process.start()
     theirs.close()
     try:
-        outcome: Outcome[Result] = ours.recv()
+        outcome: ItemOutcome[Result] = ours.recv()
     except EOFError:
         process.join()
-        return Outcome(index, error=f"the process ended by itself (exit code {process.exitcode})")
+        return ItemOutcome(
+            index, error=f"the process ended by itself (exit code {process.exitcode})"
+        )
     process.join()
     return outcome
 
