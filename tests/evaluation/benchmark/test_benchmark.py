@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from dpcenet.errors import ConfigError
-from dpcenet.evaluation.benchmark.experiments import Experiment, Means, experiments
+from dpcenet.evaluation.benchmark.code_version import code_version
+from dpcenet.evaluation.benchmark.experiments import Experiment, PlanInputs, experiments
 from dpcenet.evaluation.benchmark.plan import load_plan, parse_folders, plan_names
-from dpcenet.evaluation.benchmark.run_experiment import Place, code_version, state_of
-from dpcenet.evaluation.benchmark.run_plan import Named, Summary, run_all
+from dpcenet.evaluation.benchmark.run_experiment import ExecutionContext, state_of
+from dpcenet.evaluation.benchmark.run_plan import BenchmarkSummary, PlanCommand, run_all
 from dpcenet.evaluation.report.report import report
 from dpcenet.evaluation.report.sections import sections_of
 from dpcenet.evaluation.report.tables import tables_of
@@ -43,7 +44,7 @@ methods:
   - {name: DPCENet, preset: dpcenet/small}
   - {name: baseline, preset: dpcenet/small, set: ["options.sqca='off'", options.dpce=false]}
 """
-NAMED = Named("tiny", "Tiny", "dpcenet benchmark tiny.yaml")
+NAMED = PlanCommand("tiny", "Tiny", "dpcenet benchmark tiny.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,13 @@ def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def expand(plan_file: Path, data: Path, *changes: str) -> list[Experiment]:
     plan = load_plan(str(plan_file), changes)
-    return experiments(plan, Means({"made": data}, None, True, "float32"))
+    return experiments(plan, PlanInputs({"made": data}, None, True, "float32"))
 
 
-def run(found: list[Experiment], out: Path, code: str = "", any_code: bool = False) -> Summary:
-    place = Place(out, "cpu", 0, code or code_version())
+def run(
+    found: list[Experiment], out: Path, code: str = "", any_code: bool = False
+) -> BenchmarkSummary:
+    place = ExecutionContext(out, "cpu", 0, code or code_version())
     return run_all(NAMED, found, place, in_turn, any_code=any_code, quiet=True, say=len)
 
 
@@ -202,7 +205,8 @@ def test_each_printed_number_is_the_recomputed_one(out: Path, tmp_path: Path) ->
             pair = float(row["dice"]), float(row["sd"])
             assert pair == pytest.approx(expected[row["method"], row["label"]])
     html = page.read_text()
-    assert all(number in html for number in lines["DPCENet"][:2])
+    seeds = " (seeds", "<br><small>(seeds"
+    assert all(number.replace(*seeds) in html for number in lines["DPCENet"][:2])
     figures = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert {"tiny-made-1-box", "tiny-made-1-position", "tiny-made-1-attention"} <= figures
     assert {"tiny-made-1-training", "tiny-made-1-cases-liver"} <= figures

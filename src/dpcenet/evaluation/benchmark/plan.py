@@ -27,7 +27,7 @@ class MethodRow:
         name: of the line.
         preset: what is trained.
         set: "key.key=value" changes of the preset.
-        equal: further changes that bring the preset to the plan's equal trunk.
+        equal: further changes that the plan's one trunk needs.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -74,7 +74,7 @@ class Plan:
         support: which scan of a fold is the labelled one: first, last, all, or its index.
         shots: labelled scans at once.
         protocols: of the evaluation.
-        equal: changes of every trained preset that bring all of them to one trunk.
+        equal: changes of every trained preset that give all of them one trunk.
         set: further changes of every trained preset.
         pretrained: whether the trunk needs a file of weights.
     """
@@ -133,7 +133,7 @@ def parse_folders(texts: tuple[str, ...], plan: Plan) -> Mapping[str, Path]:
     """Data set → folder, from texts "NAME=FOLDER".
 
     Raises:
-        ConfigError: written otherwise, or a data set that the plan does not name.
+        ConfigError: not written like that, or a data set that the plan does not name.
     """
     folders = {}
     for text in texts:

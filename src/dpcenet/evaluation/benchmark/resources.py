@@ -1,4 +1,4 @@
-"""What a run costs here: time, memory, energy."""
+"""What a run costs here: time and memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 _CLEAR = Path("/proc/self/clear_refs")
-_RAPL = Path("/sys/class/powercap")
 _STATUS = Path("/proc/self/status")
 
 
@@ -52,15 +51,3 @@ def peak_memory_gb() -> float:
                 return int(line.split()[1]) * 1024 / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-
-
-def energy_joules() -> float | None:
-    """What the processor's own counters have added up; None where they cannot be read.
-
-    They count the whole processor, other people's work included, and start again at times.
-    """
-    try:
-        counters = [int(path.read_text()) for path in _RAPL.glob("intel-rapl:?/energy_uj")]
-    except (OSError, ValueError):
-        return None
-    return sum(counters) / 1e6 if counters else None
