@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from dpcenet.errors import ConfigError
 from dpcenet.system.files import write_text
@@ -120,10 +120,7 @@ def read_scores(path: Path) -> list[Score]:
     Raises:
         ConfigError: the file is missing or has other columns.
     """
-    kinds = {
-        f.name: {"int": int, "float": float}.get(str(f.type), str)
-        for f in dataclasses.fields(Score)
-    }
+    kinds = get_type_hints(Score)
     try:
         with path.open(newline="") as stream:
             return [

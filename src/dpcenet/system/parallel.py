@@ -1,4 +1,4 @@
-"""One function over many items, wherever there is room: here, in processes, or on a Ray cluster.
+"""Apply a function to many items: in this process, in several, or on a Ray cluster.
 
 An item that fails does not stop the others. Results come as they are ready.
 """
@@ -50,7 +50,7 @@ def attempt(function: Callable[[Item], Result], index: int, item: Item) -> ItemO
 def in_turn(
     function: Callable[[Item], Result], items: Sequence[Item]
 ) -> Iterator[ItemOutcome[Result]]:
-    """One after the other, in this process."""
+    """Apply the function to one item after the other, in this process."""
     for index, item in enumerate(items):
         yield attempt(function, index, item)
 
@@ -81,7 +81,7 @@ def in_processes(workers: int) -> Engine:
 def on_ray(address: str | None, cpus: float, gpus: float) -> Engine:
     """An engine of a Ray cluster, which retries what a lost node or a killed process was doing.
 
-    What the function reads and writes must lie where every node finds it under the same path.
+    Every node must find the files that the function reads and writes under the same path.
 
     Args:
         address: of the cluster, or "auto"; None starts one on this machine.
@@ -119,12 +119,12 @@ def on_ray(address: str | None, cpus: float, gpus: float) -> Engine:
 def _in_child(function: Callable[[Item], Result], index: int, item: Item) -> ItemOutcome[Result]:
     """The outcome of one item in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(theirs, function, index, item), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(sender, function, index, item), daemon=True)
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        outcome: ItemOutcome[Result] = ours.recv()
+        outcome: ItemOutcome[Result] = receiver.recv()
     except EOFError:
         process.join()
         return ItemOutcome(
@@ -135,13 +135,13 @@ def _in_child(function: Callable[[Item], Result], index: int, item: Item) -> Ite
 
 
 def _serve(answer: Connection, function: Callable[[Item], Result], index: int, item: Item) -> None:
-    """What the child does."""
+    """Run one item in the child process and send its outcome to the parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answer.send(attempt(function, index, item))
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed leaves no child behind that goes on working."""
+    """End this process as soon as its parent has ended, even if that was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -71,7 +71,7 @@ def test_the_best_is_bold_only_if_it_is_significant(dices: dict[str, np.ndarray]
 def test_seeds_of_a_case_are_averaged_first() -> None:
     one, two = np.array([[50.0, 60], [10, 20]]), np.array([[70.0, 60], [30, 40]])
     rows = [*scores("m", one, seed=0), *scores("m", two, seed=1)]
-    assert case_dice(rows, "m")["spleen"] == pytest.approx({"c0": 60, "c1": 60})
+    assert case_dice(rows)["spleen"] == pytest.approx({"c0": 60, "c1": 60})
     (row,) = table_of("", rows).rows
     liver, spleen = row.cells
     assert spleen is not None and spleen.sd == pytest.approx(0)

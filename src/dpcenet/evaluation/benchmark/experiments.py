@@ -1,7 +1,8 @@
-"""A plan multiplied out: every experiment is one run folder and its evaluations."""
+"""All experiments of a plan: each is one run folder and its evaluations."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -40,7 +41,7 @@ class Experiment:
     name: str
 
     def folder(self, out: Path) -> Path:
-        """Where the run lies."""
+        """The folder of the run."""
         return out / "runs" / self.data / self.name
 
 
@@ -160,5 +161,4 @@ def _key(
 
 def _slug(text: str) -> str:
     """A row's name as part of a folder's: letters, digits and dashes."""
-    kept = "".join(char if char.isalnum() else "-" for char in text.lower())
-    return "-".join(part for part in kept.split("-") if part)
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")

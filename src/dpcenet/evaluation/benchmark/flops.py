@@ -1,4 +1,4 @@
-"""Parameters and arithmetic of a method, counted on made slices with random weights."""
+"""Parameters and arithmetic of a method, counted on generated slices with random weights."""
 
 from __future__ import annotations
 

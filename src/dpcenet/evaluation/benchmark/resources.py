@@ -12,23 +12,23 @@ _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
-class Reading(NamedTuple):
-    """Seconds since a clock's start: by the wall, and of computing on all cores."""
+class Seconds(NamedTuple):
+    """Times of which only differences count: by the wall, and of computing on all cores.
+
+    On a shared machine only the computing time can be compared.
+    """
 
     wall: float
     cpu: float
 
+    def since(self, start: Seconds) -> Seconds:
+        """How long ago `start` was, to a hundredth."""
+        return Seconds(round(self.wall - start.wall, 2), round(self.cpu - start.cpu, 2))
 
-class Clock:
-    """Starts when it is made. On a shared machine only the computing time can be compared."""
 
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def read(self) -> Reading:
-        """Seconds by now."""
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        return Reading(round(wall, 2), round(cpu, 2))
+def now() -> Seconds:
+    """The time of both clocks."""
+    return Seconds(time.perf_counter(), time.process_time())
 
 
 def reset_peak() -> bool:

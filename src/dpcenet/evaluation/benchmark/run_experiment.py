@@ -17,7 +17,7 @@ import torch
 
 from dpcenet.errors import RunError
 from dpcenet.evaluation.benchmark.experiments import Experiment
-from dpcenet.evaluation.benchmark.resources import Clock, peak_memory_gb, reset_peak
+from dpcenet.evaluation.benchmark.resources import now, peak_memory_gb, reset_peak
 from dpcenet.evaluation.evaluate import evaluate
 from dpcenet.evaluation.scores import percent_dice, read_scores, scores_of
 from dpcenet.system.files import read_json, write_json
@@ -91,18 +91,18 @@ def _train_and_evaluate(
 ) -> dict[str, Any]:
     """The work itself; returns what it cost."""
     peak_is_own = reset_peak()
-    clock, device = Clock(), context.device
+    start, device = now(), context.device
     train(experiment.config, experiment.flags, folder, device=device, resume=True, quiet=True)
-    trained = clock.read()
+    trained = now()
     for rules in experiment.rules:
         if not (folder / f"summary-{rules.tag}.json").exists():  # it is written last
             evaluate(folder, rules, device=device, quiet=True)
-    evaluated = clock.read()
+    training, evaluation = trained.since(start), now().since(trained)
     return {
-        "train_seconds": trained.wall,
-        "train_cpu_seconds": trained.cpu,
-        "evaluate_seconds": round(evaluated.wall - trained.wall, 2),
-        "evaluate_cpu_seconds": round(evaluated.cpu - trained.cpu, 2),
+        "train_seconds": training.wall,
+        "train_cpu_seconds": training.cpu,
+        "evaluate_seconds": evaluation.wall,
+        "evaluate_cpu_seconds": evaluation.cpu,
         "peak_memory_gb": round(peak_memory_gb(), 3),
         "peak_is_of_this_run": peak_is_own,
         "threads": torch.get_num_threads(),

@@ -144,9 +144,12 @@ def evaluations(run: Run) -> list[tuple[str, list[Score], str]]:
 def table_of(rules: str, scores: Sequence[Score]) -> Table:
     """The table of some scores."""
     labels = in_order(score.label for score in scores)
-    rows = [_row(name, labels, scores) for name in dict.fromkeys(s.method for s in scores)]
-    units = {row.name: case_dice(scores, row.name) for row in rows}
-    return Table(rules, labels, tuple(_compare(rows, labels, units)))
+    methods: dict[str, list[Score]] = {}
+    for score in scores:
+        methods.setdefault(score.method, []).append(score)
+    columns = _columns(labels, methods)
+    rows = [_row(name, mine, labels, columns) for name, mine in methods.items()]
+    return Table(rules, labels, tuple(rows))
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
@@ -156,15 +159,14 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*known, *found]))
 
 
-def case_dice(scores: Sequence[Score], method: str) -> dict[str, dict[str, float]]:
-    """Label → case → percent Dice, the mean over seeds, supports and folds.
+def case_dice(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Label → case → percent Dice of one method, the mean over seeds, supports and folds.
 
     Under "mean" stand the means of the labels that a case has.
     """
     collected: dict[str, dict[str, list[float]]] = {}
     for score in scores:
-        if score.method == method:
-            collected.setdefault(score.label, {}).setdefault(score.case, []).append(score.dice)
+        collected.setdefault(score.label, {}).setdefault(score.case, []).append(score.dice)
     units = {
         label: {case: 100 * fmean(values) for case, values in cases.items()}
         for label, cases in collected.items()
@@ -176,32 +178,34 @@ def case_dice(scores: Sequence[Score], method: str) -> dict[str, dict[str, float
     return units | {MEAN: means}
 
 
-def _row(name: str, labels: Sequence[str], scores: Sequence[Score]) -> Row:
-    """A method's line, not compared with the others yet."""
-    mine = [score for score in scores if score.method == name]
-    seeds = sorted({score.seed for score in mine})
-    units = case_dice(mine, name)
-    by_seed = [case_dice([s for s in mine if s.seed == seed], name) for seed in seeds]
-    cells = {
-        label: _cell(list(cases.values()), [seed[label] for seed in by_seed if label in seed])
-        for label, cases in units.items()
-    }
-    found = [cells[label] for label in labels if label in cells]
-    mean = replace(cells[MEAN], mean=fmean(cell.mean for cell in found))
-    return Row(
-        name,
-        tuple(cells.get(label) for label in labels),
-        mean=mean if len(found) == len(labels) else None,
-        hd95_mm=fmean(score.hd95_mm for score in mine),
-        nsd=100 * fmean(score.nsd for score in mine),
-        cases=len(units[MEAN]),
-        seeds=len(seeds),
-    )
+def _columns(labels: Sequence[str], methods: dict[str, list[Score]]) -> dict[str, dict[str, Cell]]:
+    """Label → method → cell, with tests against the reference and the best marked.
+
+    The mean is of the methods that have every label.
+    """
+    units = {name: case_dice(mine) for name, mine in methods.items()}
+    columns = {}
+    for label in (*labels, MEAN):
+        cells = {
+            name: _cell(label, of_method[label], methods[name])
+            for name, of_method in units.items()
+            if label in of_method and (label != MEAN or of_method.keys() >= set(labels))
+        }
+        if label == MEAN:
+            for name, cell in cells.items():
+                mean = fmean(columns[each][name].mean for each in labels)
+                cells[name] = replace(cell, mean=mean)
+        values = {name: units[name][label] for name in cells}
+        columns[label] = _tested(cells, values, reference_of(methods))
+    return columns
 
 
-def _cell(values: list[float], by_seed: list[dict[str, float]]) -> Cell:
-    """Statistics over the cases of one label; `by_seed` holds case → Dice of each seed."""
-    means = [fmean(cases.values()) for cases in by_seed]
+def _cell(label: str, cases: dict[str, float], scores: Sequence[Score]) -> Cell:
+    """Statistics over the cases of one label of a method, of which all scores are given."""
+    seeds = sorted({score.seed for score in scores})
+    by_seed = [case_dice([s for s in scores if s.seed == seed]) for seed in seeds]
+    means = [fmean(seed[label].values()) for seed in by_seed if label in seed]
+    values = [*cases.values()]
     low, high = interval_of_mean(values)
     return Cell(
         mean=fmean(values),
@@ -212,21 +216,19 @@ def _cell(values: list[float], by_seed: list[dict[str, float]]) -> Cell:
     )
 
 
-def _compare(
-    rows: list[Row], labels: Sequence[str], units: dict[str, dict[str, dict[str, float]]]
-) -> list[Row]:
-    """The rows with their tests against the reference, and the best of each column marked."""
-    reference = reference_of(row.name for row in rows)
-    columns = []
-    for index, label in enumerate((*labels, MEAN)):
-        cells = {row.name: (*row.cells, row.mean)[index] for row in rows}
-        present = {name: cell for name, cell in cells.items() if cell is not None}
-        values = {name: units[name][label] for name in present}
-        columns.append({**cells, **_tested(present, values, reference)})
-    return [
-        replace(row, cells=tuple(c[row.name] for c in columns[:-1]), mean=columns[-1][row.name])
-        for row in rows
-    ]
+def _row(
+    name: str, scores: Sequence[Score], labels: Sequence[str], columns: dict[str, dict[str, Cell]]
+) -> Row:
+    """A method's line: its cells, and means over all its scores."""
+    return Row(
+        name,
+        cells=tuple(columns[label].get(name) for label in labels),
+        mean=columns[MEAN].get(name),
+        hd95_mm=fmean(score.hd95_mm for score in scores),
+        nsd=100 * fmean(score.nsd for score in scores),
+        cases=len({score.case for score in scores}),
+        seeds=len({score.seed for score in scores}),
+    )
 
 
 def reference_of(names: Iterable[str]) -> str | None:
@@ -237,7 +239,7 @@ def reference_of(names: Iterable[str]) -> str | None:
 def _tested(
     cells: dict[str, Cell], values: dict[str, dict[str, float]], reference: str | None
 ) -> dict[str, Cell]:
-    """The cells of one column with p, wins and best."""
+    """The cells of one column with p, wins and best; values: method → case → Dice."""
     found = dict(cells)
     if reference in values:
         for name, p in p_against(values, reference).items():

@@ -68,7 +68,7 @@ def _figures(methods: Groups) -> Iterator[tuple[str, Captioned]]:
         text = "Dice of slices against their place in the organ, mean over cases"
         yield "position", (text, by_position(_positions(dataset, methods, scored)))
         yield from _grids(dataset, methods, scored)
-    attentions = _attentions(dataset, methods, scored)
+    attentions = _attentions(dataset, methods)
     if attentions:
         text = (
             "What DPCENet attends to: from the pixel marked +, over channels, and the weight that "
@@ -91,7 +91,7 @@ def _scores(runs: Sequence[Run]) -> list[Score]:
 def _units(scored: Mapping[str, Sequence[Score]]) -> dict[str, dict[str, list[float]]]:
     """Label → method → percent Dice of each case."""
     labels = in_order(s.label for scores in scored.values() for s in scores)
-    units = {name: case_dice(scores, scores[0].method) for name, scores in scored.items()}
+    units = {name: case_dice(scores) for name, scores in scored.items()}
     return {
         label: {n: list(cases[label].values()) for n, cases in units.items() if label in cases}
         for label in labels
@@ -117,30 +117,23 @@ def _positions(
     return {label: found[label] for label in in_order(found)}
 
 
-def _reference(scored: Mapping[str, Sequence[Score]]) -> str:
-    """The method whose cases are shown: DPCENet, else the last one."""
-    return reference_of(scored) or [*scored][-1]
-
-
 def _grids(
     dataset: PreparedDataset, methods: Groups, scored: Mapping[str, Sequence[Score]]
 ) -> Iterator[tuple[str, Captioned]]:
-    """A grid for each label: its best, median and worst case by the reference method."""
-    reference = _reference(scored)
+    """For each label the best, median and worst case of DPCENet, or of the last method."""
+    reference = reference_of(scored) or [*scored][-1]
     one_seed = [s for s in scored[reference] if s.seed == scored[reference][0].seed]
     for label in in_order(s.label for s in one_seed):
         rows = [
             (f"{rank}: {100 * score.dice:.0f} %", case_panels(dataset, score, methods))
             for rank, score in ranked([s for s in one_seed if s.label == label])
         ]
-        text = f"{label}: cases by rule, the best, median and worst of {reference} by Dice"
+        text = f"{label}: the best, median and worst case of {reference} by Dice"
         yield f"cases-{label.replace(' ', '-')}", (text, draw(rows))
 
 
-def _attentions(
-    dataset: PreparedDataset, methods: Groups, scored: Mapping[str, Sequence[Score]]
-) -> list[Attention]:
-    """A look into the first DPCENet, for each of its organs."""
+def _attentions(dataset: PreparedDataset, methods: Groups) -> list[Attention]:
+    """The attention of the first DPCENet that has both of its parts, for each organ."""
     runs = [run for runs in methods.values() for run in runs if run.config.method == "dpcenet"]
     full = [run for run in runs if run.config.options.dpce and run.config.options.sqca != "off"]
     found: dict[str, Attention] = {}

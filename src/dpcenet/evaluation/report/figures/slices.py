@@ -114,11 +114,7 @@ def _support_slice(
     if served < 0:  # no support slice was matched here: show the organ's largest
         largest = int((supports[0].label == value).sum(axis=(1, 2)).argmax())
         return supports[0], largest
-    for case in supports:
-        if served < len(case.image):
-            return case, served
-        served -= len(case.image)
-    return supports[-1], len(supports[-1].image) - 1
+    return [(case, z) for case in supports for z in range(len(case.image))][served]
 
 
 def draw(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
