@@ -184,7 +184,7 @@ def _columns(labels: Sequence[str], methods: dict[str, list[Score]]) -> dict[str
     The mean is of the methods that have every label.
     """
     units = {name: case_dice(mine) for name, mine in methods.items()}
-    columns = {}
+    columns: dict[str, dict[str, Cell]] = {}
     for label in (*labels, MEAN):
         cells = {
             name: _cell(label, of_method[label], methods[name])
