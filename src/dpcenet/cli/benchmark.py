@@ -47,11 +47,12 @@ def benchmark(
     device: Device = "auto",
 ) -> None:
     """Train and evaluate every run of a plan. Stopped and called again, it goes on."""
-    from dpcenet.evaluation.benchmark.experiments import Means, experiments
-    from dpcenet.evaluation.benchmark.phantom_data import NAME, made_data
+    from dpcenet.evaluation.benchmark.code_version import code_version
+    from dpcenet.evaluation.benchmark.experiments import PlanInputs, experiments
+    from dpcenet.evaluation.benchmark.phantom_data import PHANTOM, write_phantom_data
     from dpcenet.evaluation.benchmark.plan import load_plan, parse_folders
-    from dpcenet.evaluation.benchmark.run_experiment import Place, code_version
-    from dpcenet.evaluation.benchmark.run_plan import Named, choose_once, run_all
+    from dpcenet.evaluation.benchmark.run_experiment import ExecutionContext
+    from dpcenet.evaluation.benchmark.run_plan import PlanCommand, benchmark_precision, run_all
     from dpcenet.system.parallel import Engine, in_processes, in_turn, on_ray
 
     changes = [*(set_ or [])]
@@ -60,14 +61,9 @@ def benchmark(
     chosen = load_plan(plan, tuple(changes))
     folders = parse_folders(tuple(data or ()), chosen)
     if chosen.made:
-        folders = {**folders, NAME: made_data(out, chosen.made, workers)}
-    means = Means(
-        folders=folders,
-        weights=weights,
-        equal=equal,
-        precision=choose_once(out, device),
-    )
-    found = experiments(chosen, means)
+        folders = {**folders, PHANTOM: write_phantom_data(out, chosen.made, workers)}
+    inputs = PlanInputs(folders, weights, equal, benchmark_precision(out, device))
+    found = experiments(chosen, inputs)
     threads = 0
     run: Engine = in_turn
     if engine is EngineName.ray:
@@ -75,9 +71,9 @@ def benchmark(
     elif workers > 1:
         run, threads = in_processes(workers), max(1, (os.cpu_count() or 1) // workers)
     summary = run_all(
-        Named(Path(plan).stem, chosen.title, f"dpcenet {shlex.join(sys.argv[1:])}"),
+        PlanCommand(Path(plan).stem, chosen.title, f"dpcenet {shlex.join(sys.argv[1:])}"),
         found,
-        Place(out.resolve(), device, threads, code_version()),
+        ExecutionContext(out.resolve(), device, threads, code_version()),
         run,
         any_code=any_code,
         say=typer.echo,

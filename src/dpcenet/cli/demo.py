@@ -14,6 +14,7 @@ from dpcenet.data.phantom.phantom import PHANTOM_LABELS, write_phantoms
 from dpcenet.data.prepare import prepare
 from dpcenet.errors import DatasetError
 from dpcenet.evaluation.evaluate import evaluate
+from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.evaluation.report.report import report
 from dpcenet.evaluation.report.table_formats import as_text
 from dpcenet.evaluation.report.tables import tables_of
@@ -60,8 +61,8 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
         if steps is not None and config.train.steps:  # the shipped network is not trained
             config = replace(config, train=replace(config.train, steps=steps))
         run = train(config, flags, out / "runs" / name, resume=True)
-        evaluate(run.folder, "paper")
-        evaluate(run.folder, "blind")
+        evaluate(run.folder, ProtocolOptions("paper"))
+        evaluate(run.folder, ProtocolOptions("blind"))
         runs.append(run)
     ((support_name, query_names),) = runs[0].make_fold(dataset).pairs("last")
     by_name = {case.name: case for case in cases}

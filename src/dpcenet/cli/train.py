@@ -112,21 +112,13 @@ def evaluate(
 ) -> None:
     """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
     from dpcenet.evaluation.evaluate import evaluate as run_evaluate
+    from dpcenet.evaluation.protocols import ProtocolOptions
     from dpcenet.evaluation.report.table_formats import as_text
     from dpcenet.evaluation.report.tables import tables_of
     from dpcenet.training.run_folder import open_run
 
-    run_evaluate(
-        run,
-        protocol.value,
-        support=support,
-        shots=shots,
-        chunks=chunks,
-        bounds=bounds.value,
-        neighbours=neighbours,
-        data=data,
-        device=device,
-    )
+    options = ProtocolOptions(protocol.value, support, shots, chunks, bounds.value, neighbours)
+    run_evaluate(run, options, data=data, device=device)
     typer.echo(as_text(tables_of([open_run(run)])))
 
 

@@ -1,4 +1,4 @@
-"""Parameters and arithmetic of a method, counted on made slices with random weights."""
+"""Parameters and arithmetic of a method, counted on generated slices with random weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dpcenet.training.config import Config
 from dpcenet.training.run_folder import without_weights
 from dpcenet.types import Episode, Features
 
-SIZE = 256
+SLICE_SIZE = 256
 
 
 class Arithmetic(NamedTuple):
@@ -56,9 +56,9 @@ def arithmetic(config: Config) -> Arithmetic:
 def made_episode() -> Episode:
     """A support and a query with a disc in each."""
     generator = torch.Generator().manual_seed(0)
-    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(SLICE_SIZE), torch.arange(SLICE_SIZE), indexing="ij")
     disc = ((y - 120) ** 2 + (x - 110) ** 2 < 40**2).float()[None]
-    images = torch.randn(2, 1, SIZE, SIZE, generator=generator) + 2 * disc
+    images = torch.randn(2, 1, SLICE_SIZE, SLICE_SIZE, generator=generator) + 2 * disc
     return Episode(images[:1], disc, images[1:], disc, seed=0)
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from dpcenet.errors import WeightsError
 from dpcenet.methods.incontext import model as incontext
 from dpcenet.methods.incontext.model import InContext
+from dpcenet.system.assets import asset
 
 FILE = "incontext.safetensors"
 SHA256 = "756383cdce2d1906c4a9d5bce0a986997820e556b418a44a3f2b37af74c9a769"
@@ -51,7 +51,7 @@ def build(options: Options) -> InContext:
 
 
 def _load(network: InContext) -> None:
-    content = (resources.files("dpcenet") / "assets" / "models" / FILE).read_bytes()
+    content = asset(f"models/{FILE}").read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise WeightsError(f"{FILE}: not the weights of this version; install the package again")
     incontext.fill(network, content, FILE)

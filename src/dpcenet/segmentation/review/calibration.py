@@ -17,7 +17,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from dpcenet.segmentation.review.signals import Signals
+from dpcenet.system.assets import asset
 
 FILE = "quality.json"
 RIDGE = 10.0  # weight of the penalty, in rows
@@ -105,8 +105,7 @@ class Calibration:
 
 def shipped_calibration() -> Calibration:
     """The calibration that comes with the package, for the network that comes with it."""
-    text = (resources.files("dpcenet") / "assets" / "models" / FILE).read_text(encoding="utf-8")
-    return Calibration.from_json(json.loads(text))
+    return Calibration.from_json(json.loads(asset(f"models/{FILE}").read_text("utf-8")))
 
 
 def features_of(signals: Signals) -> dict[str, float]:

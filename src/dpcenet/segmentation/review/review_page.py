@@ -12,12 +12,10 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +33,7 @@ from dpcenet.segmentation.review.suggest import (
 from dpcenet.segmentation.review.thumbnails import picture
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import read_json, write_json, write_text
+from dpcenet.system.templates import render_page
 
 COLUMNS = (
     "rank",
@@ -184,13 +183,10 @@ def _page(
     curve: Mapping[int, float],
 ) -> str:
     """review.html."""
-    template = (resources.files("dpcenet") / "assets" / "templates" / "review.html").read_text(
-        "utf-8"
-    )
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     qualities = [quality for row in ranked for quality in row.labels.values()]
     flags = [quality.flag for quality in qualities]
-    return environment.from_string(template).render(
+    return render_page(
+        "review.html",
         rows=ranked,
         following=following,
         rounds=rounds,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
+from dpcenet.evaluation.report.figures.plots import WIDTH
 from dpcenet.inference.batched import extract
 from dpcenet.methods.dpcenet.attention import PATHS
 from dpcenet.methods.dpcenet.model import DPCENet, Scale
@@ -97,7 +98,7 @@ def _centre(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
 
 def draw_attention(found: Sequence[Attention]) -> Figure:
     """A row for each organ: the support, one pixel's attention, the channels, the gates."""
-    figure = Figure(figsize=(11, 2.6 * len(found)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6 * len(found)), layout="constrained")
     grid = figure.subplots(len(found), 4, squeeze=False)
     for (left, map_axes, channel_axes, gate_axes), one in zip(grid, found, strict=True):
         low, high = np.percentile(one.image, (1, 99.5))
