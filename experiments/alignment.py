@@ -23,7 +23,7 @@ import typer
 from prepared import segmenter_for
 
 from dpcenet.data.splits import make_fold
-from dpcenet.data.store import PreparedCase, open_dataset
+from dpcenet.data.store import open_dataset
 from dpcenet.evaluation.protocols import OrganChunks
 from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.pose_search import Pairs

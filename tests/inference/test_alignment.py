@@ -8,14 +8,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dpcenet.inference.alignment import (
-    AlignmentSearch,
-    ZLine,
-    align_volumes,
-    served_slices,
-)
+from dpcenet.inference.aligned_slices import served_slices
+from dpcenet.inference.alignment import AlignmentSearch, align_volumes
 from dpcenet.inference.feature_volume import FeatureVolume, feature_volume, slice_blend, whitened
-from dpcenet.inference.line_search import line_scores, pair_likeness
+from dpcenet.inference.line_search import ZLine, line_scores, pair_likeness
 
 STEP, CELL, CHANNELS = 8.0, 25.0, 24
 ORGAN = 3
@@ -89,8 +85,8 @@ def test_a_known_shift_in_the_plane_is_recovered() -> None:
     body = Body(2)
     query = body.volume(200, 30, shift=(25.0, -50.0))
     found = align_volumes(body.volume(200, 30), organ(30, 10, 20), [ORGAN], query)
-    assert found.shift == (25.0, -50.0)
-    assert found.plane_scale == 1.0
+    assert found.plane.shift == (25.0, -50.0)
+    assert found.plane.scale == 1.0
 
 
 def test_a_known_scale_and_turn_in_the_plane_are_recovered() -> None:
@@ -98,7 +94,7 @@ def test_a_known_scale_and_turn_in_the_plane_are_recovered() -> None:
     query = body.volume(200, 30, plane_scale=1.18, turn=20.0)
     search = AlignmentSearch(turns=(-20.0, 0.0, 20.0))
     found = align_volumes(body.volume(200, 30), organ(30, 10, 20), [ORGAN], query, search)
-    assert (found.plane_scale, found.turn) == (1.18, 20.0)
+    assert (found.plane.scale, found.plane.turn) == (1.18, 20.0)
 
 
 def test_a_field_of_view_twice_as_large_in_all_directions() -> None:
@@ -148,7 +144,7 @@ def test_the_likeness_of_slices_is_the_weighted_sum_of_cosines() -> None:
     body = Body(7)
     support, query = whitened(body.volume(200, 4, cells=6), body.volume(190, 5, cells=6))
     weight = torch.from_numpy(np.random.default_rng(0).random((4, 6, 6)).astype(np.float32))
-    alike, shares = pair_likeness(support, weight, query, (1.0, 0.0), reach=1)
+    alike = pair_likeness(support, weight, query, (1.0, 0.0), reach=1)
     shown, seen, mass = support.maps.numpy(), query.maps.numpy(), weight.numpy()
     inside = np.sqrt(query.body.numpy())
     expected = 0.0
@@ -157,19 +153,19 @@ def test_the_likeness_of_slices_is_the_weighted_sum_of_cosines() -> None:
             if 0 <= y + 1 < 6 and 0 <= x - 1 < 6:  # shifted by a cell down and a cell left
                 cosine = shown[2, :, y, x] @ seen[3, :, y + 1, x - 1]
                 expected += mass[2, y, x] * cosine * inside[3, y + 1, x - 1]
-    assert float(alike[2 * 3 + 0, 2, 3]) == pytest.approx(expected, abs=1e-3)
-    assert shares.numpy() == pytest.approx(mass.sum((1, 2)), rel=1e-4)
+    expected /= mass.sum()
+    assert float(alike[2 * 3 + 0, 2, 3]) == pytest.approx(expected, rel=1e-3)
+    about = pair_likeness(support, weight, query, (1.0, 0.0), reach=0, about=(1, -1))
+    assert float(about[0, 2, 3]) == pytest.approx(expected, rel=1e-3)
 
 
 def test_scores_of_lines_are_interpolated_sums_over_the_pairs() -> None:
     rng = np.random.default_rng(1)
     table = rng.random((1, 3, 6)).astype(np.float32)
-    shares = np.array([1.0, 2.0, 3.0], np.float32)
     query = Body(0).volume(0, 6, cells=4)
     places = np.array([4.0, 12.0, 20.0], np.float32)
     got = line_scores(
         torch.from_numpy(table),
-        torch.from_numpy(shares),
         torch.from_numpy(places),
         query,
         12.0,
@@ -179,7 +175,7 @@ def test_scores_of_lines_are_interpolated_sums_over_the_pairs() -> None:
     padded = np.pad(table[0], ((0, 0), (1, 1)))
     for column, step in enumerate((20.0, 46.0)):
         index = (1.25 * (places - 12.0) + step) / STEP - 0.5 + 1
-        expected = sum(np.interp(index[row], np.arange(8), padded[row]) for row in range(3)) / 6
+        expected = sum(np.interp(index[row], np.arange(8), padded[row]) for row in range(3))
         assert float(got[0, 0, column]) == pytest.approx(expected, abs=2e-3)
 
 

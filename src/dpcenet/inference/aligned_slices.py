@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from dpcenet.inference.alignment import Alignment, align_volumes, served_slices
+from dpcenet.inference.alignment import Alignment, align_volumes
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.feature_volume import FeatureVolume, feature_volume
+from dpcenet.inference.line_search import Labels, ZLine
 from dpcenet.inference.pose_search import Pairs
 from dpcenet.inference.predictor import Request, SliceMap, SlicePlan
 from dpcenet.inference.slice_tasks import SliceTask
@@ -74,6 +76,40 @@ class AlignedSlices(SlicePlan):
             if serving and 2 * len(serving) >= len(scans):
                 groups.setdefault(serving, []).append(z)
         return [SliceTask(support, tuple(query)) for support, query in groups.items()]
+
+
+def served_slices(
+    line: ZLine,
+    label: Labels,
+    value: int,
+    support_mm: float,
+    query_slices: int,
+    query_mm: float,
+    margin: float = 20.0,
+) -> npt.NDArray[np.int64]:
+    """(Zq,) for each query slice the support slice that serves it for a label; −1 where none does.
+
+    Slices a little beyond the organ's ends are served by its last slices: whether the organ is
+    there, the network sees better than the line knows.
+
+    Args:
+        line: of the organ.
+        label: (Z, H, W) of the support.
+        value: the label.
+        support_mm, query_mm: distance between slices.
+        query_slices: how many there are.
+        margin: how far beyond the organ's ends slices are served, in mm of the support.
+    """
+    shows = np.flatnonzero((label == value).any(axis=(1, 2)))
+    served = np.full(query_slices, -1, dtype=np.int64)
+    if not len(shows):
+        return served
+    places = line.in_support((np.arange(query_slices) + 0.5) * query_mm)
+    first, last = shows[0] * support_mm - margin, (shows[-1] + 1) * support_mm + margin
+    inside = (places >= first) & (places <= last)
+    nearest = np.abs(shows[None] - (places[inside, None] / support_mm - 0.5)).argmin(axis=1)
+    served[inside] = shows[nearest]
+    return served
 
 
 def align_scan(scan: LabelledScan, request: Request) -> Alignment | None:

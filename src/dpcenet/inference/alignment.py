@@ -1,4 +1,4 @@
-"""Where in a query the body part lies that a labelled scan shows: one alignment in three dimensions.
+"""Where in a query the body part lies that a labelled scan shows: one alignment in 3-D.
 
 Two bodies differ by tens of percent, not by factors. So one straight line along z (shift and scale
 in mm), with a scale, a turn and a shift in the plane, is found for all of the scan at once: the one
@@ -11,17 +11,21 @@ All lengths are in mm from the beginning of a scan; slices of both run in the sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from dpcenet.inference.feature_volume import FeatureVolume, whitened
 from dpcenet.inference.line_search import (
+    InPlane,
     Labels,
+    ZLine,
+    best_of,
+    centre_of,
     line_scores,
     near_labels,
     pair_likeness,
@@ -66,27 +70,13 @@ class AlignmentSearch:
 
 
 @dataclass(frozen=True)
-class ZLine:
-    """query_mm + scale · (z − support_mm): where along z of the query a place of the support is."""
-
-    support_mm: float
-    query_mm: float
-    scale: float
-
-    def in_support(self, z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Places of the support for places `z` of the query, both in mm."""
-        return (z - self.query_mm) / self.scale + self.support_mm
-
-
-@dataclass(frozen=True)
 class Alignment:
     """How a query lies to a labelled scan.
 
     Attributes:
         whole: along z, for all of the scan.
         organs: label value → its own line.
-        shift: in the plane, along y and x in mm.
-        plane_scale, turn: in the plane.
+        plane: in the plane.
         similarity: mean cosine of whitened features, weighted by nearness to the labels.
         organ_similarity: label value → the same, in and right around the organ. Unlike scans have
             about 0; below about `DOUBTFUL` an organ is not where its line says.
@@ -94,9 +84,7 @@ class Alignment:
 
     whole: ZLine
     organs: Mapping[int, ZLine]
-    shift: tuple[float, float]
-    plane_scale: float
-    turn: float
+    plane: InPlane
     similarity: float
     organ_similarity: Mapping[int, float] = field(default_factory=dict)
 
@@ -133,89 +121,65 @@ def align_volumes(
         raise ValueError(f"the label map shows none of {list(values)}")
     shown, seen = whitened(support, query)
     weight = near_labels(shown, label, present, search.near) * (1 - search.least) + search.least
-    ways = list(product(search.plane_scales, search.turns))
-    steps = torch.arange(-search.overhang, query.length + search.overhang, search.grid)
-    found = []
-    for way in ways:
-        alike, shares = pair_likeness(shown, weight * shown.body, seen, way, search.reach)
-        middle = float((shown.places * shares).sum() / shares.sum())
-        scores = line_scores(alike, shares, shown.places, seen, middle, search.scales, steps)
-        found.append((scores - search.stretch * stretch_of(search.scales), scores, middle))
-    total = torch.stack([penalised for penalised, _, _ in found])
-    way, shift, scale, step = np.unravel_index(int(total.argmax()), total.shape)
-    whole = ZLine(found[way][2], float(steps[step]), search.scales[scale])
-    side = 2 * search.reach + 1
-    place = divmod(int(shift), side)
-    organs = {
-        v: _organ_line(shown, label, v, seen, whole, ways[way], place, search) for v in present
-    }
-    return Alignment(
-        whole,
-        {value: line for value, (line, _) in organs.items()},
-        ((place[0] - search.reach) * query.cell, (place[1] - search.reach) * query.cell),
-        *ways[way],
-        float(found[way][1][shift, scale, step]),
-        {value: alike for value, (_, alike) in organs.items()},
-    )
+    whole, plane, similarity = _common_line(shown, weight * shown.body, seen, search)
+    organs, alike = dict[int, ZLine](), dict[int, float]()
+    for value in present:
+        weight = near_labels(shown, label, [value], search.organ) * shown.body
+        organs[value], alike[value] = _organ_line(shown, weight, seen, whole, plane, search)
+    return Alignment(whole, organs, plane, similarity, alike)
 
 
-def served_slices(
-    line: ZLine,
-    label: Labels,
-    value: int,
-    support_mm: float,
-    query_slices: int,
-    query_mm: float,
-    margin: float = 20.0,
-) -> npt.NDArray[np.int64]:
-    """(Zq,) for each query slice the support slice that serves it for a label; −1 where none does.
-
-    Slices a little beyond the organ's ends are served by its last slices: whether the organ is
-    there, the network sees better than the line knows.
+def _common_line(
+    support: FeatureVolume, weight: Tensor, query: FeatureVolume, search: AlignmentSearch
+) -> tuple[ZLine, InPlane, float]:
+    """The line and the pose in the plane for all of a scan, and the similarity under them.
 
     Args:
-        line: of the organ.
-        label: (Z, H, W) of the support.
-        value: the label.
-        support_mm, query_mm: distance between slices.
-        query_slices: how many there are.
-        margin: how far beyond the organ's ends slices are served, in mm of the support.
+        support, query: of whitened features.
+        weight: (Zs, h, w) of the support's cells.
+        search: what is tried.
     """
-    shows = np.flatnonzero((label == value).any(axis=(1, 2)))
-    served = np.full(query_slices, -1, dtype=np.int64)
-    if not len(shows):
-        return served
-    places = line.in_support((np.arange(query_slices) + 0.5) * query_mm)
-    first, last = shows[0] * support_mm - margin, (shows[-1] + 1) * support_mm + margin
-    inside = (places >= first) & (places <= last)
-    nearest = np.abs(shows[None] - (places[inside, None] / support_mm - 0.5)).argmin(axis=1)
-    served[inside] = shows[nearest]
-    return served
+    steps = torch.arange(-search.overhang, query.length + search.overhang, search.grid)
+    middle = centre_of(support, weight)
+    best, greatest, similarity = None, -math.inf, 0.0
+    for way in product(search.plane_scales, search.turns):
+        alike = pair_likeness(support, weight, query, way, search.reach)
+        scores = line_scores(alike, support.places, query, middle, search.scales, steps)
+        total = scores - search.stretch * stretch_of(search.scales)
+        shift, scale, step = best_of(total)
+        if float(total[shift, scale, step]) > greatest:
+            greatest, similarity = (
+                float(total[shift, scale, step]),
+                float(scores[shift, scale, step]),
+            )
+            y, x = (i - search.reach for i in divmod(shift, 2 * search.reach + 1))
+            line = ZLine(middle, float(steps[step]), search.scales[scale])
+            best = line, InPlane(way[0], way[1], (y, x), query.cell)
+    assert best is not None  # at least one way is tried
+    return *best, similarity
 
 
 def _organ_line(
     support: FeatureVolume,
-    label: Labels,
-    value: int,
+    weight: Tensor,
     query: FeatureVolume,
     whole: ZLine,
-    way: tuple[float, float],
-    place: tuple[int, int],
+    plane: InPlane,
     search: AlignmentSearch,
 ) -> tuple[ZLine, float]:
-    """The line of one organ near that of the whole scan, and the similarity under it."""
-    weight = near_labels(support, label, [value], search.organ) * support.body
-    side = 2 * search.reach + 1
-    alike, shares = pair_likeness(support, weight, query, way, search.reach)
-    rows, columns = (slice(max(0, i - 1), i + 2) for i in place)
-    alike = alike.view(side, side, *alike.shape[1:])[rows, columns].flatten(0, 1)
-    middle = float((support.places * shares).sum() / shares.sum().clamp_min(1e-6))
-    there = whole.query_mm + whole.scale * (middle - whole.support_mm)
+    """The line of one organ near that of the whole scan, and the similarity under it.
+
+    In the plane the organ lies as the whole scan, give or take a cell.
+    """
+    way = plane.scale, plane.turn
+    alike = pair_likeness(support, weight, query, way, 1, plane.cells)
+    middle = centre_of(support, weight)
+    there = whole.in_query(middle)
     moves = torch.arange(-search.organ_reach, search.organ_reach + 1, 3.0)
     scales = [whole.scale * factor for factor in search.organ_scales]
-    scores = line_scores(alike, shares, support.places, query, middle, scales, there + moves)
+    scores = line_scores(alike, support.places, query, middle, scales, there + moves)
     total = scores - search.organ_stretch * stretch_of(search.organ_scales)
     total = total - search.organ_shift * (moves / 30).square()
-    shift, scale, move = np.unravel_index(int(total.argmax()), total.shape)
+    shift, scale, move = best_of(total)
     line = ZLine(middle, there + float(moves[move]), scales[scale])
     return line, float(scores[shift, scale, move])
