@@ -16,7 +16,7 @@ from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.inference.disk_features import joined
 from dpcenet.segmentation import memory_cap as memory
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_queries import Batch, segment_files
+from dpcenet.segmentation.segment_queries import SegmentOptions, segment_files
 from dpcenet.types import Features, Volume
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from made_scans import quick_segmenter, write_scans
@@ -64,8 +64,8 @@ def test_masks_under_a_cap_are_the_same(tmp_path: Path) -> None:
     queries = find_queries([tmp_path / "scans"])
     roomy = memory.peak() + 10**9
     for name, cap in (("free", None), ("capped", roomy)):
-        batch = Batch(tmp_path / name, memory=cap)
-        assert all(o.mask for o in segment_files(segmenter, queries, support, batch, quiet=True))
+        options = SegmentOptions(tmp_path / name, memory=cap)
+        assert all(o.mask for o in segment_files(segmenter, queries, support, options, quiet=True))
     for query in queries:
         one, two = ((tmp_path / n / query.mask_name).read_bytes() for n in ("free", "capped"))
         assert one == two
@@ -81,7 +81,7 @@ def test_a_cap_below_one_slice_is_refused(tmp_path: Path) -> None:
             segmenter,
             find_queries([image]),
             support,
-            Batch(tmp_path / "out", memory=10**6),
+            SegmentOptions(tmp_path / "out", memory=10**6),
             quiet=True,
         )
 
@@ -107,15 +107,17 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from made_scans import quick_segmenter
-from dpcenet.segmenting import folder, memory
-from dpcenet.segmenting.sources import find_queries
+from dpcenet.segmentation import memory_cap as memory
+from dpcenet.segmentation.segment_queries import SegmentOptions, segment_files
+from dpcenet.segmentation.queries import find_queries
 place = Path(sys.argv[2])
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter
 segmenter = quick_segmenter(size=128) if sys.argv[4] == "copy" else Segmenter.shipped("cpu")
 support = segmenter.support(place / "small.nii", place / "label.nii")
 cap = memory.peak() + int(sys.argv[3])
-batch = folder.Batch(place / sys.argv[3], memory=cap)
-(outcome,) = folder.segment_files(segmenter, find_queries([place / "ct.nii"]), support, batch, True)
+options = SegmentOptions(place / sys.argv[3], memory=cap)
+queries = find_queries([place / "ct.nii"])
+(outcome,) = segment_files(segmenter, queries, support, options, True)
 print(cap - memory.peak(), outcome.error)
 """
 

@@ -16,7 +16,7 @@ from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_queries import Batch, segment_files
+from dpcenet.segmentation.segment_queries import SegmentOptions, segment_files
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
@@ -88,7 +88,9 @@ def test_files_come_out_in_their_own_format_and_geometry(
     damaged.write_bytes(image.read_bytes()[:2000])
     support = segmenter.support(image, label, labels=[1, 3])
     queries = find_queries([image, damaged, nrrd])
-    outcomes = segment_files(segmenter, queries, support, Batch(tmp_path / "out"), quiet=True)
+    outcomes = segment_files(
+        segmenter, queries, support, SegmentOptions(tmp_path / "out"), quiet=True
+    )
     assert [outcome.mask is not None for outcome in outcomes] == [True, False, True]
     assert "damaged.nii.gz" in outcomes[1].error
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [

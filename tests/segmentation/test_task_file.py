@@ -146,7 +146,7 @@ def test_other_weights_are_refused(task: Path) -> None:
     with pytest.raises(TaskError, match=r"made with InContext weights .* give the --run"):
         read_task(task, other, CPU)
     with pytest.raises(TaskError, match="the network is Copy"):
-        read_task(task, quick_segmenter().method, CPU)
+        read_task(task, quick_segmenter().predictor)
 
 
 def test_a_newer_format_is_refused(task: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dpcenet.cli.app import (
 from dpcenet.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from dpcenet.segmentation.segment_folder import Summary
+    from dpcenet.segmentation.segment_folder import SegmentSummary
 
 task_app = typer.Typer(help="Task files: what labelled scans teach, in one file.")
 app.add_typer(task_app, name="task")
@@ -97,15 +97,15 @@ def segment(
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
-    from dpcenet.segmentation.labelled_input import Opening
+    from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.memory_cap import parse_size
-    from dpcenet.segmentation.outputs import Wanted
+    from dpcenet.segmentation.outputs import OutputOptions
     from dpcenet.segmentation.postprocess import Consistency
     from dpcenet.segmentation.segment_folder import Cluster, segment_folder
-    from dpcenet.segmentation.segment_queries import Batch
+    from dpcenet.segmentation.segment_queries import SegmentOptions
     from dpcenet.system.parallel import on_ray
 
-    opening = Opening(
+    labelled_input = LabelledInput(
         images=tuple(support_image or ()),
         masks=tuple(support_mask or ()),
         task=task,
@@ -116,9 +116,9 @@ def segment(
         device=device,
         precision=precision.value,
     )
-    batch = Batch(
+    options = SegmentOptions(
         out=out,
-        wanted=Wanted(probability, mesh),
+        outputs=OutputOptions(probability, mesh),
         rules=Consistency(smooth, largest, min_volume),
         check=check,
         overwrite=overwrite,
@@ -126,12 +126,12 @@ def segment(
     )
     cluster = None
     if engine is EngineName.ray:
-        if batch.memory is not None or jobs > 1:
+        if options.memory is not None or jobs > 1:
             raise ConfigError(
                 "--engine ray: --jobs and --memory are for one machine; leave them out"
             )
         cluster = Cluster(on_ray(address, cpus=1, gpus=0))
-    _tell(segment_folder(queries, opening, batch, pattern, jobs, cluster), out)
+    _tell(segment_folder(queries, labelled_input, options, pattern, jobs, cluster), out)
 
 
 @task_app.command()
@@ -150,10 +150,10 @@ def create(
     device: Device = "auto",
 ) -> None:
     """Write what labelled scans teach: masks, and features of the slices or the slices."""
-    from dpcenet.segmentation.labelled_input import Opening
+    from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
 
-    opening = Opening(
+    labelled_input = LabelledInput(
         images=tuple(support_image or ()),
         masks=tuple(support_mask or ()),
         labels=tuple(label or ()),
@@ -164,7 +164,7 @@ def create(
     )
     if out.exists():
         task_facts(out)  # raises where it is something else
-    segmenter, support = opening.open()
+    segmenter, support = labelled_input.open()
     try:
         write_task(out, segmenter.predictor, support, note, with_images)
     except OSError as error:
@@ -199,7 +199,7 @@ def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
     typer.echo("\n".join(lines))
 
 
-def _tell(summary: Summary, out: Path) -> None:
+def _tell(summary: SegmentSummary, out: Path) -> None:
     """Say what was done.
 
     Raises:

@@ -19,7 +19,7 @@ from dpcenet.volumes.nifti import write_nifti
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputOptions:
     """What is written beside the mask.
 
     Attributes:
@@ -36,7 +36,7 @@ def write_outputs(
     scan: ScanFile,
     mask: Path,
     name: str,
-    wanted: Wanted,
+    wanted: OutputOptions,
     names: Mapping[int, str],
     algorithm: Algorithm,
 ) -> list[Path]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpcenet.inference.support import Support
-from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.review_page import read_cases, write_review
 from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.segment_queries import (
-    Batch,
     Outcome,
+    SegmentOptions,
     check_targets,
     collect,
     segment_each,
@@ -24,7 +24,7 @@ from dpcenet.system.parallel import Engine
 
 
 @dataclass(frozen=True)
-class Summary:
+class SegmentSummary:
     """What was done.
 
     Attributes:
@@ -50,19 +50,19 @@ class Cluster:
 
 def segment_folder(
     paths: Sequence[Path | str],
-    opening: Opening,
-    batch: Batch,
+    labelled_input: LabelledInput,
+    options: SegmentOptions,
     pattern: str | None = None,
     jobs: int = 1,
     cluster: Cluster | None = None,
     quiet: bool = False,
-) -> Summary:
+) -> SegmentSummary:
     """Segment files, folders and globs.
 
     Args:
         paths: see `find_queries`.
-        opening: the network and the labelled scans.
-        batch: where to, and how.
+        labelled_input: the network and the labelled scans.
+        options: where to, and how.
         pattern: of names to take from folders.
         jobs: processes on this machine.
         cluster: where else to segment, in their place; files must have the same paths there.
@@ -72,51 +72,53 @@ def segment_folder(
         InputError, RunError: nothing can be segmented. A single scan that cannot is an outcome.
     """
     if cluster is not None:
-        paths, opening = [Path(path).absolute() for path in paths], opening.absolute()
-        batch = replace(batch, out=batch.out.absolute())
-    batch = replace(batch, keep=frozenset(mask.resolve() for mask in opening.masks))
+        paths, labelled_input = [Path(path).absolute() for path in paths], labelled_input.absolute()
+        options = replace(options, out=options.out.absolute())
+    options = replace(options, keep=frozenset(mask.resolve() for mask in labelled_input.masks))
     queries = [
         query
-        for query in find_queries(paths, pattern, batch.out)
-        if batch.keep.isdisjoint(path.resolve() for path in query.files)
+        for query in find_queries(paths, pattern, options.out)
+        if options.keep.isdisjoint(path.resolve() for path in query.files)
     ]
-    segmenter, support = opening.open()
-    check_targets(queries, batch)
+    segmenter, support = labelled_input.open()
+    check_targets(queries, options)
     if cluster is not None:
-        each = segment_on(cluster.engine, opening, queries, batch, cluster.threads)
+        each = segment_on(cluster.engine, labelled_input, queries, options, cluster.threads)
     elif jobs == 1:
-        each = segment_each(segmenter, queries, support, batch)
+        each = segment_each(segmenter, queries, support, options)
     else:
-        each = segment_shares(opening, queries, batch, min(jobs, len(queries)))
-    outcomes = tuple(collect(each, queries, batch, quiet))
-    summary = Summary(len(queries), outcomes)
+        each = segment_shares(labelled_input, queries, options, min(jobs, len(queries)))
+    outcomes = tuple(collect(each, queries, options, quiet))
+    summary = SegmentSummary(len(queries), outcomes)
     judged = {o.query.as_posix() for o in outcomes if o.mask is not None and not o.corrected}
-    if not (batch.check and judged):
+    if not (options.check and judged):
         return summary
-    return _reviewed(summary, segmenter, support, batch, judged, _labelled(queries, opening))
+    return _reviewed(
+        summary, segmenter, support, options, judged, _labelled(queries, labelled_input)
+    )
 
 
 def _reviewed(
-    summary: Summary,
+    summary: SegmentSummary,
     segmenter: Segmenter,
     support: Support,
-    batch: Batch,
+    options: SegmentOptions,
     judged: set[str],
     labelled: list[str],
-) -> Summary:
+) -> SegmentSummary:
     """The summary with a review of this run's cases, but for corrected ones; an earlier run's are
     left out."""
-    rows = [row for row in read_cases(batch.out) if row.case in judged]
+    rows = [row for row in read_cases(options.out) if row.case in judged]
     page = write_review(
-        batch.out, rows, support_signatures(segmenter.predictor.method, support), labelled
+        options.out, rows, support_signatures(segmenter.predictor.method, support), labelled
     )
     doubtful = sum(any(q.flag != "accept" for q in row.labels.values()) for row in rows)
-    return Summary(summary.asked, summary.outcomes, page, doubtful)
+    return SegmentSummary(summary.asked, summary.outcomes, page, doubtful)
 
 
-def _labelled(queries: Sequence[Query], opening: Opening) -> list[str]:
+def _labelled(queries: Sequence[Query], labelled_input: LabelledInput) -> list[str]:
     """Names of the queries that are labelled scans themselves."""
-    known = {image.resolve() for image in opening.images}
+    known = {image.resolve() for image in labelled_input.images}
     return [
         query.name.as_posix()
         for query in queries

@@ -23,7 +23,7 @@ from dpcenet.errors import ConfigError, InputError
 from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap as memory
-from dpcenet.segmentation.outputs import Wanted, sizes, write_outputs
+from dpcenet.segmentation.outputs import OutputOptions, sizes, write_outputs
 from dpcenet.segmentation.postprocess import Consistency
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.review.review_page import review_case, save_case
@@ -39,12 +39,12 @@ _DISK_FULL = (*NO_SPACE, errno.EROFS)
 
 
 @dataclass(frozen=True)
-class Batch:
+class SegmentOptions:
     """How queries are segmented.
 
     Attributes:
         out: folder of the results.
-        wanted: what is written beside the masks.
+        outputs: what is written beside the masks.
         rules: of 3-D consistency.
         check: judge each result without its truth, for the review.
         overwrite: segment again what is finished, corrected masks too.
@@ -53,7 +53,7 @@ class Batch:
     """
 
     out: Path
-    wanted: Wanted = field(default_factory=Wanted)
+    outputs: OutputOptions = field(default_factory=OutputOptions)
     rules: Consistency = field(default_factory=Consistency)
     check: bool = False
     overwrite: bool = False
@@ -98,15 +98,15 @@ def segment_files(
     segmenter: Segmenter,
     queries: Sequence[Query],
     support: Support,
-    batch: Batch,
+    options: SegmentOptions,
     quiet: bool = False,
 ) -> list[Outcome]:
     """Segment queries in this process; see `segment_each`."""
-    check_targets(queries, batch)
-    return collect(segment_each(segmenter, queries, support, batch), queries, batch, quiet)
+    check_targets(queries, options)
+    return collect(segment_each(segmenter, queries, support, options), queries, options, quiet)
 
 
-def check_targets(queries: Sequence[Query], batch: Batch) -> None:
+def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
     """Refuse what must fail before anything is computed.
 
     Raises:
@@ -117,21 +117,24 @@ def check_targets(queries: Sequence[Query], batch: Batch) -> None:
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
-    for mask in (batch.out / query.mask_name for query in queries):
-        if ledger.is_foreign(mask) and mask.resolve() not in batch.keep:
+    for mask in (options.out / query.mask_name for query in queries):
+        if ledger.is_foreign(mask) and mask.resolve() not in options.keep:
             raise ConfigError(
                 f"{mask}: is there already, and dpcenet did not write it; choose another --out"
             )
     try:
-        write_json(batch.out / "segment.json", {"format": ledger.FORMAT, "queries": len(queries)})
+        write_json(options.out / "segment.json", {"format": ledger.FORMAT, "queries": len(queries)})
     except OSError as error:
         raise ConfigError(
-            f"{batch.out}: cannot be written ({error.strerror}); choose another --out"
+            f"{options.out}: cannot be written ({error.strerror}); choose another --out"
         ) from error
 
 
 def collect(
-    outcomes: Iterator[Outcome], queries: Sequence[Query], batch: Batch, quiet: bool = False
+    outcomes: Iterator[Outcome],
+    queries: Sequence[Query],
+    options: SegmentOptions,
+    quiet: bool = False,
 ) -> list[Outcome]:
     """Show the progress, and write OUT/segment.json: a row for each query, in their order."""
     found: dict[Path, Outcome] = {}
@@ -144,22 +147,22 @@ def collect(
     rows = [
         {
             "query": str(each.query),
-            "mask": None if each.mask is None else str(each.mask.relative_to(batch.out)),
+            "mask": None if each.mask is None else str(each.mask.relative_to(options.out)),
             "error": each.error,
             **each.facts,
         }
         for each in ordered
     ]
     try:
-        write_json(batch.out / "segment.json", {"format": ledger.FORMAT, "cases": rows})
+        write_json(options.out / "segment.json", {"format": ledger.FORMAT, "cases": rows})
     except OSError as error:
         if not any(each.final for each in ordered):
-            raise ConfigError(f"{batch.out}/segment.json: {error.strerror}") from error
+            raise ConfigError(f"{options.out}/segment.json: {error.strerror}") from error
     return ordered
 
 
 def segment_each(
-    segmenter: Segmenter, queries: Sequence[Query], support: Support, batch: Batch
+    segmenter: Segmenter, queries: Sequence[Query], support: Support, options: SegmentOptions
 ) -> Iterator[Outcome]:
     """Segment queries and write OUT/NAME_seg.* in each one's own format and geometry.
 
@@ -168,15 +171,15 @@ def segment_each(
     Raises:
         ConfigError: the memory cap cannot hold one slice.
     """
-    free = None if batch.memory is None else memory.free_of(batch.memory, support)
-    same = _common_inputs(segmenter, support, batch)
+    free = None if options.memory is None else memory.free_of(options.memory, support)
+    same = _common_inputs(segmenter, support, options)
     with ThreadPoolExecutor(1) as reader:
         # Under a cap one scan at a time: two would halve the largest one that fits.
         for read in _ahead(
-            reader, partial(_read, batch=batch, same=same, free=free), queries, 1 if free else 2
+            reader, partial(_read, options=options, same=same, free=free), queries, 1 if free else 2
         ):
             if isinstance(read, _Work):
-                outcome = _attempt(segmenter, support, batch, read, free)
+                outcome = _attempt(segmenter, support, options, read, free)
             else:
                 outcome = read
             del read  # or it would take memory while the next one is read
@@ -204,30 +207,34 @@ def _ahead(
         yield waiting.popleft().result()
 
 
-def _common_inputs(segmenter: Segmenter, support: Support, batch: Batch) -> dict[str, Any]:
+def _common_inputs(
+    segmenter: Segmenter, support: Support, options: SegmentOptions
+) -> dict[str, Any]:
     """What the results of all queries depend on, as JSON."""
     return {
         "support": [scan.digest for scan in support.scans],
         "labels": {str(value): support.names.get(value, "") for value in support.values},
         "preprocessing": asdict(support.rules),
         "network": hash_of_state(segmenter.predictor.method),
-        "outputs": asdict(batch.wanted),
-        "consistency": asdict(batch.rules),
-        "check": batch.check,
+        "outputs": asdict(options.outputs),
+        "consistency": asdict(options.rules),
+        "check": options.check,
         "dpcenet": dpcenet.__version__,
     }
 
 
-def _read(query: Query, batch: Batch, same: dict[str, Any], free: int | None) -> _Work | Outcome:
+def _read(
+    query: Query, options: SegmentOptions, same: dict[str, Any], free: int | None
+) -> _Work | Outcome:
     """Read a query, unless it is finished."""
-    mask = batch.out / query.mask_name
+    mask = options.out / query.mask_name
     try:
-        corrected = ledger.is_corrected(mask) and not batch.overwrite
-        if corrected or mask.resolve() in batch.keep:
+        corrected = ledger.is_corrected(mask) and not options.overwrite
+        if corrected or mask.resolve() in options.keep:
             return Outcome(query.name, mask, skipped=True, corrected=True)
         inputs = {"query": query.digest(), **same}
         facts = ledger.finished(mask, ledger.key_of(inputs))
-        if facts is not None and not batch.overwrite:
+        if facts is not None and not options.overwrite:
             return Outcome(query.name, mask, facts=facts, skipped=True)
         scan = query.read() if free is None else memory.read_under(query, free)
     except (InputError, OSError, MemoryError) as error:
@@ -236,30 +243,32 @@ def _read(query: Query, batch: Batch, same: dict[str, Any], free: int | None) ->
 
 
 def _attempt(
-    segmenter: Segmenter, support: Support, batch: Batch, work: _Work, free: int | None
+    segmenter: Segmenter, support: Support, options: SegmentOptions, work: _Work, free: int | None
 ) -> Outcome:
     query, mask = work.query, work.mask
     start = time.perf_counter()
     try:
         if free is not None:
-            maps = len(support.values) if batch.wanted.probability else 0
+            maps = len(support.values) if options.outputs.probability else 0
             posed = segmenter.predictor.method.pose_search is not None
             memory.check_room(work.scan, support, free, str(query.source), maps, posed)
         mask.parent.mkdir(parents=True, exist_ok=True)
         disk = (
             mask.parent if free is not None and segmenter.predictor.device.type == "cpu" else None
         )
-        found = batch.rules.apply(segmenter.find(work.scan, support, disk))
+        found = options.rules.apply(segmenter.find(work.scan, support, disk))
         ledger.announce(mask)  # a record of an older mask must not vouch for a new one
         model = f"{type(segmenter.predictor.method).__name__} {work.inputs['network'][:12]}"
         made_by = Algorithm(dpcenet.__version__, model)
         name = query.name.name
-        written = write_outputs(found, work.scan, mask, name, batch.wanted, support.names, made_by)
-        if batch.check:
+        written = write_outputs(
+            found, work.scan, mask, name, options.outputs, support.names, made_by
+        )
+        if options.check:
             row = review_case(
                 segmenter, support, found, query.name.as_posix(), query.mask_name.as_posix()
             )
-            save_case(batch.out, row)
+            save_case(options.out, row)
         seconds = round(time.perf_counter() - start, 2)
         facts = {
             "labels": sizes(found),

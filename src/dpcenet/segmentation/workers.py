@@ -14,14 +14,14 @@ import torch
 
 from dpcenet.errors import ConfigError
 from dpcenet.segmentation import memory_cap as memory
-from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.queries import Query
-from dpcenet.segmentation.segment_queries import Batch, Outcome, segment_each
+from dpcenet.segmentation.segment_queries import Outcome, SegmentOptions, segment_each
 from dpcenet.system.parallel import Engine, in_processes
 
 _POLL_S = 0.2
 SHARE = 4
-"""Queries of a worker's turn on a cluster: opening the network takes about as long as one scan."""
+"""Queries of a worker's turn on a cluster: loading the network takes about as long as one scan."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Share:
 
 
 def segment_shares(
-    opening: Opening, queries: Sequence[Query], batch: Batch, jobs: int
+    labelled_input: LabelledInput, queries: Sequence[Query], options: SegmentOptions, jobs: int
 ) -> Iterator[Outcome]:
     """Like `segment_each`, in processes among which torch's threads and the memory are divided.
 
@@ -42,10 +42,13 @@ def segment_shares(
     Raises:
         ConfigError: the memory cap is used up by this process.
     """
-    if batch.memory is not None:
-        batch = replace(batch, memory=_memory_of_each(batch.memory, jobs))
+    if options.memory is not None:
+        options = replace(options, memory=_memory_of_each(options.memory, jobs))
     serve = partial(
-        _serve, opening=opening, batch=batch, threads=max(1, torch.get_num_threads() // jobs)
+        _serve,
+        labelled_input=labelled_input,
+        options=options,
+        threads=max(1, torch.get_num_threads() // jobs),
     )
     pipes = [multiprocessing.Pipe(duplex=False) for _ in range(jobs)]
     shares = [_Share(tuple(queries[n::jobs]), pipe[1]) for n, pipe in enumerate(pipes)]
@@ -65,17 +68,21 @@ def segment_shares(
 
 
 def segment_on(
-    engine: Engine, opening: Opening, queries: Sequence[Query], batch: Batch, threads: int
+    engine: Engine,
+    labelled_input: LabelledInput,
+    queries: Sequence[Query],
+    options: SegmentOptions,
+    threads: int,
 ) -> Iterator[Outcome]:
     """Like `segment_each`, a few queries at a time, wherever the engine has room.
 
     Args:
         engine: of `dpcenet.system.parallel`. Every worker must find the files under the same paths.
-        opening, queries, batch: what is segmented, and how.
+        labelled_input, queries, options: what is segmented, and how.
         threads: of torch in a worker.
     """
     shares = [tuple(queries[start : start + SHARE]) for start in range(0, len(queries), SHARE)]
-    work = partial(_segment_share, opening=opening, batch=batch, threads=threads)
+    work = partial(_segment_share, labelled_input=labelled_input, options=options, threads=threads)
     for done in engine(work, shares):
         if done.error:
             for query in shares[done.index]:
@@ -84,19 +91,21 @@ def segment_on(
 
 
 def _segment_share(
-    queries: Sequence[Query], opening: Opening, batch: Batch, threads: int
+    queries: Sequence[Query], labelled_input: LabelledInput, options: SegmentOptions, threads: int
 ) -> list[Outcome]:
     """What a worker does with a few queries."""
     torch.set_num_threads(threads)
-    segmenter, support = opening.open()
-    return list(segment_each(segmenter, queries, support, batch))
+    segmenter, support = labelled_input.open()
+    return list(segment_each(segmenter, queries, support, options))
 
 
-def _serve(share: _Share, opening: Opening, batch: Batch, threads: int) -> None:
+def _serve(
+    share: _Share, labelled_input: LabelledInput, options: SegmentOptions, threads: int
+) -> None:
     """What one process does."""
     torch.set_num_threads(threads)
-    segmenter, support = opening.open()
-    for outcome in segment_each(segmenter, share.queries, support, batch):
+    segmenter, support = labelled_input.open()
+    for outcome in segment_each(segmenter, share.queries, support, options):
         share.tell.send(outcome)
 
 

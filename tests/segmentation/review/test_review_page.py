@@ -131,7 +131,7 @@ def test_a_case_of_a_segmenter(copier: Segmenter, tmp_path: Path) -> None:
     case = review_case(copier, support, found, "one", "one_seg.nii.gz")
     assert list(case.labels) == ["liver", "3"] and set(case.pictures) == {"liver", "3"}
     np.testing.assert_allclose(
-        case.signature, support_signatures(copier.method, support)[0], atol=1e-4
+        case.signature, support_signatures(copier.predictor.method, support)[0], atol=1e-4
     )
     save_case(tmp_path, case)
     assert read_cases(tmp_path) == [case]
