@@ -23,8 +23,8 @@ from dpcenet.segmentation import segment_queries
 from dpcenet.segmentation.outputs import OutputOptions
 from dpcenet.segmentation.postprocess import Consistency
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_queries import Outcome, SegmentOptions, segment_files
-from made_scans import quick_segmenter, write_scans
+from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from made_scans import quick_segmenter, segment_files, write_scans
 
 SEGMENTER = quick_segmenter()
 
@@ -41,7 +41,7 @@ def support(scans: Path) -> Support:
 
 
 def segment(scans: Path, support: Support, options: SegmentOptions) -> list[Outcome]:
-    return segment_files(SEGMENTER, find_queries([scans]), support, options, quiet=True)
+    return segment_files(SEGMENTER, find_queries([scans]), support, options)
 
 
 def stamps(out: Path) -> dict[str, int]:
@@ -92,7 +92,7 @@ def test_what_is_finished_is_skipped_and_what_has_changed_is_done_again(
 
     few = support.only([1])
     assert not any(outcome.skipped for outcome in segment(scans, few, options))
-    smooth = replace(options, rules=Consistency(smooth_mm=5))
+    smooth = replace(options, consistency=Consistency(smooth_mm=5))
     assert not any(outcome.skipped for outcome in segment(scans, few, smooth))
     assert all(outcome.skipped for outcome in segment(scans, few, smooth))
     anew = replace(smooth, overwrite=True)
@@ -163,11 +163,13 @@ def test_corrected_masks_are_kept(scans: Path, support: Support, tmp_path: Path)
     shutil.copy(scans / "label_02.nii.gz", corrected)
     before = corrected.read_bytes()
     rules = Consistency(largest=True)  # so all masks would be made again
-    for options in (SegmentOptions(out), SegmentOptions(out, rules=rules)):
+    for options in (SegmentOptions(out), SegmentOptions(out, consistency=rules)):
         first, second, third = segment(scans, support, options)
         assert second.corrected and corrected.read_bytes() == before
         assert not first.corrected and not third.corrected
-    given = SegmentOptions(out, rules=rules, overwrite=True, keep=frozenset([corrected.resolve()]))
+    given = SegmentOptions(
+        out, consistency=rules, overwrite=True, keep=frozenset([corrected.resolve()])
+    )
     assert segment(scans, support, given)[1].corrected
     assert corrected.read_bytes() == before
     assert not segment(scans, support, SegmentOptions(out, overwrite=True))[1].corrected
@@ -178,15 +180,15 @@ def test_two_queries_of_one_name_are_refused(scans: Path, support: Support, tmp_
     write_scans(tmp_path / "more", 1)
     queries = find_queries([scans, tmp_path / "more"])
     with pytest.raises(ConfigError, match="image_01: two queries"):
-        segment_files(SEGMENTER, queries, support, SegmentOptions(tmp_path / "out"), quiet=True)
+        segment_files(SEGMENTER, queries, support, SegmentOptions(tmp_path / "out"))
 
 
 COMMAND = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from made_scans import quick_segmenter
-from dpcenet.segmentation.segment_queries import SegmentOptions, segment_files
+from made_scans import quick_segmenter, segment_files
+from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.volumes import nifti
 class Slowly(type(Path())):
@@ -210,7 +212,7 @@ def test_a_killed_run_leaves_no_half_mask_and_goes_on(
     scans: Path, support: Support, tmp_path: Path
 ) -> None:
     """The process is killed while its second mask is half-written."""
-    out, here = tmp_path / "out", str(Path(__file__).parent)
+    out, here = tmp_path / "out", str(Path(__file__).parents[1])
     command = [sys.executable, "-c", COMMAND, str(scans), str(out), here]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)

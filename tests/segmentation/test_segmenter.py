@@ -16,11 +16,12 @@ from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_queries import SegmentOptions, segment_files
+from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
 from made import moved
+from made_scans import segment_files
 
 SHAPE, SPACING = (10, 72, 72), (9.0, 4.0, 4.0)
 
@@ -157,7 +158,7 @@ def test_a_single_slice_finds_its_place() -> None:
 
 def test_the_precision_can_be_forced() -> None:
     for precision in ("float32", "bfloat16"):
-        assert Segmenter.shipped("cpu", precision=precision).precision == precision
+        assert Segmenter.shipped("cpu", precision=precision).predictor.precision == precision
 
 
 def test_the_package_offers_what_it_says() -> None:

@@ -10,11 +10,12 @@ import torch
 
 from dpcenet.errors import ConfigError
 from dpcenet.segmentation.labelled_input import LabelledInput
+from dpcenet.segmentation.output_folder import collect
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_queries import SegmentOptions, collect, segment_files
+from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import in_turn
-from made_scans import write_scans
+from made_scans import segment_files, write_scans
 
 
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
@@ -28,8 +29,8 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     queries = find_queries([scans])
     one, two = SegmentOptions(tmp_path / "one"), SegmentOptions(tmp_path / "two")
     segmenter, support = labelled_input.open()
-    alone = segment_files(segmenter, queries, support, one, quiet=True)
-    shared = collect(segment_shares(labelled_input, queries, two, 2), queries, two, quiet=True)
+    alone = segment_files(segmenter, queries, support, one)
+    shared = collect(segment_shares(labelled_input, queries, two, 2), queries, two.out, quiet=True)
     assert [o.query for o in shared] == [o.query for o in alone] == [q.name for q in queries]
     assert [bool(o.mask) for o in shared] == [True, False, True]
     assert shared[1].error == alone[1].error
@@ -48,7 +49,7 @@ def test_an_engine_of_a_cluster_writes_what_one_process_writes(tmp_path: Path) -
     queries = find_queries([scans])
     one, two = SegmentOptions(tmp_path / "one"), SegmentOptions(tmp_path / "two")
     segmenter, support = labelled_input.open()
-    segment_files(segmenter, queries, support, one, quiet=True)
+    segment_files(segmenter, queries, support, one)
     threads = torch.get_num_threads()  # in_turn works in this process
     found = list(segment_on(in_turn, labelled_input, queries, two, threads))
     assert [o.query for o in found] == [q.name for q in queries] and all(o.mask for o in found)

@@ -101,11 +101,11 @@ def segment(
     from dpcenet.segmentation.memory_cap import parse_size
     from dpcenet.segmentation.outputs import OutputOptions
     from dpcenet.segmentation.postprocess import Consistency
-    from dpcenet.segmentation.segment_folder import Cluster, segment_folder
-    from dpcenet.segmentation.segment_queries import SegmentOptions
+    from dpcenet.segmentation.segment_folder import SegmentLocation, segment_folder
+    from dpcenet.segmentation.segment_options import SegmentOptions
     from dpcenet.system.parallel import on_ray
 
-    labelled_input = LabelledInput(
+    labelled = LabelledInput(
         images=tuple(support_image or ()),
         masks=tuple(support_mask or ()),
         task=task,
@@ -119,19 +119,19 @@ def segment(
     options = SegmentOptions(
         out=out,
         outputs=OutputOptions(probability, mesh),
-        rules=Consistency(smooth, largest, min_volume),
+        consistency=Consistency(smooth, largest, min_volume),
         check=check,
         overwrite=overwrite,
         memory=None if memory_cap is None else parse_size(memory_cap),
     )
-    cluster = None
+    location = None
     if engine is EngineName.ray:
         if options.memory is not None or jobs > 1:
             raise ConfigError(
                 "--engine ray: --jobs and --memory are for one machine; leave them out"
             )
-        cluster = Cluster(on_ray(address, cpus=1, gpus=0))
-    _tell(segment_folder(queries, labelled_input, options, pattern, jobs, cluster), out)
+        location = SegmentLocation(on_ray(address, cpus=1, gpus=0))
+    _tell(segment_folder(queries, labelled, options, pattern, jobs, location), out)
 
 
 @task_app.command()
@@ -153,7 +153,7 @@ def create(
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
 
-    labelled_input = LabelledInput(
+    labelled = LabelledInput(
         images=tuple(support_image or ()),
         masks=tuple(support_mask or ()),
         labels=tuple(label or ()),
@@ -164,7 +164,7 @@ def create(
     )
     if out.exists():
         task_facts(out)  # raises where it is something else
-    segmenter, support = labelled_input.open()
+    segmenter, support = labelled.open()
     try:
         write_task(out, segmenter.predictor, support, note, with_images)
     except OSError as error:

@@ -1,0 +1,77 @@
+"""The folder of the results: checked before the work starts, and a table of all cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from dpcenet.errors import ConfigError
+from dpcenet.segmentation.queries import Query
+from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from dpcenet.system.files import write_json
+from dpcenet.system.progress import progress_bar
+from dpcenet.volumes import mask_record
+
+CASES = "segment.json"
+
+
+def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
+    """Refuse what must fail before anything is computed.
+
+    Raises:
+        ConfigError: two queries have one name, a file is there that this program did not write,
+            or the folder cannot be written.
+    """
+    names = [query.name for query in queries]
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
+    for mask in (options.out / query.mask_name for query in queries):
+        if mask_record.is_foreign(mask) and mask.resolve() not in options.keep:
+            raise ConfigError(
+                f"{mask}: is there already, and dpcenet did not write it; choose another --out"
+            )
+    try:
+        write_json(options.out / CASES, {"format": mask_record.FORMAT, "queries": len(queries)})
+    except OSError as error:
+        raise ConfigError(
+            f"{options.out}: cannot be written ({error.strerror}); choose another --out"
+        ) from error
+
+
+def collect(
+    outcomes: Iterator[Outcome], queries: Sequence[Query], out: Path, quiet: bool = False
+) -> list[Outcome]:
+    """Show the progress, and write OUT/segment.json: a row for each query, in their order.
+
+    Ctrl-C ends it early: the outcomes so far are returned.
+    """
+    done: dict[Path, Outcome] = {}
+    with progress_bar("segment", len(queries), quiet=quiet) as bar:
+        bar(0, "")
+        with suppress(KeyboardInterrupt):
+            for outcome in outcomes:
+                done[outcome.query] = outcome
+                bar(len(done), outcome.query.name)
+    ordered = [done[query.name] for query in queries if query.name in done]
+    _write_cases(ordered, out)
+    return ordered
+
+
+def _write_cases(outcomes: Sequence[Outcome], out: Path) -> None:
+    """OUT/segment.json."""
+    rows = [
+        {
+            "query": str(each.query),
+            "mask": None if each.mask is None else str(each.mask.relative_to(out)),
+            "error": each.error,
+            **each.facts,
+        }
+        for each in outcomes
+    ]
+    try:
+        write_json(out / CASES, {"format": mask_record.FORMAT, "cases": rows})
+    except OSError as error:
+        if not any(each.final for each in outcomes):
+            raise ConfigError(f"{out / CASES}: {error.strerror}") from error
