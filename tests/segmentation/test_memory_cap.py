@@ -30,6 +30,7 @@ SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)
         ("4GB", 4 * 10**9),
         ("800 mb", 800 * 10**6),
         ("2GiB", 2 * 2**30),
+        (" 2 gi ", 2 * 2**30),
         ("1.5G", 15 * 10**8),
         ("123", 123),
     ],
@@ -38,7 +39,7 @@ def test_sizes(text: str, size: int) -> None:
     assert memory_cap.parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "4TB", "much", "-4GB", "0", "4 G B"])
+@pytest.mark.parametrize("text", ["", "4TB", "much", "-4GB", "0", "4 G B", "4G,B"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="write a size such as 4GB"):
         memory_cap.parse_size(text)

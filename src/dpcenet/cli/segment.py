@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dpcenet.cli.app import (
     Address,
     Device,
-    EngineName,
     InPrecision,
-    Modality,
+    OnEngine,
     Out,
-    PrecisionName,
     app,
     name_of,
 )
@@ -41,7 +39,7 @@ Labels = Annotated[
 ]
 Names = Annotated[list[str] | None, typer.Option(help="VALUE=NAME of a label; repeat.")]
 Kind = Annotated[
-    Modality | None, typer.Option(help="Without --run; by default by the labelled scan.")
+    Literal["mr", "ct"] | None, typer.Option(help="Without --run; by default by the labelled scan.")
 ]
 
 
@@ -85,13 +83,11 @@ def segment(
     memory_cap: Annotated[
         str | None, typer.Option("--memory", help="Cap for all processes, such as 4GB.")
     ] = None,
-    engine: Annotated[
-        EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
-    ] = EngineName.local,
+    engine: OnEngine = "local",
     address: Address = None,
     modality: Kind = None,
     device: Device = "auto",
-    precision: InPrecision = PrecisionName.auto,
+    precision: InPrecision = "auto",
 ) -> None:
     """Segment scans from one or several labelled scans; masks lie in each scan's own geometry.
 
@@ -112,9 +108,9 @@ def segment(
         labels=tuple(label or ()),
         names=dict(name_of(text, "--name") for text in name or []),
         run=run,
-        modality=_kind(modality),
+        modality=modality,
         device=device,
-        precision=precision.value,
+        precision=precision,
     )
     options = SegmentOptions(
         out=out,
@@ -125,7 +121,7 @@ def segment(
         memory=None if memory_cap is None else parse_size(memory_cap),
     )
     location = None
-    if engine is EngineName.ray:
+    if engine == "ray":
         if options.memory is not None or jobs > 1:
             raise ConfigError(
                 "--engine ray: --jobs and --memory are for one machine; leave them out"
@@ -159,7 +155,7 @@ def create(
         labels=tuple(label or ()),
         names=dict(name_of(text, "--name") for text in name or []),
         run=run,
-        modality=_kind(modality),
+        modality=modality,
         device=device,
     )
     if out.exists():
@@ -221,7 +217,3 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
         lines = "\n".join(f"  {line}" for line in failed)
         missing = summary.asked - len(masks)
         raise DatasetError(f"{missing} of {summary.asked} scans were not segmented:\n{lines}")
-
-
-def _kind(modality: Modality | None) -> Literal["mr", "ct"] | None:
-    return cast("Literal['mr', 'ct'] | None", modality and modality.value)

@@ -100,15 +100,6 @@ def test_the_page_says_where_the_numbers_do_not_hold(tmp_path: Path) -> None:
     assert "calibrated for other weights" in write_review(tmp_path, [other], LABELLED).read_text()
 
 
-def test_rounds_make_the_curve(tmp_path: Path) -> None:
-    write_review(tmp_path, CASES[:2], LABELLED)
-    page = write_review(tmp_path, CASES[:1], LABELLED * 2).read_text()
-    rounds = re.findall(r"<td>(\d+)</td><td>([\d.]+)</td>", page)
-    first = np.mean([case.dice for case in CASES[:2]])
-    assert rounds[:2] == [("1", f"{first:.3f}"), ("2", f"{CASES[0].dice:.3f}")]
-    assert rounds[2:] == [("2", f"{CASES[0].dice:.3f}"), ("3", "1.000")]
-
-
 def test_cases_are_kept_for_a_run_that_goes_on(tmp_path: Path) -> None:
     assert read_cases(tmp_path) == []
     for case in CASES:

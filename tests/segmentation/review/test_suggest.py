@@ -8,7 +8,6 @@ import pytest
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.segmentation.review.suggest import (
     Candidate,
-    expected_curve,
     signature_of,
     suggest_order,
     support_signatures,
@@ -53,11 +52,6 @@ def test_confident_cases_need_no_label() -> None:
     sure, doubtful = Candidate("sure", 1.0, at(90)), Candidate("doubtful", 0.5, at(-90))
     assert suggest_order([sure, doubtful], [at(0)])[0].name == "doubtful"
     assert suggest_order([], [at(0)]) == []
-
-
-def test_the_expected_curve_counts_corrected_cases_as_right() -> None:
-    order = [Candidate(str(n), dice, at(0)) for n, dice in enumerate((0.2, 0.6))]
-    assert expected_curve(order) == pytest.approx([0.4, 0.8, 1.0])
 
 
 def test_signatures_keep_cosines(copier: Segmenter) -> None:

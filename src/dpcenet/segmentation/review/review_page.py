@@ -1,7 +1,6 @@
 """The review list: every case with its predicted quality, doubtful ones first.
 
 OUT/review/<case>.json   what is known of one case; written with its mask, so that a run can go on
-OUT/rounds.json          mean predicted Dice for each number of labelled scans that was tried
 OUT/review.csv           one row for each case and label
 OUT/review.html          the same with pictures, in one file
 """
@@ -26,7 +25,6 @@ from dpcenet.segmentation.review.quality import Flag, Quality, assess
 from dpcenet.segmentation.review.signals import answer_of
 from dpcenet.segmentation.review.suggest import (
     Candidate,
-    expected_curve,
     signature_of,
     suggest_order,
 )
@@ -50,7 +48,6 @@ COLUMNS = (
 )
 NEXT = 3  # cases that the review suggests to label
 FLAGS: tuple[Flag, ...] = ("reject", "look", "accept")
-ROUNDS = "rounds.json"
 
 
 @dataclass(frozen=True)
@@ -169,18 +166,14 @@ def write_review(
     ]
     order = suggest_order(candidates, labelled)
     following = {candidate.name: n for n, candidate in enumerate(order[:NEXT], start=1)}
-    curve = enumerate(expected_curve(order)[: NEXT + 1], start=len(labelled))
-    rounds = _rounds(out, len(labelled), [candidate.dice for candidate in candidates])
     write_text(out / "review.csv", _table(ranked, following))
-    write_text(out / "review.html", _page(ranked, following, rounds, dict(curve)))
+    write_text(out / "review.html", _page(ranked, following))
     return out / "review.html"
 
 
 def _page(
     ranked: Sequence[Reviewed],
     following: Mapping[str, int],
-    rounds: Mapping[str, float],
-    curve: Mapping[int, float],
 ) -> str:
     """review.html."""
     qualities = [quality for row in ranked for quality in row.labels.values()]
@@ -189,21 +182,9 @@ def _page(
         "review.html",
         rows=ranked,
         following=following,
-        rounds=rounds,
-        curve=curve,
         counts={flag: flags.count(flag) for flag in FLAGS},
         calibrated=all(quality.calibrated for quality in qualities),
     )
-
-
-def _rounds(out: Path, labelled: int, dices: Sequence[float]) -> dict[str, float]:
-    """Mean predicted Dice by number of labelled scans: earlier rounds, and this one."""
-    path = out / ROUNDS
-    rounds: dict[str, float] = read_json(path) if path.is_file() else {}
-    if dices:
-        rounds[str(labelled)] = fmean(dices)
-        write_json(path, rounds)
-    return dict(sorted(rounds.items(), key=lambda item: int(item[0])))
 
 
 def _table(ranked: Sequence[Reviewed], following: Mapping[str, int]) -> str:
