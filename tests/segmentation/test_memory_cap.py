@@ -83,7 +83,6 @@ def test_a_cap_below_one_slice_is_refused(tmp_path: Path) -> None:
             find_queries([image]),
             support,
             SegmentOptions(tmp_path / "out", memory=10**6),
-            quiet=True,
         )
 
 

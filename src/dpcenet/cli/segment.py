@@ -196,7 +196,7 @@ def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
 
 
 def _tell(summary: SegmentSummary, out: Path) -> None:
-    """Say what was done.
+    """Print what was done.
 
     Raises:
         DatasetError: a query was not segmented; the message names each.
@@ -212,7 +212,7 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
         typer.echo(f"{summary.doubtful} need a look or are rejected: {summary.review}")
     failed = [outcome.error for outcome in summary.outcomes if outcome.mask is None]
     if unreached := summary.asked - len(summary.outcomes):
-        failed.append(f"{unreached} more were not reached")
+        failed.append(f"{unreached} more were not reached: run the same command again to go on")
     if failed:
         lines = "\n".join(f"  {line}" for line in failed)
         missing = summary.asked - len(masks)

@@ -1,9 +1,12 @@
-"""The folder of the results: checked before the work starts, and a table of all cases."""
+"""The folder of the results: its lock, what is checked before the work, the table of all cases."""
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dpcenet.errors import ConfigError
@@ -14,6 +17,46 @@ from dpcenet.system.progress import progress_bar
 from dpcenet.volumes import mask_record
 
 CASES = "segment.json"
+LOCK = ".dpcenet-lock"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep every other call out of the folder meanwhile; a call that was killed holds no lock.
+
+    Nothing is locked where the system has no file locks (Windows).
+
+    Raises:
+        ConfigError: another call has the folder (the message says which), or it cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    path = out / LOCK
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _cannot_write(out, error) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            raise ConfigError(
+                f"{out}: {stream.read() or 'another process'} is segmenting into it; wait until "
+                "it ends, or choose another --out"
+            ) from error
+        stream.truncate(0)
+        since = time.strftime("%H:%M")
+        stream.write(f"process {os.getpid()} on {socket.gethostname()} (since {since})")
+        stream.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
@@ -35,9 +78,7 @@ def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
     try:
         write_json(options.out / CASES, {"format": mask_record.FORMAT, "queries": len(queries)})
     except OSError as error:
-        raise ConfigError(
-            f"{options.out}: cannot be written ({error.strerror}); choose another --out"
-        ) from error
+        raise _cannot_write(options.out, error) from error
 
 
 def collect(
@@ -75,3 +116,7 @@ def _write_cases(outcomes: Sequence[Outcome], out: Path) -> None:
     except OSError as error:
         if not any(each.final for each in outcomes):
             raise ConfigError(f"{out / CASES}: {error.strerror}") from error
+
+
+def _cannot_write(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{out}: cannot be written ({error.strerror}); choose another --out")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.labelled_input import LabelledInput
-from dpcenet.segmentation.output_folder import check_targets, collect
+from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.review_page import read_cases, write_review
 from dpcenet.segmentation.review.suggest import support_signatures
@@ -77,18 +77,20 @@ def segment_folder(
         if options.keep.isdisjoint(path.resolve() for path in query.files)
     ]
     segmenter, support = labelled.open()
-    check_targets(queries, options)
-    if location is not None:
-        each = segment_on(location.engine, labelled, queries, options, location.threads)
-    elif jobs == 1:
-        each = segment_each(segmenter, queries, support, options)
-    else:
-        each = segment_shares(labelled, queries, options, min(jobs, len(queries)))
-    outcomes = tuple(collect(each, queries, options.out, quiet))
-    summary = SegmentSummary(len(queries), outcomes)
-    if not options.check:
-        return summary
-    return _reviewed(summary, segmenter, support, options.out, _labelled_names(queries, labelled))
+    with locked(options.out):
+        check_targets(queries, options)
+        if location is not None:
+            each = segment_on(location.engine, labelled, queries, options, location.threads)
+        elif jobs == 1:
+            each = segment_each(segmenter, queries, support, options)
+        else:
+            each = segment_shares(labelled, queries, options, min(jobs, len(queries)))
+        outcomes = tuple(collect(each, queries, options.out, quiet))
+        summary = SegmentSummary(len(queries), outcomes)
+        if not options.check:
+            return summary
+        labelled_names = _labelled_names(queries, labelled)
+        return _reviewed(summary, segmenter, support, options.out, labelled_names)
 
 
 def _reviewed(

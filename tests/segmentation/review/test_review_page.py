@@ -100,6 +100,12 @@ def test_the_page_says_where_the_numbers_do_not_hold(tmp_path: Path) -> None:
     assert "calibrated for other weights" in write_review(tmp_path, [other], LABELLED).read_text()
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_a_spreadsheet_runs_no_name_as_a_formula(tmp_path: Path, start: str) -> None:
+    write_review(tmp_path, [replace(CASES[1], case=f"{start}cmd()")], LABELLED)
+    assert {row["case"] for row in rows_of(tmp_path)} == {f"'{start}cmd()"}
+
+
 def test_cases_are_kept_for_a_run_that_goes_on(tmp_path: Path) -> None:
     assert read_cases(tmp_path) == []
     for case in CASES:

@@ -1,6 +1,6 @@
-"""The review list: every case with its predicted quality, doubtful ones first.
+"""The review: every case with its predicted quality, the worst first.
 
-OUT/review/<case>.json   what is known of one case; written with its mask, so that a run can go on
+OUT/review/<case>.json   one case; written with its mask, so that an interrupted run can go on
 OUT/review.csv           one row for each case and label
 OUT/review.html          the same with pictures, in one file
 """
@@ -56,10 +56,10 @@ class Reviewed:
 
     Attributes:
         case: its name.
-        mask: where its mask lies, relative to the review.
+        mask: path of its mask, relative to the folder of the review.
         labels: label name → quality.
-        pictures: label name → data address of a picture; none where nothing was found.
-        signature: what the case looks like; see `grow.signature_of`.
+        pictures: label name → a picture as a data URL; none where nothing was found.
+        signature: what the case looks like; see `suggest.signature_of`.
     """
 
     case: str
@@ -75,7 +75,7 @@ class Reviewed:
 
     @property
     def worst(self) -> float:
-        """Predicted Dice of the label that needs a look most."""
+        """Lowest predicted Dice of its labels."""
         return min(quality.dice for quality in self.labels.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -92,40 +92,40 @@ class Reviewed:
 def review_case(
     segmenter: Segmenter,
     support: Support,
-    found: SegmentationResult,
+    result: SegmentationResult,
     case: str,
     mask: str,
 ) -> Reviewed:
-    """Judge one segmented case.
+    """Predict the quality of one segmented case.
 
     Args:
-        segmenter, support: that made `found`.
-        found: what `Segmenter.find` says of the case.
+        segmenter, support: that made `result`.
+        result: what `Segmenter.find` found in the case.
         case: its name.
-        mask: where its mask lies, relative to the folder of the review.
+        mask: path of its mask, relative to the folder of the review.
     """
-    answer = answer_of(found)
-    image = found.query.images[:, 0].cpu().numpy()
-    called = {value: str(support.names.get(value, value)) for value in support.values}
-    qualities = assess(segmenter, support, found)
-    shown = {value: answer == value for value in called}
-    signature = signature_of(segmenter.predictor.method, found.query, answer > 0)
+    answer = answer_of(result)
+    image = result.query.images[:, 0].cpu().numpy()
+    names = {value: str(support.names.get(value, value)) for value in support.values}
+    qualities = assess(segmenter, support, result)
+    shown = {value: answer == value for value in names}
+    signature = signature_of(segmenter.predictor.method, result.query, answer > 0)
     return Reviewed(
         case,
         mask,
-        {called[value]: quality for value, quality in qualities.items()},
-        {called[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
+        {names[value]: quality for value, quality in qualities.items()},
+        {names[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
         tuple(np.round(signature, 4).tolist()),
     )
 
 
 def save_case(out: Path, row: Reviewed) -> None:
-    """Keep what is known of a case, whole or not at all."""
+    """Write OUT/review/CASE.json, whole or not at all."""
     write_json(out / "review" / f"{row.case}.json", row.to_json())
 
 
 def read_cases(out: Path) -> list[Reviewed]:
-    """The cases that `save_case` kept, by name.
+    """The cases that `save_case` wrote, by name.
 
     Raises:
         ConfigError: a file is damaged, or of another version.
@@ -147,13 +147,13 @@ def write_review(
     labelled: Sequence[npt.NDArray[np.float64]],
     labelled_cases: Sequence[str] = (),
 ) -> Path:
-    """Write OUT/review.csv and OUT/review.html, the most doubtful case first.
+    """Write OUT/review.csv and OUT/review.html, the worst case first.
 
     Args:
         out: folder of the masks.
         rows: the cases.
-        labelled: what the support scans look like; see `grow.support_signatures`.
-        labelled_cases: those of the cases that are supports: they are not suggested again.
+        labelled: signatures of the labelled scans; see `suggest.support_signatures`.
+        labelled_cases: cases that are labelled scans; they are not suggested again.
 
     Returns:
         the path of the page.
@@ -188,27 +188,20 @@ def _page(
 
 
 def _table(ranked: Sequence[Reviewed], following: Mapping[str, int]) -> str:
-    """review.csv: labels of a case stay together, the worst one first."""
+    """review.csv: the labels of a case stay together, the worst first."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rank, row in enumerate(ranked, start=1):
         for label, quality in sorted(row.labels.items(), key=lambda item: item[1].dice):
             volume = f"{quality.signals.shape.volume_ml:.1f}" if quality.signals else "0.0"
-            numbers = (f"{x:.3f}" for x in (quality.dice, quality.low, quality.high))
-            reasons = "; ".join(quality.reasons)
-            suggested = following.get(row.case, "")
-            writer.writerow(
-                [
-                    rank,
-                    row.case,
-                    label,
-                    quality.flag,
-                    *numbers,
-                    volume,
-                    reasons,
-                    suggested,
-                    row.mask,
-                ]
-            )
+            numbers = [f"{x:.3f}" for x in (quality.dice, quality.low, quality.high)]
+            cells = [rank, row.case, label, quality.flag, *numbers, volume]
+            cells += ["; ".join(quality.reasons), following.get(row.case, ""), row.mask]
+            writer.writerow([_harmless(cell) for cell in cells])
     return stream.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    """A cell that a spreadsheet shows as text, and never runs as a formula."""
+    return f"'{cell}" if str(cell).startswith(("=", "+", "-", "@")) else cell
