@@ -89,9 +89,7 @@ def test_files_come_out_in_their_own_format_and_geometry(
     damaged.write_bytes(image.read_bytes()[:2000])
     support = segmenter.support(image, label, labels=[1, 3])
     queries = find_queries([image, damaged, nrrd])
-    outcomes = segment_files(
-        segmenter, queries, support, SegmentOptions(tmp_path / "out"), quiet=True
-    )
+    outcomes = segment_files(segmenter, queries, support, SegmentOptions(tmp_path / "out"))
     assert [outcome.mask is not None for outcome in outcomes] == [True, False, True]
     assert "damaged.nii.gz" in outcomes[1].error
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
