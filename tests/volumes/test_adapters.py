@@ -284,7 +284,8 @@ def test_a_series_in_a_folder_gets_a_seg(
     pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
     pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
     from dpcenet.segmentation.queries import find_queries
-    from dpcenet.segmentation.segment_queries import Batch, segment_files
+    from dpcenet.segmentation.segment_options import SegmentOptions
+    from made_scans import segment_files
     from raw_layouts import write_dicom
 
     image, labels = case
@@ -294,10 +295,10 @@ def test_a_series_in_a_folder_gets_a_seg(
         anonymous = pydicom.dcmread(path)
         del anonymous.FrameOfReferenceUID
         anonymous.save_as(path)
-    batch = Batch(tmp_path / "out")
+    options = SegmentOptions(tmp_path / "out")
     queries = find_queries([tmp_path / "in"])
     support = copier.support(image, labels)
-    outcomes = segment_files(copier, queries, support, batch, quiet=True)
+    outcomes = segment_files(copier, queries, support, options)
     masks = [outcome.mask for outcome in outcomes]
     assert [outcome.error for outcome in outcomes] == ["", ""]
     assert [mask.name for mask in masks if mask] == ["named_seg.dcm", "plain_seg.nii.gz"]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dpcenet.cli.app import Address, Device, EngineName, Out, app
+from dpcenet.cli.app import Address, Device, OnEngine, Out, app
 from dpcenet.errors import RunError
 
 
@@ -35,9 +35,7 @@ def benchmark(
         list[str] | None, typer.Option("--set", help="key=value of the plan; repeat.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time on this machine.")] = 1,
-    engine: Annotated[
-        EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
-    ] = EngineName.local,
+    engine: OnEngine = "local",
     address: Address = None,
     cpus: Annotated[float, typer.Option(help="Cores that a run takes on the cluster.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs that a run takes on the cluster.")] = 0,
@@ -66,7 +64,7 @@ def benchmark(
     found = experiments(chosen, inputs)
     threads = 0
     run: Engine = in_turn
-    if engine is EngineName.ray:
+    if engine == "ray":
         run, threads = on_ray(address, cpus, gpus), max(1, int(cpus))
     elif workers > 1:
         run, threads = in_processes(workers), max(1, (os.cpu_count() or 1) // workers)

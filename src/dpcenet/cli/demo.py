@@ -18,9 +18,9 @@ from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.evaluation.report.report import report
 from dpcenet.evaluation.report.table_formats import as_text
 from dpcenet.evaluation.report.tables import tables_of
-from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.segment_folder import segment_folder
-from dpcenet.segmentation.segment_queries import Batch
+from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.training.config import load_preset
 from dpcenet.training.run_folder import RunFlags
 from dpcenet.training.train import train
@@ -68,9 +68,9 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
     by_name = {case.name: case for case in cases}
     chosen = by_name[support_name]
     assert chosen.label is not None
-    opening = Opening((chosen.image,), (chosen.label,))
+    labelled = LabelledInput((chosen.image,), (chosen.label,))
     queries = [by_name[name].image for name in query_names]
-    outcomes = segment_folder(queries, opening, Batch(out / "masks")).outcomes
+    outcomes = segment_folder(queries, labelled, SegmentOptions(out / "masks")).outcomes
     page = report([run.folder for run in runs], out)
     masks = "\n".join(f"  {o.mask or o.error}" for o in outcomes)
     tables = as_text(tables_of(runs))
