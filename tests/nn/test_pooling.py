@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from dpcenet.nn.losses import hard_masks, segmentation_loss
-from dpcenet.nn.pooling import enlarge, masked_average, pull_down, shrink
+from dpcenet.nn.pooling import adjoint_upsample, enlarge, masked_average, shrink
 from dpcenet.nn.similarity import cosine_maps, threshold_probability, two_class_log_probs
 
 
@@ -23,7 +23,7 @@ def test_mean_of_upsampled_features_needs_no_upsampled_features(
 ) -> None:
     small, large = sizes
     features, mask = draw(2, 5, *small), (draw(2, *large, seed=1) > 0).double()
-    ours = masked_average(features, pull_down(mask, small, align_corners))
+    ours = masked_average(features, adjoint_upsample(mask, small, align_corners))
     upsampled = enlarge(features, large, align_corners).numpy()
     m = mask.numpy()[:, None]
     expected = (upsampled * m).sum((2, 3)) / (m.sum((2, 3)) + 1e-5)

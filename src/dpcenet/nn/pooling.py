@@ -3,7 +3,7 @@
 Features are (B, C, h, w), masks (B, H, W). Three ways are known to bring them together:
 
 1. features go up to the mask (PANet, ADNet, Q-Net, RPT): `masked_average` with
-   `weights=pull_down(mask, (h, w))`, which is the same number without the upsampled features;
+   `weights=adjoint_upsample(mask, (h, w))`, which is the same number without the upsampled features;
 2. the mask goes down to the features (SSL-ALPNet): `masked_average` with `shrink(mask, (h, w))`;
 3. both have one size already: `masked_average` with the mask.
 """
@@ -42,7 +42,7 @@ def _interpolation_matrix(
     return rows[0].T.contiguous()
 
 
-def pull_down(masks: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+def adjoint_upsample(masks: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     """The adjoint of bilinear upsampling, applied to masks (B, H, W): (B, *size).
 
     Bilinear upsampling is linear and separable, up(F) = U_y F U_xᵀ, therefore
@@ -68,7 +68,7 @@ def masked_average(
 
     Args:
         features: feature maps.
-        weights: a mask of the same h×w, or what `pull_down` or `shrink` made of one.
+        weights: a mask of the same h×w, or what `adjoint_upsample` or `shrink` made of one.
         eps: keeps an empty mask from dividing by zero; its mean is then zero.
         floor: the denominator is Σw + eps ("add", the ADNet lineage) or max(Σw, eps) ("max",
             DPCENet, equation 1.10).
@@ -89,7 +89,7 @@ def mean_prototype(features: Tensor, masks: Tensor, align_corners: bool = False)
     Returns:
         (1, C); zero where every mask is empty.
     """
-    weights = pull_down(masks, (features.shape[-2], features.shape[-1]), align_corners)
+    weights = adjoint_upsample(masks, (features.shape[-2], features.shape[-1]), align_corners)
     return masked_average(features, weights).mean(dim=0, keepdim=True)
 
 

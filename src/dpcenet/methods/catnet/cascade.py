@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dpcenet.methods.catnet.prior import prior_maps
 from dpcenet.nn.attention import attend, to_maps, to_rows
-from dpcenet.nn.pooling import masked_average, pull_down
+from dpcenet.nn.pooling import adjoint_upsample, masked_average
 from dpcenet.nn.threshold_head import foreground_probability, hard_cells, prototype_probability
 
 SQUEEZE = 8  # channels of a value for each channel of a query or key, as in the repository
@@ -22,7 +22,7 @@ SQUEEZE = 8  # channels of a value for each channel of a query or key, as in the
 MaskSide = Literal["keys", "queries"]
 
 
-class Attention(nn.Module):
+class MaskedAttention(nn.Module):
     """Attention of one head with learnt queries, keys and values."""
 
     def __init__(self, width: int) -> None:
@@ -32,16 +32,16 @@ class Attention(nn.Module):
         self.query, self.key = nn.Linear(width, inner), nn.Linear(width, inner)
         self.value = nn.Linear(width, width)
 
-    def forward(self, asking: Tensor, telling: Tensor, shares: Tensor | None = None) -> Tensor:
-        """What each asking row (B, Ra, C) reads from the telling rows (B, Rt, C).
+    def forward(self, target: Tensor, source: Tensor, shares: Tensor | None = None) -> Tensor:
+        """What each target row (B, Ra, C) reads from the source rows (B, Rt, C).
 
         `shares` (B, Rt) or (1, Rt) multiplies the columns of the attention matrix after its
         softmax, which is to multiply the values.
         """
-        values = self.value(telling)
+        values = self.value(source)
         if shares is not None:
             values = values * shares[..., None]
-        return attend(self.query(asking), self.key(telling), values, self.scale)
+        return attend(self.query(target), self.key(source), values, self.scale)
 
 
 class CMATBlock(nn.Module):
@@ -60,7 +60,7 @@ class CMATBlock(nn.Module):
     def __init__(self, width: int, mask_on: MaskSide) -> None:
         super().__init__()
         self.mask_on = mask_on
-        self.self_attention, self.cross_attention = Attention(width), Attention(width)
+        self.self_attention, self.cross_attention = MaskedAttention(width), MaskedAttention(width)
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.norm_self, self.norm_cross = nn.LayerNorm(width), nn.LayerNorm(width)
         self.norm_mlp = nn.LayerNorm(width)
@@ -91,13 +91,13 @@ class CMATBlock(nn.Module):
         return normed
 
     def _across(
-        self, asking: Tensor, telling: Tensor, asking_shares: Tensor, telling_shares: Tensor
+        self, target: Tensor, source: Tensor, target_shares: Tensor, source_shares: Tensor
     ) -> Tensor:
         if self.mask_on == "keys":
-            read = self.cross_attention(asking, telling, telling_shares)
+            read = self.cross_attention(target, source, source_shares)
         else:
-            read = self.cross_attention(asking, telling) * asking_shares[..., None]
-        rows = self.norm_cross(asking + read)
+            read = self.cross_attention(target, source) * target_shares[..., None]
+        rows = self.norm_cross(target + read)
         normed: Tensor = self.norm_mlp(rows + self.mlp(rows))
         return normed
 
@@ -131,8 +131,8 @@ class CascadeHead(nn.Module):
             N+1 tensors (queries, h, w) in 0…1; the last one is the answer.
         """
         size = (query.shape[-2], query.shape[-1])
-        weights = pull_down(masks, size)
-        shares = weights / pull_down(torch.ones_like(masks), size)
+        weights = adjoint_upsample(masks, size)
+        shares = weights / adjoint_upsample(torch.ones_like(masks), size)
         prior = prior_maps(query, support, shares)
         rows = self._incorporate(support, shares[:, None])
         support_rows = rows.expand(len(query), -1, -1, -1)

@@ -52,29 +52,29 @@ class GridAttention(nn.Module):
         width: channels.
         cells: (h, w) of the norm's grid.
         softmax_over: the axis of the attention matrix that sums to one. The repository takes the
-            asking positions in the self-attention, which is unusual, and the telling ones in the
+            target positions in the self-attention, which is unusual, and the source ones in the
             cross-attention.
     """
 
     def __init__(
-        self, width: int, cells: tuple[int, int], softmax_over: Literal["asking", "telling"]
+        self, width: int, cells: tuple[int, int], softmax_over: Literal["target", "source"]
     ) -> None:
         super().__init__()
         inner = max(1, width // SQUEEZE)
         self.scale = inner**-0.5
-        self.axis = -2 if softmax_over == "asking" else -1
+        self.axis = -2 if softmax_over == "target" else -1
         self.query = nn.Conv2d(width, inner, 1)
         self.key = nn.Conv2d(width, inner, 1)
         self.value = nn.Conv2d(width, width, 1)
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.norm = GridNorm(width, cells)
 
-    def forward(self, asking: Tensor, telling: Tensor) -> Tensor:
-        """(B, C, h, w) twice → (B, C, h, w): what each asking position reads."""
-        queries, keys = to_rows(self.query(asking)), to_rows(self.key(telling))
+    def forward(self, target: Tensor, source: Tensor) -> Tensor:
+        """(B, C, h, w) twice → (B, C, h, w): what each target position reads."""
+        queries, keys = to_rows(self.query(target)), to_rows(self.key(source))
         weights = (self.scale * queries @ keys.transpose(1, 2)).softmax(dim=self.axis)
-        read = self.mlp(weights @ to_rows(self.value(telling)))
-        normed: Tensor = self.norm(to_maps(read, (asking.shape[-2], asking.shape[-1])))
+        read = self.mlp(weights @ to_rows(self.value(source)))
+        normed: Tensor = self.norm(to_maps(read, (target.shape[-2], target.shape[-1])))
         return normed
 
 
@@ -88,11 +88,11 @@ class RepositoryHead(nn.Module):
 
     def __init__(self, width: int, cells: tuple[int, int]) -> None:
         super().__init__()
-        self.self_attention = GridAttention(width, cells, softmax_over="asking")
+        self.self_attention = GridAttention(width, cells, softmax_over="target")
         self.conv_fusion = nn.Conv2d(width + 1, width, 1)
         # Nothing that is predicted depends on it and no gradient reaches it. It is held, neither
         # run nor trained, so that the parameters are the repository's.
-        self.cross_attention = GridAttention(width, cells, softmax_over="telling")
+        self.cross_attention = GridAttention(width, cells, softmax_over="source")
         self.cross_attention.requires_grad_(False)
 
     def forward(self, support: Tensor, masks: Tensor, query: Tensor) -> Tensor:

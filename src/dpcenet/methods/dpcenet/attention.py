@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.nn.attention import attend, effective_keys, received
+from dpcenet.nn.attention import attend, effective_keys, pooled_attention
 
 PATHS = ("background", "foreground")
 
@@ -133,7 +133,7 @@ class DualPerspective(nn.Module):
         """
         plain = pools @ rows
         q, k = self.spatial(rows)
-        spatial = received(q, k, pools, 1.0) @ rows + plain
+        spatial = pooled_attention(q, k, pools, 1.0) @ rows + plain
         keys = {"spatial": effective_keys(q, k, 1.0)}
         q, k = self.channel(rows.mT)
         channel = attend(q, k, plain.mT, 1.0).mT + plain

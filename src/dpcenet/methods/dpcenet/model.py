@@ -22,7 +22,7 @@ from dpcenet.methods.dpcenet.attention import PATHS, CrossAlignment, DualPerspec
 from dpcenet.nn.encoder import Encoder, EncoderOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.map_decoder import MapDecoder
-from dpcenet.nn.pooling import enlarge, pull_down
+from dpcenet.nn.pooling import adjoint_upsample, enlarge
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Features, Prediction
 
@@ -94,8 +94,8 @@ class Scale(nn.Module):
         else:
             rows, notes = self.align(_rows(support), _rows(query))
         weights = {
-            "background": pull_down(1 - masks, _size(support)).flatten(1).repeat(queries, 1),
-            "foreground": pull_down(masks, _size(support)).flatten(1).repeat(queries, 1),
+            "background": adjoint_upsample(1 - masks, _size(support)).flatten(1).repeat(queries, 1),
+            "foreground": adjoint_upsample(masks, _size(support)).flatten(1).repeat(queries, 1),
         }
         if self.enhance is None:
             sums = {path: weights[path][:, None] @ rows for path in PATHS}
@@ -237,6 +237,6 @@ def _mean(sums: Tensor, weights: Tensor, queries: int) -> Tensor:
 def _plain_prototypes(support: Tensor, masks: Tensor, queries: int) -> Tensor:
     """Prototypes (N, 2, D) of features that no attention has touched."""
     rows, size = _rows(support), _size(support)
-    weights = [pull_down(m, size).flatten(1) for m in (1 - masks, masks)]
+    weights = [adjoint_upsample(m, size).flatten(1) for m in (1 - masks, masks)]
     pair = [_mean(w[:, None] @ rows, w, 1) for w in weights]
     return torch.stack(pair, dim=1).expand(queries, -1, -1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.nn.pooling import pull_down
+from dpcenet.nn.pooling import adjoint_upsample
 
 RING_STEPS = 2  # pixels
 
@@ -81,7 +81,7 @@ class PixelMLP(nn.Module):
         scattered = self.first.weight.new_zeros(self.last.in_features, source.numel())
         scattered.index_add_(1, inputs, self.first.weight)
         cells = (features.shape[-2], features.shape[-1])
-        weights = pull_down(scattered.view(-1, *size), cells, align_corners=True)
+        weights = adjoint_upsample(scattered.view(-1, *size), cells, align_corners=True)
         hidden = torch.einsum("chw,nhw->cn", features, weights) * pool.any() + self.first.bias
         out: Tensor = self.last(self.between(hidden))
         return out.T

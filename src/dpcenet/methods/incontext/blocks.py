@@ -25,7 +25,7 @@ class Residual(nn.Module):
         return x + added
 
 
-class Fuse(nn.Module):
+class ScaleFusion(nn.Module):
     """Query, support and mask of the same place, and what came before, to one map.
 
     With them go similarities to the prototypes: how much each place of the query looks like the
@@ -77,7 +77,7 @@ def _group_sum(x: Tensor, groups: int) -> Tensor:
     return torch.unflatten(x, 1, (groups, -1)).sum(2)
 
 
-class Read(nn.Module):
+class CrossAttention(nn.Module):
     """Every place of the query reads the mask and the look of the support's places like itself.
 
     Places are alike by the cosine of one projection of both images' features; each head also
@@ -126,7 +126,7 @@ def squared_distances(x: Tensor) -> Tensor:
     return torch.cdist(places, places).square()
 
 
-class Align(nn.Module):
+class SoftRegistration(nn.Module):
     """Attention of each place of the query to the supports' places: alike in key, and near.
 
     Trained with a loss of its own (`correspondence_loss`), it is a soft registration.
@@ -148,7 +148,7 @@ class Align(nn.Module):
         return torch.softmax(torch.baddbmm(-near, keys, places), -1)
 
 
-def moved_by(attention: Tensor, support: Tensor) -> Tensor:
+def warp(attention: Tensor, support: Tensor) -> Tensor:
     """Maps (N, Sh, C, h, w) of the supports, moved to the query's places: (N, C, h, w)."""
     flat = support.movedim(2, -1).flatten(1, 3)
     moved = (attention.to(flat.dtype) @ flat).mT

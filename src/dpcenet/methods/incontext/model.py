@@ -30,7 +30,13 @@ from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
 from dpcenet.methods.base import MatchJob, Method, PoseSearch, SecondLook
-from dpcenet.methods.incontext.blocks import Align, Fuse, Read, Residual, moved_by
+from dpcenet.methods.incontext.blocks import (
+    CrossAttention,
+    Residual,
+    ScaleFusion,
+    SoftRegistration,
+    warp,
+)
 from dpcenet.nn.pooling import describe_slices
 from dpcenet.types import Features, Prediction
 
@@ -73,7 +79,7 @@ class InContext(Method):
             rounds=((TURNS, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18))),
         )
         self.pyramid = _Pyramid(self.options.widths)
-        self.align = Align()
+        self.align = SoftRegistration()
         self.matcher = _Matcher(self.options.widths)
 
     def extract(self, images: Tensor) -> Features:
@@ -216,22 +222,22 @@ class _Matcher(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse, deep = widths
-        self.fuse_middle = Fuse(middle, middle + 1)
+        self.fuse_middle = ScaleFusion(middle, middle + 1)
         self.middle_in = Residual(middle)
-        self.fuse_coarse = Fuse(coarse, middle)
+        self.fuse_coarse = ScaleFusion(coarse, middle)
         self.coarse_in = Residual(coarse)
-        self.read_coarse = Read(coarse, coarse)
+        self.read_coarse = CrossAttention(coarse, coarse)
         self.down = _down(coarse, deep)
-        self.fuse_deep = Fuse(deep, deep)
+        self.fuse_deep = ScaleFusion(deep, deep)
         self.deep = nn.ModuleList(Residual(deep) for _ in range(2))
-        self.read_deep = nn.ModuleList(Read(deep, deep) for _ in range(2))
+        self.read_deep = nn.ModuleList(CrossAttention(deep, deep) for _ in range(2))
         self.presence = nn.Linear(deep, 1)
         self.coarse_mix = nn.Conv2d(deep + coarse, coarse, 1)
         self.coarse_out = Residual(coarse)
         self.middle_mix = nn.Conv2d(coarse + middle, middle, 1)
         self.middle_out = nn.Sequential(Residual(middle), Residual(middle))
         self.to_fine = nn.Conv2d(middle, fine, 1)
-        self.fuse_fine = Fuse(fine, fine + 1, shown=False)
+        self.fuse_fine = ScaleFusion(fine, fine + 1, shown=False)
         self.fine_out = nn.Sequential(Residual(fine), Residual(fine))
         self.out = nn.Sequential(
             nn.GroupNorm(1, fine), nn.ReLU(), nn.Conv2d(fine, 4, 3, padding=1), nn.PixelShuffle(2)
@@ -245,7 +251,7 @@ class _Matcher(nn.Module):
             name: (support[name], _at_scale(masks, query[name]), query[name])
             for name in ("fine", "middle", "coarse", "deep")
         }
-        moved = moved_by(attention, torch.cat(at["middle"][:2], 2))
+        moved = warp(attention, torch.cat(at["middle"][:2], 2))
         middle = self.middle_in(self.fuse_middle(*at["middle"], moved))
         coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], F.avg_pool2d(middle, 2)))
         coarse = self.read_coarse(coarse, *at["coarse"])

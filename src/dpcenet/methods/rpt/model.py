@@ -22,7 +22,7 @@ from dpcenet.methods.rpt.boundary_loss import boundary_f1_loss
 from dpcenet.methods.rpt.regions import RegionBlock, region_means
 from dpcenet.nn.encoder import Encoder, EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss, segmentation_loss
-from dpcenet.nn.pooling import enlarge, masked_average, mean_prototype, pull_down, shrink
+from dpcenet.nn.pooling import adjoint_upsample, enlarge, masked_average, mean_prototype, shrink
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.nn.threshold_head import (
     enlarged_log_probs,
@@ -192,7 +192,7 @@ class RPT(Method):
             return enlarged_log_probs(prototype_probability(*swapped, thresholds), _size(masks))
 
         found = masked_average(
-            query["features"], pull_down(predicted, _size(query["features"]))
+            query["features"], adjoint_upsample(predicted, _size(query["features"]))
         )  # (N, C)
         distance = F.mse_loss(found, prototype.expand_as(found))
         return {
@@ -221,7 +221,7 @@ def periphery_loss(support: Features, masks: Tensor, prototype: Tensor) -> Tenso
 def query_self_loss(query: Features, masks: Tensor) -> Tensor:
     """Each query, segmented by the prototype of its own true mask (N, H, W)."""
     features = query["features"]
-    prototypes = masked_average(features, pull_down(masks, _size(features)))
+    prototypes = masked_average(features, adjoint_upsample(masks, _size(features)))
     cells = foreground_probability(features, prototypes, query["threshold"])
     return segmentation_loss(enlarged_log_probs(cells, _size(masks)), masks)
 

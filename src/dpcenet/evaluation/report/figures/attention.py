@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dpcenet.inference.batched import extract
 from dpcenet.methods.dpcenet.attention import PATHS
 from dpcenet.methods.dpcenet.model import DPCENet, Scale
-from dpcenet.nn.pooling import pull_down
+from dpcenet.nn.pooling import adjoint_upsample
 
 Floats = npt.NDArray[np.float32]
 
@@ -72,8 +72,8 @@ def attention_of(
     rows = one if scale.align is None else scale.align(one, two)[0]
     masks = torch.from_numpy(mask.astype(np.float32))[None]
     weights = {
-        "background": pull_down(1 - masks, (height, width)).flatten(1),
-        "foreground": pull_down(masks, (height, width)).flatten(1),
+        "background": adjoint_upsample(1 - masks, (height, width)).flatten(1),
+        "foreground": adjoint_upsample(masks, (height, width)).flatten(1),
     }
     total = (weights["background"] + weights["foreground"]).clamp_min(1e-5)
     share = {path: weights[path] / total for path in PATHS}
