@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import role_swap_loss
+from dpcenet.nn.pooling import size_of
 from dpcenet.nn.threshold_head import enlarged_log_probs, hard_cells, prototype_probability
 from dpcenet.types import Features, Prediction
 
@@ -21,7 +22,7 @@ SCALE = 20.0  # of the cosine; the threshold T stands on the same scale
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """Of the head there is little to choose.
 
     Attributes:
@@ -56,7 +57,7 @@ class ADNet(SingleScale):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         cells = self._probability(support["features"], support_masks, query["features"])
         log_probs = enlarged_log_probs(cells, size)
         if not self.training:

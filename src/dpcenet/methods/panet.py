@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
-from dpcenet.nn.pooling import enlarge, mean_prototype
+from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Features, Prediction
 
@@ -22,7 +22,7 @@ SCALE = 20.0  # of the cosine, for the softmax
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """The trunk is all that can be chosen.
 
     Attributes:
@@ -52,7 +52,7 @@ class PANet(SingleScale):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         logits = _logits(support["features"], support_masks, query["features"])
         log_probs = enlarge(logits, size).log_softmax(dim=1)
         if not self.training:
@@ -88,5 +88,5 @@ def _align(support: Tensor, support_masks: Tensor, query: Tensor, predicted: Ten
         return support.new_zeros(())
     one_image = query.transpose(0, 1).flatten(1, 2)[None]  # (1, C, N·h, w)
     logits = _logits(one_image, predicted.flatten(0, 1)[None], support)
-    size = (support_masks.shape[-2], support_masks.shape[-1])
+    size = size_of(support_masks)
     return segmentation_loss(enlarge(logits, size).log_softmax(dim=1), support_masks)

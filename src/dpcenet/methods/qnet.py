@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import Method
-from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.methods.base import TrunkMethod, TrunkOptions
+from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
-from dpcenet.nn.pooling import enlarge, mean_prototype
+from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.nn.threshold_head import foreground_probability, hard_cells
 from dpcenet.types import Features, Prediction
@@ -27,7 +27,7 @@ THRESHOLD = "threshold"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """What the presets set.
 
     Attributes:
@@ -52,7 +52,7 @@ class Options:
     swap_threshold: Literal["query", "own"] = "own"
 
 
-class QNet(Method):
+class QNet(TrunkMethod):
     """Two scales, one threshold for each image. See `Options` for what can be switched.
 
     Raises:
@@ -60,24 +60,20 @@ class QNet(Method):
     """
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
         outputs = options.encoder.outputs
-        self.options = options
-        self.scales = tuple(name for name in outputs if name.startswith("layer"))
-        if SCORES not in outputs or len(self.scales) != len(options.scale_weights):
+        scales = tuple(name for name in outputs if name.startswith("layer"))
+        if SCORES not in outputs or len(scales) != len(options.scale_weights):
             raise ConfigError(
                 f"Q-Net with encoder outputs {list(outputs)} and {len(options.scale_weights)} "
                 f"scale_weights: give one layer for each weight, and {SCORES!r} for the threshold"
             )
-        self.encoder = Encoder(options.encoder)
+        super().__init__(options.encoder)
+        self.options, self.scales = options, scales
         channels = self.encoder.channels
         self.reduce = nn.ModuleDict(
             {name: nn.Conv2d(channels[name], options.width, 1, bias=False) for name in self.scales}
         )
         self.threshold = nn.Linear(channels[SCORES], 1)
-
-    def extract(self, images: Tensor) -> Features:
-        return Features(self.encoder(images))
 
     def project(self, features: Features) -> Features:
         """The 1×1 reduction of every scale, and the threshold (B, 1) of every image."""
@@ -93,7 +89,7 @@ class QNet(Method):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         thresholds = query[THRESHOLD]
         prototypes = self._prototypes(support, support_masks)
         if self.training:
@@ -130,7 +126,7 @@ class QNet(Method):
         self, support: Features, support_masks: Tensor, query: Features, predicted: Tensor
     ) -> Tensor:
         """Loss of the supports, each query with its predicted mask (N, H, W) in their place."""
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         own = self.options.swap_threshold == "own"
 
         def segment(index: int) -> Tensor:

@@ -12,16 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
-from dpcenet.nn.pooling import enlarge, masked_average, shrink
+from dpcenet.nn.pooling import enlarge, masked_average, shrink, size_of
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """The windows and the trunk.
 
     Attributes:
@@ -58,7 +58,7 @@ class SSLALPNet(SingleScale):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         logits = self._logits(support["features"], support_masks, query["features"])
         log_probs = enlarge(logits, size).log_softmax(dim=1)
         if not self.training:
@@ -78,7 +78,7 @@ class SSLALPNet(SingleScale):
         Args:
             support: (Sh, C, h, w); masks: (Sh, H, W) or (Sh, h, w); query: (N, C, h, w).
         """
-        cells = (support.shape[-2], support.shape[-1])
+        cells = size_of(support)
         foreground, background = shrink(masks, cells), shrink(1 - masks, cells)
         pair = [self._background(support, background), self._foreground(support, foreground)]
         return torch.stack([assigned_score(query, prototypes) for prototypes in pair], dim=1)

@@ -51,7 +51,7 @@ def budget(runs: Sequence[Run]) -> str:
     if not trained:
         return adapted[0] if adapted else "nothing was trained"
     steps = sorted({run.config.train.steps for run in trained})
-    encoders = [getattr(run.config.options, "encoder", None) for run in trained]
+    encoders = [run.config.options.trunk for run in trained]
     trunks = sorted(
         {f"{e.name} {e.layout}, {'frozen' if e.frozen else 'trained'}" for e in encoders if e}
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dpcenet.methods.catnet.prior import prior_maps
 from dpcenet.nn.attention import attend, to_maps, to_rows
-from dpcenet.nn.pooling import adjoint_upsample, masked_average
+from dpcenet.nn.pooling import adjoint_upsample, masked_average, size_of
 from dpcenet.nn.threshold_head import foreground_probability, hard_cells, prototype_probability
 
 SQUEEZE = 8  # channels of a value for each channel of a query or key, as in the repository
@@ -130,7 +130,7 @@ class CascadeHead(nn.Module):
         Returns:
             N+1 tensors (queries, h, w) in 0…1; the last one is the answer.
         """
-        size = (query.shape[-2], query.shape[-1])
+        size = size_of(query)
         weights = adjoint_upsample(masks, size)
         shares = weights / adjoint_upsample(torch.ones_like(masks), size)
         prior = prior_maps(query, support, shares)
@@ -154,5 +154,5 @@ class CascadeHead(nn.Module):
 def _prototypes(rows: Tensor, weights: Tensor) -> Tensor:
     """Mean prototype of the shots as each query sees them: (N, Sh, hw, C), (Sh, h, w) → (N, C)."""
     queries, shots = rows.shape[:2]
-    maps = to_maps(rows.flatten(0, 1), (weights.shape[-2], weights.shape[-1]))
+    maps = to_maps(rows.flatten(0, 1), size_of(weights))
     return masked_average(maps, weights.repeat(queries, 1, 1)).view(queries, shots, -1).mean(dim=1)

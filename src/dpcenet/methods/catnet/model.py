@@ -13,17 +13,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.methods.catnet.cascade import CascadeHead, MaskSide
 from dpcenet.methods.catnet.repository import RepositoryHead
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import role_swap_loss, segmentation_loss
+from dpcenet.nn.pooling import size_of
 from dpcenet.nn.threshold_head import enlarged_log_probs, hard_cells, prototype_probability
 from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """What the presets set.
 
     Attributes:
@@ -91,7 +92,7 @@ class CATNet(SingleScale):
         query_masks: Tensor | None,
     ) -> Prediction:
         """The last block's prediction; the others add their losses (deep supervision)."""
-        size = (masks.shape[-2], masks.shape[-1])
+        size = size_of(masks)
         *earlier, last = head(support, masks, query, self.threshold)
         losses = {}
         if self.training and query_masks is not None:
@@ -108,7 +109,7 @@ class CATNet(SingleScale):
         self, head: RepositoryHead, support: Tensor, masks: Tensor, query: Tensor
     ) -> Prediction:
         """ADNet's prediction with raw support and fused query features, and its role swap."""
-        size = (masks.shape[-2], masks.shape[-1])
+        size = size_of(masks)
         fused = head(support, masks, query)
         cells = prototype_probability(support, masks, fused, self.threshold)
         log_probs = enlarged_log_probs(cells, size)

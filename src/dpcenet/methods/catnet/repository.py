@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dpcenet.methods.catnet.prior import prior_maps
 from dpcenet.nn.attention import to_maps, to_rows
-from dpcenet.nn.pooling import enlarge, shrink
+from dpcenet.nn.pooling import enlarge, shrink, size_of
 
 SQUEEZE = 8  # channels of a value for each channel of a query or key
 
@@ -40,7 +40,7 @@ class GridNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) → (B, C, h, w)."""
-        size = (maps.shape[-2], maps.shape[-1])
+        size = size_of(maps)
         weight, bias = (enlarge(own[None], size)[0] for own in (self.weight, self.bias))
         return F.layer_norm(maps, maps.shape[1:], weight, bias)
 
@@ -74,7 +74,7 @@ class GridAttention(nn.Module):
         queries, keys = to_rows(self.query(target)), to_rows(self.key(source))
         weights = (self.scale * queries @ keys.transpose(1, 2)).softmax(dim=self.axis)
         read = self.mlp(weights @ to_rows(self.value(source)))
-        normed: Tensor = self.norm(to_maps(read, (target.shape[-2], target.shape[-1])))
+        normed: Tensor = self.norm(to_maps(read, size_of(target)))
         return normed
 
 
@@ -97,7 +97,7 @@ class RepositoryHead(nn.Module):
 
     def forward(self, support: Tensor, masks: Tensor, query: Tensor) -> Tensor:
         """(Sh, C, h, w), (Sh, H, W) and (N, C, h, w) → the queries' features (N, C, h, w)."""
-        cells = shrink(masks, (support.shape[-2], support.shape[-1]), align_corners=True)
+        cells = shrink(masks, size_of(support), align_corners=True)
         attended = self.self_attention(query, query)
         prior = prior_maps(attended, support, cells)
         fused: Tensor = self.conv_fusion(torch.cat([attended, prior], dim=1))

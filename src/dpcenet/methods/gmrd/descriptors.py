@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.nn.pooling import adjoint_upsample
+from dpcenet.nn.pooling import adjoint_upsample, size_of
 
 RING_STEPS = 2  # pixels
 
@@ -76,11 +76,11 @@ class PixelMLP(nn.Module):
             pool: (H, W) bool; an empty pool describes nothing, its populated map is zero.
             source: (H·W,), what `populate` made of the pool.
         """
-        size = (pool.shape[-2], pool.shape[-1])
+        size = size_of(pool)
         inputs = _nearest(source.view(size), self.grid).flatten()
         scattered = self.first.weight.new_zeros(self.last.in_features, source.numel())
         scattered.index_add_(1, inputs, self.first.weight)
-        cells = (features.shape[-2], features.shape[-1])
+        cells = size_of(features)
         weights = adjoint_upsample(scattered.view(-1, *size), cells, align_corners=True)
         hidden = torch.einsum("chw,nhw->cn", features, weights) * pool.any() + self.first.bias
         out: Tensor = self.last(self.between(hidden))

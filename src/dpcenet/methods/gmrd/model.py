@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.methods.gmrd.descriptors import (
     PixelMLP,
     descriptor_loss,
@@ -27,7 +27,7 @@ from dpcenet.methods.gmrd.descriptors import (
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.map_decoder import MapDecoder
-from dpcenet.nn.pooling import enlarge, mean_prototype
+from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.nn.threshold_head import enlarged_log_probs, prototype_probability
 from dpcenet.types import Features, Prediction
@@ -40,7 +40,7 @@ Draw = Callable[[Tensor], Tensor]  # a pool of pixels → what `populate` makes 
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """What the presets set.
 
     Attributes:
@@ -113,7 +113,7 @@ class GMRD(SingleScale):
         It is asked for the foreground and then the background of each support, and in training
         of each query with its predicted mask.
         """
-        maps, size = query["features"], (support_masks.shape[-2], support_masks.shape[-1])
+        maps, size = query["features"], size_of(support_masks)
         shown = support_masks.flatten(1).any(dim=1)
         if not shown.any():
             return Prediction(self._unseen(support["features"], support_masks, maps))
@@ -169,4 +169,4 @@ class GMRD(SingleScale):
         """No support shows the organ: ADNet's formula, as officially, which finds none."""
         threshold = maps.new_tensor([ADNET_THRESHOLD])
         cells = prototype_probability(features, masks, maps, threshold)
-        return enlarged_log_probs(cells, (masks.shape[-2], masks.shape[-1]))
+        return enlarged_log_probs(cells, size_of(masks))

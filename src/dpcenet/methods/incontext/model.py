@@ -18,17 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 
-from dpcenet.errors import WeightsError
 from dpcenet.methods.base import MatchJob, Method, PoseSearch, SecondLook
 from dpcenet.methods.incontext.blocks import (
     CrossAttention,
@@ -44,7 +40,7 @@ TURNS = tuple(float(turn) for turn in range(-90, 91, 30))
 
 
 @dataclass(frozen=True)
-class Options:
+class NetworkOptions:
     """Size of the network.
 
     Attributes:
@@ -68,9 +64,9 @@ class InContext(Method):
     neighbours = 1
     own_mean = True
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: NetworkOptions | None = None) -> None:
         super().__init__()
-        self.options = options or Options()
+        self.options = options or NetworkOptions()
         self.second_look = SecondLook(size=self.options.size, gain=6.0, min_half=48.0)
         self.pose_search = PoseSearch(
             map="coarse",
@@ -274,31 +270,3 @@ def _at_scale(masks: Tensor, like: Tensor) -> Tensor:
 
 def _doubled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-def load_weights(path: Path, options: Options | None = None) -> InContext:
-    """The network with the weights of a safetensors file (float16), ready to evaluate.
-
-    Raises:
-        WeightsError: the file is missing, or is not of this network.
-    """
-    network = InContext(options)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from error
-    fill(network, content, str(path))
-    return network.eval()
-
-
-def fill(network: InContext, content: bytes, name: str) -> None:
-    """Give a network the weights that a safetensors file, called `name`, holds.
-
-    Raises:
-        WeightsError: the content is damaged, or of another network.
-    """
-    try:
-        state = {key: tensor.float() for key, tensor in load(content).items()}
-        network.load_state_dict(state)
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{name}: not weights of the in-context network: {error}") from error
