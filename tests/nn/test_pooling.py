@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.pooling import adjoint_upsample, enlarge, masked_average, shrink
-from dpcenet.nn.similarity import cosine_maps, threshold_probability, two_class_log_probs
+from dpcenet.nn.similarity import cosine_maps, two_class_log_probs
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -54,13 +54,6 @@ def test_cosine_maps_are_cosines(shared: bool) -> None:
                 np.linalg.norm(f, axis=0) * np.linalg.norm(p)
             )
             assert_allclose(ours[n, k], expected, rtol=1e-9)
-
-
-def test_threshold_probability_is_half_at_the_threshold() -> None:
-    t = torch.tensor(-10.0)
-    assert threshold_probability(torch.tensor(0.5), t).item() == pytest.approx(0.5)
-    expected = 1 - 1 / (1 + np.exp(-0.5 * (-20 * 0.9 + 10)))
-    assert threshold_probability(torch.tensor(0.9), t).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_segmentation_loss_is_equation_1_11_and_its_weighted_mean() -> None:

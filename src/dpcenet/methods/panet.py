@@ -15,10 +15,8 @@ from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
-from dpcenet.nn.similarity import cosine_maps
+from dpcenet.nn.similarity import COSINE_SCALE, cosine_maps
 from dpcenet.types import Features, Prediction
-
-SCALE = 20.0  # of the cosine, for the softmax
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def _logits(support: Tensor, masks: Tensor, query: Tensor) -> Tensor:
         support: (Sh, C, h, w); masks: (Sh, H, W) or (Sh, h, w); query: (N, C, h, w).
     """
     prototypes = torch.cat([mean_prototype(support, m) for m in (1 - masks, masks)])
-    return SCALE * cosine_maps(query, prototypes)
+    return COSINE_SCALE * cosine_maps(query, prototypes)
 
 
 def _align(support: Tensor, support_masks: Tensor, query: Tensor, predicted: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""CAT-Net's cascade: blocks that attend within and across, each led by the last predicted mask.
+"""CAT-Net's cascade: self- and cross-attention, each block masked by the last prediction.
 
 Source: Lin et al., "Few Shot Medical Image Segmentation with Cross Attention Transformer", MICCAI
-2023. Its repository holds another network (`nn.cat_repository`), so what the paper leaves open is
-read here: docs/methods/catnet.md lists it. Rows are positions: (..., hw, C).
+2023. Its repository holds another network (`repository.py`), so some choices are this project's:
+docs/methods/catnet.md lists them. Rows are positions: (..., hw, C).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class MaskedAttention(nn.Module):
         self.value = nn.Linear(width, width)
 
     def forward(self, target: Tensor, source: Tensor, shares: Tensor | None = None) -> Tensor:
-        """What each target row (B, Ra, C) reads from the source rows (B, Rt, C).
+        """What each target row (B, Rt, C) reads from the source rows (B, Rs, C).
 
-        `shares` (B, Rt) or (1, Rt) multiplies the columns of the attention matrix after its
-        softmax, which is to multiply the values.
+        `shares` (B, Rs) or (1, Rs) multiplies the columns of the attention matrix after its
+        softmax: the same as multiplying the values.
         """
         values = self.value(source)
         if shares is not None:
@@ -47,8 +47,7 @@ class MaskedAttention(nn.Module):
 class CMATBlock(nn.Module):
     """Cross masked attention transformer: self-attention, masked cross-attention, MLP.
 
-    Each is added to what it was given and normalised. Support and query go through the same
-    weights.
+    Each has a residual and a layer norm. Support and query share the weights.
 
     Args:
         width: channels.
@@ -103,7 +102,7 @@ class CMATBlock(nn.Module):
 
 
 class CascadeHead(nn.Module):
-    """Features with the mask worked in, then blocks that refine the query's mask in turns.
+    """Features fused with a mask, then blocks that refine the query's mask one after the other.
 
     Args:
         width: channels.
@@ -134,9 +133,9 @@ class CascadeHead(nn.Module):
         weights = adjoint_upsample(masks, size)
         shares = weights / adjoint_upsample(torch.ones_like(masks), size)
         prior = prior_maps(query, support, shares)
-        rows = self._incorporate(support, shares[:, None])
+        rows = self._fused_rows(support, shares[:, None])
         support_rows = rows.expand(len(query), -1, -1, -1)
-        query_rows = self._incorporate(query, prior)
+        query_rows = self._fused_rows(query, prior)
         probabilities = [prototype_probability(support, masks, query, threshold)]
         for block in self.blocks:
             last = hard_cells(probabilities[-1]).flatten(1)
@@ -146,7 +145,7 @@ class CascadeHead(nn.Module):
             probabilities.append(foreground_probability(maps, prototypes, threshold))
         return probabilities
 
-    def _incorporate(self, maps: Tensor, foreground: Tensor) -> Tensor:
+    def _fused_rows(self, maps: Tensor, foreground: Tensor) -> Tensor:
         """Features (B, C, h, w) and a foreground map (B, 1, h, w) → rows (B, hw, C)."""
         return to_rows(self.fusion(torch.cat([maps, foreground], dim=1)))
 

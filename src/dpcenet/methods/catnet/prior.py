@@ -11,11 +11,11 @@ EPS = 1e-7
 
 
 def prior_maps(query: Tensor, support: Tensor, cells: Tensor) -> Tensor:
-    """How alike each query position is to its most similar support position inside the mask.
+    """Similarity of each query position to its most similar support position inside the mask.
 
-    The mask multiplies the support's features. A cosine takes no notice of their length, so every
-    position with any foreground counts fully, and one without any counts as cosine 0. The
-    largest cosine is brought to 0…1 by its extremes over the query's positions.
+    The mask multiplies the support's features. A cosine ignores their length, so every position
+    with any foreground counts fully, and one without any has cosine 0. The largest cosine is
+    scaled to 0…1 by its extremes over the query's positions.
 
     Args:
         query: (N, C, h, w).

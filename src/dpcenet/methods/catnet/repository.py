@@ -1,9 +1,9 @@
-"""The head of CAT-Net's repository, as it works once its two errors in LayerNorm are mended.
+"""The head of CAT-Net's repository, with its two errors in LayerNorm corrected.
 
-It is not the network of the paper (`nn.cat_cascade` is): no mask enters an attention, nothing is
-iterated, and what the cross-attention gives is thrown away.
+It is not the network of the paper (that is `cascade.py`): no mask enters an attention, nothing is
+iterated, and the output of the cross-attention is not used.
 
-Source: github.com/hust-linyi/CAT-Net at eddb04b, written anew from a description. The modules bear
+Source: github.com/hust-linyi/CAT-Net at eddb04b, written anew from a description. The modules have
 the names of its weights.
 """
 
@@ -15,15 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dpcenet.methods.catnet.cascade import SQUEEZE
 from dpcenet.methods.catnet.prior import prior_maps
 from dpcenet.nn.attention import to_maps, to_rows
 from dpcenet.nn.pooling import enlarge, shrink, size_of
 
-SQUEEZE = 8  # channels of a value for each channel of a query or key
-
 
 class GridNorm(nn.Module):
-    """Layer norm over channels and cells with a factor and an offset for each of their numbers.
+    """Layer norm over channels and cells with a factor and an offset for each channel and cell.
 
     Deviates: on another grid than its own the factors and offsets are interpolated, where the
     repository stops.
@@ -52,7 +51,7 @@ class GridAttention(nn.Module):
         width: channels.
         cells: (h, w) of the norm's grid.
         softmax_over: the axis of the attention matrix that sums to one. The repository takes the
-            target positions in the self-attention, which is unusual, and the source ones in the
+            target positions in the self-attention, which is unusual, and the source in the
             cross-attention.
     """
 
@@ -90,8 +89,7 @@ class RepositoryHead(nn.Module):
         super().__init__()
         self.self_attention = GridAttention(width, cells, softmax_over="target")
         self.conv_fusion = nn.Conv2d(width + 1, width, 1)
-        # Nothing that is predicted depends on it and no gradient reaches it. It is held, neither
-        # run nor trained, so that the parameters are the repository's.
+        # Never run nor trained: it is here so that the parameters are the repository's.
         self.cross_attention = GridAttention(width, cells, softmax_over="source")
         self.cross_attention.requires_grad_(False)
 
