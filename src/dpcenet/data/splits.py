@@ -26,6 +26,7 @@ import numpy.typing as npt
 from dpcenet.errors import ConfigError, DatasetError
 
 Scheme = Literal["lineage", "official", "disjoint"]
+FOLDS = 5  # of a data set that has none written down
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def make_fold(
     cases: Sequence[str],
     index: int,
     scheme: Scheme = "disjoint",
-    count: int = 5,
+    count: int = FOLDS,
     blocks: Sequence[Sequence[str]] = (),
     subjects: Mapping[str, str] | None = None,
 ) -> Fold:
@@ -144,6 +145,15 @@ def divide(
         if not part:
             raise DatasetError(f"fold {number}: none of its cases was prepared")
     return divided
+
+
+def fold_numbers(cases: Sequence[str], blocks: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Case → the fold in which it is a query; empty where there are too few cases for folds."""
+    try:
+        divided = divide(cases, len(blocks) or FOLDS, blocks)
+    except (ConfigError, DatasetError):
+        return {}
+    return {case: number for number, block in enumerate(divided) for case in block}
 
 
 def admissible_slices(

@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dpcenet.data.contact_sheet import FOLDS
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.datasets.registry import dataset_spec
 from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase
@@ -28,9 +27,9 @@ from dpcenet.data.doctor.examine import Report, examine
 from dpcenet.data.doctor.repair import Repaired, repair
 from dpcenet.data.prepare import expected_cases
 from dpcenet.data.prepare_case import intact
-from dpcenet.data.splits import divide
+from dpcenet.data.splits import fold_numbers
 from dpcenet.data.store import open_dataset
-from dpcenet.errors import ConfigError, DatasetError, InputError
+from dpcenet.errors import ConfigError, InputError
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.grid import SourceGrid
@@ -152,7 +151,8 @@ def _prepared_reports(path: Path) -> list[Report]:
 
 def _name_duplicates(reports: Sequence[Report], patients: Sequence[Patient]) -> list[Report]:
     """An error for each case whose voxels another case has, with the folds of both."""
-    folds = _folds(patients)
+    blocks = patients[0].spec.folds if patients else ()
+    folds = fold_numbers([patient.case.name for patient in patients], blocks)
     first: dict[str, Report] = {}
     named = []
     for report in reports:
@@ -167,17 +167,6 @@ def _name_duplicates(reports: Sequence[Report], patients: Sequence[Patient]) -> 
         else:
             named.append(report)
     return named
-
-
-def _folds(patients: Sequence[Patient]) -> dict[str, int]:
-    """Case → block of the folds; empty where there are too few cases."""
-    names = [patient.case.name for patient in patients]
-    blocks = patients[0].spec.folds if patients else ()
-    try:
-        divided = divide(names, len(blocks) or FOLDS, blocks)
-    except (ConfigError, DatasetError):
-        return {}
-    return {name: number for number, block in enumerate(divided) for name in block}
 
 
 def to_json(diagnosis: Diagnosis) -> str:
