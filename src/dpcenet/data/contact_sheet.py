@@ -83,7 +83,7 @@ def with_labels(grey: npt.NDArray[np.floating], label: npt.NDArray[np.integer]) 
 
 def with_edges(grey: npt.NDArray[np.floating], segments: npt.NDArray[np.integer]) -> RgbArray:
     """(H, W, 3): grey values 0…255, with the borders between segments, 2 pixels wide."""
-    edge = find_boundaries(segments, mode="thick")
+    edge = find_boundaries(segments, mode="thick")  # type: ignore[no-untyped-call]
     return np.where(edge[..., None], COLOURS[0], grey[..., None]).astype(np.uint8)
 
 

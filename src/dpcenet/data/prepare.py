@@ -19,7 +19,7 @@ import numpy as np
 
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.datasets.registry import dataset_spec
-from dpcenet.data.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, read_pair
+from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder, read_pair
 from dpcenet.data.prepare_case import Recipe, Rules, prepare_case
 from dpcenet.data.store import FORMAT, PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, DatasetError, InputError
@@ -92,7 +92,7 @@ def prepare(
 
 
 def expected_cases(
-    found: Source, spec: DatasetSpec, source: Path
+    found: SourceFolder, spec: DatasetSpec, source: Path
 ) -> tuple[tuple[SourceCase, ...], list[str], list[str]]:
     """The cases that belong to the data set, a line for each that is missing, and the surplus.
 
@@ -111,7 +111,7 @@ def expected_cases(
     return tuple(case for case in belong if case.label is not None), missing, surplus
 
 
-def _declared(spec: DatasetSpec, found: Source) -> tuple[int, ...]:
+def _declared(spec: DatasetSpec, found: SourceFolder) -> tuple[int, ...]:
     """Label values that dataset.json declares, where the person said that there is one."""
     return tuple(found.labels) if spec.name != "folder" else ()
 
@@ -225,7 +225,7 @@ def _write_manifest(
         "cases": hashes,
     }
     if spec.name != "folder":
-        manifest["dataset"] = spec.origin()
+        manifest["dataset"] = spec.to_json()
     manifest["hash"] = hash_of(manifest)
     path = out / "manifest.json"
     if not path.exists() or read_json(path) != manifest:
