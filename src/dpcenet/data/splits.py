@@ -31,7 +31,7 @@ FOLDS = 5  # of a data set that has none written down
 
 @dataclass(frozen=True)
 class Fold:
-    """Who trains, and who is tested.
+    """Which cases are trained on, and which are tested.
 
     Attributes:
         index: number of the fold.
@@ -39,7 +39,7 @@ class Fold:
         test: cases of the fold in their written order.
         supports: those of `test` that may be the labelled one.
         scheme: the rule that made it.
-        further: cases that join a support in the form "disjoint" when there are several shots;
+        further: cases added to the support in the form "disjoint" when there are several shots;
             they were trained on, without their labels.
     """
 
@@ -63,16 +63,14 @@ class Fold:
 
         Args:
             rule: "first", "last", "all" or an index: the first support scan of the set.
-            shots: scans in the set. The others are those after it: of `supports`, which turn
-                round, or of `further`.
 
         Raises:
             ConfigError: the rule is none of these, or there are too few scans.
         """
         count = len(self.supports)
-        turns = self.scheme != "disjoint"
-        ring = self.supports * 2 if turns else (*self.supports, *self.further)
-        if not 1 <= shots <= (count - 1 if turns else len(ring)):
+        wraps = self.scheme != "disjoint"
+        ring = self.supports * 2 if wraps else (*self.supports, *self.further)
+        if not 1 <= shots <= (count - 1 if wraps else len(ring)):
             raise ConfigError(f"--shots {shots}: this fold has too few scans for it")
         position = {"first": 0, "last": count - 1}.get(rule)
         if position is None and rule.isdecimal():
