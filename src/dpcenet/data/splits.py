@@ -63,6 +63,8 @@ class Fold:
 
         Args:
             rule: "first", "last", "all" or an index: the first support scan of the set.
+            shots: scans in the set. The others follow it in `supports`, which wrap around, or are
+                taken from `further`.
 
         Raises:
             ConfigError: the rule is none of these, or there are too few scans.
