@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import ConfigError, RunError, WeightsError
-from dpcenet.methods.incontext.model import Options, load_weights
+from dpcenet.methods.incontext.model import NetworkOptions
+from dpcenet.methods.incontext.weights import load_network
 from dpcenet.training.config import load_options
 from dpcenet.training.incontext_trainer import (
     PretrainConfig,
@@ -31,7 +32,7 @@ TINY = PretrainConfig(
     bfloat16=False,
     validation_batches=1,
     pairs=PairOptions(size=32),
-    network=Options(size=32, widths=(4, 8, 8, 8)),
+    network=NetworkOptions(size=32, widths=(4, 8, 8, 8)),
 )
 PACE = Pace(log_every=1, save_every=4)
 
@@ -101,14 +102,14 @@ def test_time_runs_out(tmp_path: Path) -> None:
 
 def test_weights_load_and_others_are_refused(tmp_path: Path) -> None:
     pretrain(replace(TINY, steps=1), tmp_path, PACE)
-    network = load_weights(tmp_path / WEIGHTS, TINY.network)
+    network = load_network(tmp_path / WEIGHTS, TINY.network)
     assert all(torch.isfinite(p).all() for p in network.parameters())
     with pytest.raises(WeightsError):
-        load_weights(tmp_path / WEIGHTS)
+        load_network(tmp_path / WEIGHTS)
     with pytest.raises(WeightsError):
-        load_weights(tmp_path / "nowhere.safetensors")
+        load_network(tmp_path / "nowhere.safetensors")
     with pytest.raises(RunError):
-        pretrain(replace(TINY, network=Options(size=32)), tmp_path, PACE)
+        pretrain(replace(TINY, network=NetworkOptions(size=32)), tmp_path, PACE)
 
 
 def test_learning_rate_rises_stays_and_falls() -> None:

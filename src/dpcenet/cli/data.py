@@ -83,9 +83,9 @@ def doctor(
     from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
 
     diagnosis = diagnose(paths, label=label, dataset=dataset)
-    mended = write_fixed(diagnosis, fix) if fix is not None else []
+    fixed = write_fixed(diagnosis, fix) if fix is not None else []
     typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
-    for line in mended:
+    for line in fixed:
         typer.echo(line, err=True)
     if diagnosis.wrong:
         raise typer.Exit(1)

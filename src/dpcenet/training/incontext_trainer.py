@@ -14,7 +14,7 @@ from dpcenet.data.synthetic.cohort import CohortOptions
 from dpcenet.data.synthetic.episodes import CohortEpisodeOptions, Episodes
 from dpcenet.data.synthetic.pairs import PairOptions, Pairs
 from dpcenet.methods.incontext.blocks import correspondence_loss
-from dpcenet.methods.incontext.model import InContext, Options
+from dpcenet.methods.incontext.model import InContext, NetworkOptions
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class PretrainConfig:
     pairs: PairOptions = field(default_factory=PairOptions)
     cohorts: CohortOptions = field(default_factory=CohortOptions)
     episodes: CohortEpisodeOptions = field(default_factory=CohortEpisodeOptions)
-    network: Options = field(default_factory=Options)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 def learning_rate_at(step: int, config: PretrainConfig) -> float:

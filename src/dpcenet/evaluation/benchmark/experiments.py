@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
@@ -146,10 +145,10 @@ def _key(
     weights: str,
 ) -> str:
     """sha256 of what decides the numbers, except the code."""
-    plain = config_to_dict(config)
-    encoder: dict[str, Any] = plain["options"].get("encoder") or {}
-    if encoder.get("weights"):
-        encoder["weights"] = weights
+    options = config.options
+    if options.trunk is not None and options.trunk.weights:
+        options = options.with_weights(weights)
+    plain = config_to_dict(replace(config, options=options))
     return hash_of(
         {
             "config": plain,

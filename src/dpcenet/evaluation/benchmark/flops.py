@@ -12,7 +12,6 @@ from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.training.config import Config
-from dpcenet.training.run_folder import without_weights
 from dpcenet.types import Episode, Features
 
 SLICE_SIZE = 256
@@ -39,7 +38,7 @@ class Arithmetic(NamedTuple):
 def arithmetic(config: Config) -> Arithmetic:
     """Count a method once; the numbers do not depend on the machine."""
     torch.manual_seed(0)
-    method = build_method(config.method, without_weights(config.options))
+    method = build_method(config.method, config.options.without_weights())
     episode = made_episode()
     every = sum(p.numel() for p in method.parameters()) / 1e6
     trained = sum(p.numel() for p in method.parameters() if p.requires_grad) / 1e6

@@ -52,7 +52,7 @@ def budget(runs: Sequence[Run]) -> str:
     trained = [run for run in runs if run.config.train.steps]
     if not trained:
         return parts[0] if parts else "nothing was trained"
-    encoders = [getattr(run.config.options, "encoder", None) for run in trained]
+    encoders = [run.config.options.trunk for run in trained]
     trunks = {f"{e.name} {e.layout}, {'frozen' if e.frozen else 'trained'}" for e in encoders if e}
     rules = {run.flags.exclusion for run in trained if run.flags.setting == 2}
     folds = {run.flags.fold for run in runs if run.flags.fold is not None}
