@@ -81,27 +81,20 @@ def draw_patient(
 def _varied(rng: np.random.Generator, anatomy: Anatomy, amount: float, missing: float) -> Solids:
     """Organs moved, turned and stretched, what is inside them along with them."""
     solids, group = anatomy.solids, anatomy.group
-    count = len(solids)
-    size = solids.radii.clip(max=80).mean(1)
-    shared = rng.normal(size=(count, 4))[group]
-    alone = 0.35 * rng.normal(size=(count, 4))
-    stretch = np.exp(amount * 0.1 * (shared[:, 3:] + 0.7 * rng.normal(size=(count, 3))[group]))
-    own = np.exp(amount * 0.06 * rng.normal(size=(count, 3)))
+    count, host = len(solids), solids.centre[group]
+    step = amount * (5 + 0.12 * solids.radii.clip(max=80).mean(1, keepdims=True))
+    moved = step * rng.normal(size=(count, 3))
     turns = np.stack([rotation(amount * angles) for angles in rng.normal(0, 0.12, (count, 3))])
-    turns = turns[group]
-    middle = solids.centre[group]
-    inside = np.einsum(
-        "kij,kj->ki", turns, (solids.centre - middle) * stretch.mean(1, keepdims=True)
-    )
-    moved = (
-        amount * (5 + 0.12 * size)[:, None] * (shared[:, :3] + alone[:, :3] * (size < 60)[:, None])
-    )
+    stretch = np.exp(amount * rng.normal(0, 0.09, (count, 3)) + amount * rng.normal(0, 0.09))
+    inside = np.einsum("kij,kj->ki", turns[group], solids.centre - host)
+    inside *= stretch[group].mean(1, keepdims=True)
     there = rng.random(count) >= missing
+    own = np.exp(amount * rng.normal(0, 0.06, (count, 3)))
     varied = replace(
         solids,
-        centre=(middle + inside + moved[group] * 0.8 + 0.2 * moved).astype(np.float32),
-        turn=np.einsum("kij,klj->kil", solids.turn, turns).astype(np.float32),
-        radii=(solids.radii * stretch * own).astype(np.float32),
+        centre=(host + inside + moved[group] + 0.2 * moved).astype(np.float32),
+        turn=np.einsum("kij,klj->kil", solids.turn, turns[group]).astype(np.float32),
+        radii=(solids.radii * stretch[group] * own).astype(np.float32),
         bend=(solids.bend + amount * rng.normal(0, 0.1, count)).astype(np.float32),
     )
     return varied.kept(there[group] & there)
@@ -111,17 +104,15 @@ def draw_view(rng: np.random.Generator, anatomy: Anatomy) -> View:
     """Axial in most cohorts, else coronal, sagittal or oblique; of the body or of a part of it."""
     width = 2 * float(anatomy.trunk.half[0])
     focus = anatomy.focus[rng.integers(len(anatomy.focus))] + rng.normal(0, 12, 3)
-    chance = rng.random()
-    zoomed = rng.random() < 0.4
-    axes = np.eye(3)
-    if chance < 0.6:
+    chance, zoomed = rng.random(), rng.random() < 0.4
+    if chance < 0.65:
         axes = rotation(rng.normal(0, 0.06, 3))
     elif chance < 0.75:
-        axes = rotation(np.array([np.pi / 2, 0, rng.choice([0, np.pi / 2])])) @ np.eye(3)
+        axes = rotation([np.pi / 2, 0, rng.choice([0, np.pi / 2])])
     else:
         axes, zoomed = rotation(rng.uniform(-np.pi, np.pi, 3)), rng.random() < 0.75
     if rng.random() < 0.4:  # stored in any orientation
-        quarter = rotation(np.array([0, 0, rng.integers(4) * np.pi / 2]))
+        quarter = rotation([0, 0, rng.integers(4) * np.pi / 2])
         axes = axes @ quarter @ np.diag([rng.choice([-1, 1]), 1, 1])
     if not zoomed:
         focus[:2] *= 0.15
@@ -148,7 +139,8 @@ def draw_grid(
     step = view.height * np.exp(rng.normal(0, 0.2)) / slices
     turn = rotation(rng.normal(0, 1, 3) * [0.06, 0.06, 0.35 if far else 0.1] * max(0.3, amount))
     scale = np.exp(amount * (rng.normal(0, 0.07) + rng.normal(0, [0.03, 0.03, 0.06])))
-    spread = np.array([1, 1, 0.8]) * (0.12 if far else 0.05) * view.field * max(0.3, amount)
+    wide = (0.12 if far else 0.05) * view.field
+    spread = np.array([wide, wide, min(wide, 0.12 * view.height)]) * max(0.3, amount)
     shift = rng.normal(0, 1, 3) * spread
     matrix = (turn @ view.axes) * scale * [pixel, pixel, step]
     middle = (np.array([size, size, slices]) - 1) / 2
