@@ -107,7 +107,9 @@ class PairTraining:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = InContext(network.options).to(self.device)
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(self._groups(), config.learning_rate, (0.9, 0.99))
+        self.optimiser = torch.optim.AdamW(
+            self._groups(), config.learning_rate, (0.9, 0.99), fused=True
+        )
         self.step = 0
 
     def _groups(self) -> list[dict[str, object]]:
@@ -156,16 +158,18 @@ class PairTraining:
             support = support.apply(lambda x: x.view(count, shots, *x.shape[1:]))
             query = features.rows(slice(count * shots, None))
             attention = network.align(support["key"], query["key"])
+            # Converted once, not for each target.
+            carried = attention.bfloat16() if self.config.bfloat16 else attention
             masks = episodes.support_masks.unbind(1)
-            return [network.compare(support, m, query, attention) for m in masks], attention
+            return [network.compare(support, m, query, carried) for m in masks], attention
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Moves the averaged weights; early on they follow quickly."""
         keep = min(self.config.average, (1 + self.step) / (10 + self.step))
-        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
-        for mean, new in pairs:
-            mean.lerp_(new, 1 - keep)
+        means: list[Tensor] = list(self.average.parameters())
+        new: list[Tensor] = list(self.network.parameters())
+        torch._foreach_lerp_(means, new, 1 - keep)
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Episodes | Pairs]) -> float:
