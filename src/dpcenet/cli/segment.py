@@ -17,6 +17,7 @@ from dpcenet.cli.app import (
     parse_label_name,
 )
 from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.segmentation.check_input import check_labelled
 
 if TYPE_CHECKING:
     from dpcenet.segmentation.segment_folder import SegmentSummary
@@ -94,6 +95,7 @@ def segment_command(
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
+    check_labelled(support_image or (), support_mask or (), task)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.memory_cap import parse_size
     from dpcenet.segmentation.outputs import OutputOptions
@@ -147,6 +149,7 @@ def create(
     device: Device = "auto",
 ) -> None:
     """Write labelled scans into one file: labels, and features or images of the slices."""
+    check_labelled(support_image or (), support_mask or (), None)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
 
