@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from dpcenet.errors import ConfigError
-from dpcenet.inference.predictor import MatchedSlices, Predictor
+from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.segmentation.result import SegmentationResult
@@ -169,9 +169,8 @@ class Segmenter:
         check_intensities(scan.volume, name_of(query))
         prepared, record = preprocess(scan, support.rules, like=support.affine)
         slices = self.predictor.encode(prepared.image, prepared.spacing, disk)
-        result = self.predictor.segment(
-            support.scans, slices, MatchedSlices(), support.values, disk
-        )
+        plan = self.predictor.blind_plan(support.scans, slices)
+        result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
         mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
         return SegmentationResult(
             slices, result.scans, result.slices.matches, result.probability, record, mask
