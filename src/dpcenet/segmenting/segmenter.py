@@ -42,9 +42,8 @@ from dpcenet.segmenting.support import Found, Labelled, Support, joined
 from dpcenet.segmenting.task_file import read_task
 from dpcenet.types import Encoded, Volume
 from dpcenet.volumes.io import check_intensities, check_mask
+from dpcenet.volumes.modality import rules_for
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
-
-CT_AIR = -300.0  # Hounsfield units
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ class Segmenter:
             truth = open_mask(mask, scan.volume)
             check_intensities(scan.volume, name_of(image))
             present |= set(np.unique(check_mask(truth, scan.volume, name_of(mask))).tolist())
-            prepared, record = preprocess(scan, rules or _rules_for(scan.volume), like=like)
+            prepared, record = preprocess(scan, rules or rules_for(scan), like=like)
             if like is None:
                 # One scale for all: an open spacing would fit each scan's own field of view.
                 spacing = record.rules.spacing_mm or prepared.spacing[1]
@@ -271,9 +270,3 @@ def segment(
     """
     segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
     return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))
-
-
-def _rules_for(volume: Volume) -> Preprocessing:
-    """CT where air lies far below water, as only Hounsfield units have it; else MR."""
-    air = float(np.percentile(volume.data.astype(np.float32), 1))
-    return Preprocessing.for_ct() if air < CT_AIR else Preprocessing.for_mr()
