@@ -266,7 +266,7 @@ def test_a_series_and_a_seg_as_support(
     (series,) = find_series(tmp_path / "scan")
     expected = voxels_in_mm(labels)
     for mask in (nifti, seg, str(seg)):
-        found = open_mask(mask, scan.volume)
+        found = open_mask(mask, scan)
         assert voxels_in_mm(found) == expected
         support = copier.support(series, mask)
         assert voxels_in_mm(copier.segment(image, support)) == plain

@@ -23,13 +23,13 @@ from nibabel.spatialimages import SpatialImage
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.files import Series, is_segmentation
-from dpcenet.volumes.dicom.mask import read_seg, spread
+from dpcenet.volumes.dicom.files import Series
 from dpcenet.volumes.dicom.series import read_series
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.itk import affine_of
+from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.nifti import geometry_fields, header_for
 
 Native = ScanFile | Volume | Series | Path | str
@@ -71,14 +71,14 @@ def open_scan(scan: Scan) -> ScanFile:
     return ScanFile(volume, SourceGrid.of(volume))
 
 
-def open_mask(mask: Scan, image: Volume) -> Volume:
-    """A mask of any kind; a DICOM SEG that covers some slices of the image is spread over all.
+def open_mask(mask: Scan, image: ScanFile) -> Volume:
+    """A mask of any kind; segmentations that cover a part of the image are spread over all of it.
 
     Raises:
         VolumeError: it cannot be used.
     """
-    if isinstance(mask, Path | str) and is_segmentation(Path(mask)):
-        return spread(read_seg(Path(mask))[0], image, Path(mask))
+    if isinstance(mask, Path | str):
+        return read_mask(Path(mask), image).volume
     return open_scan(mask).volume
 
 

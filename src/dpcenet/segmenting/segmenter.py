@@ -139,7 +139,7 @@ class Segmenter:
         present: set[int] = set()
         for image, mask in zip(scans, truths, strict=True):
             scan = open_scan(image)
-            truth = open_mask(mask, scan.volume)
+            truth = open_mask(mask, scan)
             check_intensities(scan.volume, name_of(image))
             present |= set(np.unique(check_mask(truth, scan.volume, name_of(mask))).tolist())
             prepared, record = preprocess(scan, rules or rules_for(scan), like=like)

@@ -16,7 +16,8 @@ from pathlib import Path
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.files import file_hash, hash_of
 from dpcenet.ledger import without_results
-from dpcenet.volumes.dicom.files import Series, find_series, is_dicom, one_series
+from dpcenet.volumes.dicom.files import Series, find_series, one_series
+from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.series import read_series
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import holds_labels, read_volume, stem, suffix_of

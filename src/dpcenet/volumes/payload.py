@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,12 @@ CHUNK = 1 << 20
 DEFLATE_LIMIT = 1032
 """No deflate stream grows more than this when it is decompressed."""
 
+BLANK_RATIO = 900
+"""What grows more than this is one value almost everywhere."""
+
+BLANK_BYTES = 1024**3
+"""So much of almost one value is no scan, and a mask only in a type that is far too wide."""
+
 COPY_AGAIN = "Copy or export the file again."
 
 
@@ -23,15 +30,21 @@ def check_file(path: Path) -> None:
     """Refuse what is not a file with content.
 
     Raises:
-        VolumeError: missing, a folder, not a regular file, or empty.
+        VolumeError: missing, a folder, not a regular file, out of reach, or empty.
     """
-    if not path.exists():
-        raise VolumeError(path, "there is no such file", "a scan", "Check the path.")
-    if path.is_dir():
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VolumeError(path, "there is no such file", "a scan", "Check the path.") from error
+    except (OSError, ValueError) as error:  # no permission, a name too long, a link to itself
+        reason = getattr(error, "strerror", None) or str(error)
+        remedy = "Check the path and its permissions."
+        raise VolumeError(path, f"cannot be reached ({reason})", "a scan", remedy) from error
+    if stat.S_ISDIR(found.st_mode):
         raise VolumeError(path, "this is a folder", "one file", "Name a file in it.")
-    if not path.is_file():
+    if not stat.S_ISREG(found.st_mode):
         raise VolumeError(path, "this is not a regular file", "a scan", "Check the path.")
-    if path.stat().st_size == 0:
+    if found.st_size == 0:
         raise VolumeError(path, "the file is empty", "a scan", COPY_AGAIN)
 
 
@@ -61,6 +74,26 @@ def check_claim(path: Path, claimed: int, max_bytes: int, available: int) -> Non
             f"{available:,}",
             "header and content that agree",
             f"The file is cut short or damaged. {COPY_AGAIN}",
+        )
+
+
+def check_blank(path: Path, claimed: int, size: int) -> None:
+    """Refuse gigabytes of one value, which a small compressed file can claim.
+
+    Args:
+        path: the file.
+        claimed: bytes of voxels by the header.
+        size: of the compressed file, in bytes.
+
+    Raises:
+        VolumeError: it would fill the memory with next to nothing.
+    """
+    if claimed > BLANK_BYTES and claimed > BLANK_RATIO * size:
+        raise VolumeError(
+            path,
+            f"{size:,} bytes claim to hold {claimed:,}: almost every voxel has the same value",
+            "a scan or a mask",
+            "Check that this is the scan; save a large mask as 8-bit numbers.",
         )
 
 

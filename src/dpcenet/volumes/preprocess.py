@@ -106,7 +106,8 @@ def preprocess_labels(labels: Volume, record: Record) -> npt.NDArray[np.uint8]:
     if placed.data.min() < 0 or placed.data.max() > np.iinfo(np.uint8).max:
         found = f"values from {placed.data.min()} to {placed.data.max()}"
         raise VolumeError("the labels", found, "0 to 255", "Renumber the labels.")
-    data = record.orientation.apply(placed).data
+    stored: npt.NDArray[Any] = record.orientation.apply(placed).data
+    data = np.round(stored)  # some programs store 0.99999
     if record.step == (1.0, 1.0, 1.0):
         out = data.astype(np.uint8)
     else:

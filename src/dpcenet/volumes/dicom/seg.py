@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,11 @@ import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
 from dpcenet.files import write_atomically
-from dpcenet.volumes.dicom.files import REFERRED, bad, reason
+from dpcenet.volumes.dicom.files import REFERRED
+from dpcenet.volumes.dicom.headers import bad, reason
 from dpcenet.volumes.dicom.segments import RESEARCH, Algorithm, describe, import_highdicom
 from dpcenet.volumes.dicom.series import Headers, read_headers
+from dpcenet.volumes.facts import Code
 from dpcenet.volumes.grid import ScanFile
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ def write_seg(
     names: Mapping[int, str],
     algorithm: Algorithm,
     made: datetime | None = None,
+    codes: Mapping[int, Code] = MappingProxyType({}),
 ) -> None:
     """Write labels as a binary SEG with one segment for each label, whole or not at all.
 
@@ -57,6 +61,7 @@ def write_seg(
         names: label value → name. Labels without a voxel become empty segments.
         algorithm: what made the mask.
         made: when; now by default.
+        codes: label value → what it shows; by default what its name says.
 
     Raises:
         VolumeError: highdicom is missing, the scan is no DICOM series or its headers lack what a
@@ -74,7 +79,9 @@ def write_seg(
     number = np.zeros(values[-1] + 1, np.uint16)
     number[values] = np.arange(1, len(values) + 1)
     stored = _in_file_order(number[mask], headers)
-    seg = _segmentation(hd, stored, _sources(headers), named, algorithm, made or datetime.now())
+    seg = _segmentation(
+        hd, stored, _sources(headers), named, algorithm, made or datetime.now(), codes
+    )
     write_atomically(path, lambda temporary: seg.save_as(temporary, enforce_file_format=True))
 
 
@@ -121,6 +128,7 @@ def _segmentation(
     names: Mapping[int, str],
     algorithm: Algorithm,
     made: datetime,
+    codes: Mapping[int, Code],
 ) -> Segmentation:
     seed = _seed(mask, sources, names, algorithm)
     try:
@@ -128,7 +136,7 @@ def _segmentation(
             source_images=sources,
             pixel_array=mask,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=describe(names, algorithm),
+            segment_descriptions=describe(names, algorithm, codes),
             series_instance_uid=_uid("series", seed),
             series_number=_SERIES_NUMBER,
             sop_instance_uid=_uid("instance", seed),
