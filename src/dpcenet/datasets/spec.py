@@ -18,6 +18,7 @@ from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import check_mask, read_volume
+from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.preprocess import Preprocessing
 
 
@@ -65,8 +66,8 @@ def read_pair(case: SourceCase) -> RawCase:
     Raises:
         VolumeError: a file cannot be used.
     """
-    truth = None if case.label is None else read_volume(case.label).volume
-    return RawCase(read_volume(case.image), truth)
+    scan = read_volume(case.image)
+    return RawCase(scan, None if case.label is None else read_mask(case.label, scan).volume)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from pathlib import Path
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.files import file_hash, hash_of
 from dpcenet.ledger import without_results
-from dpcenet.volumes.dicom.files import Series, find_series, one_series
+from dpcenet.volumes.dicom.files import Folders, Series, find_series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.series import read_series
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import holds_labels, read_volume, stem, suffix_of
+from dpcenet.volumes.io import files_of, holds_labels, mask_suffix, read_volume, stem, suffix_of
 from dpcenet.volumes.payload import MAX_BYTES, check_file
 
 _MASK_WORD = re.compile(
@@ -81,9 +81,10 @@ class Query:
             VolumeError: a file is missing or empty, or is none.
             OSError: a file cannot be read.
         """
-        for path in self.files:
+        files = files_of(self.source) if isinstance(self.source, Path) else self.source.files
+        for path in files:
             check_file(path)
-        return hash_of([file_hash(path) for path in self.files])
+        return hash_of([file_hash(path) for path in files])
 
 
 def find_queries(
@@ -99,19 +100,20 @@ def find_queries(
     Raises:
         DatasetError: a folder or a glob without scans.
     """
-    queries = [query for path in paths for query in _found(str(path), pattern, out)]
+    folders = Folders()
+    queries = [query for path in paths for query in _found(str(path), pattern, out, folders)]
     return list({query.files: query for query in queries}.values())
 
 
-def _found(path: str, pattern: str | None, out: Path | None) -> list[Query]:
+def _found(path: str, pattern: str | None, out: Path | None, folders: Folders) -> list[Query]:
     place = Path(path)
     if place.is_dir():
         found = [q for q in _walk(place, place, out) if _wanted(q, place, pattern)]
     elif _WILD.search(path) and not place.exists():
         root, wild = _fixed_and_wild(place)
-        found = [_query(file, root) for file in sorted(root.glob(wild)) if file.is_file()]
+        found = [_query(f, root, folders) for f in sorted(root.glob(wild)) if f.is_file()]
     else:
-        return [_query(place, place.parent)]
+        return [_query(place, place.parent, folders)]
     if not found:
         wanted = f" whose name fits {pattern!r}" if pattern else ""
         raise DatasetError(
@@ -132,7 +134,7 @@ def _walk(folder: Path, root: Path, out: Path | None) -> Iterator[Query]:
     children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
     files = [child for child in children if child.is_file()]
     for file in _without_masks([file for file in files if suffix_of(file)], root):
-        yield _query(file, root)
+        yield _query(file, root, Folders())
     if any(file.suffix.lower() == ".dcm" or is_dicom(file) for file in files):
         for series in find_series(folder):
             yield _series_query(series, folder.relative_to(root))
@@ -168,12 +170,12 @@ def _series_query(series: Series, place: Path) -> Query:
     return Query(series, place / series.name, ".dcm" if series.referable else ".nii.gz")
 
 
-def _query(path: Path, root: Path) -> Query:
+def _query(path: Path, root: Path, folders: Folders) -> Query:
     """A file as a query; its results lie as it does below `root`."""
     relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     if not suffix_of(path) and is_dicom(path):
-        return _series_query(one_series(path), relative.parent)
-    return Query(path, relative.with_name(stem(path)), path.name[len(stem(path)) :])
+        return _series_query(one_series(path, folders=folders), relative.parent)
+    return Query(path, relative.with_name(stem(path)), mask_suffix(path))
 
 
 def _wanted(query: Query, root: Path, pattern: str | None) -> bool:

@@ -156,7 +156,7 @@ def _voxels(
         reader.SetExtractSize([*reader.GetSize()[:3], 0])
         reader.SetExtractIndex([0, 0, 0, index])
     data = sitk.GetArrayFromImage(reader.Execute())
-    return data if layers == 1 else np.ascontiguousarray(data[..., index])
+    return data if data.ndim == 3 else np.ascontiguousarray(data[..., index])
 
 
 def _claimed_bytes(reader: sitk.ImageFileReader, path: Path, header: Header) -> int:
@@ -165,9 +165,10 @@ def _claimed_bytes(reader: sitk.ImageFileReader, path: Path, header: Header) -> 
     Several numbers are several volumes where a NRRD file calls their axis a list, or the time.
     """
     pixel, numbers = reader.GetPixelID(), reader.GetNumberOfComponents()
-    scalar = pixel - (sitk.sitkVectorUInt8 - sitk.sitkUInt8) if numbers > 1 else pixel
+    vector = pixel >= sitk.sitkVectorInt8
+    scalar = pixel - (sitk.sitkVectorUInt8 - sitk.sitkUInt8) if vector else pixel
     kind = header.fields.get("kinds", "").lower().partition(" ")[0]
-    listed = numbers == 1 or (header.nrrd and kind in ("list", "time", "none", "???"))
+    listed = not vector or (header.nrrd and kind in ("list", "time", "none", "???"))
     if scalar not in _PIXEL_BYTES or not listed:
         raise VolumeError(
             path,

@@ -24,6 +24,9 @@ from dpcenet.volumes.resample import crop_or_pad
 THRESHOLD = 0.5
 """A voxel of a fractional segmentation belongs to the segment from here on."""
 
+_ROUNDED_MM = 0.11
+"""Gaps between slices may differ this much: headers round positions to 0.1 mm."""
+
 
 def read_seg(path: Path, max_bytes: int = MAX_BYTES, options: ReadOptions = AS_IT_IS) -> ScanFile:
     """Read a SEG, which may cover only some slices of its scan.
@@ -72,19 +75,19 @@ def read_seg(path: Path, max_bytes: int = MAX_BYTES, options: ReadOptions = AS_I
 
 def _check_extent(seg: Any, plane: int, max_bytes: int, path: Path) -> None:
     """Refuse two frames that claim a gigabyte of empty slices between them."""
-    geometry = seg.get_volume_geometry()
+    geometry = seg.get_volume_geometry(atol=_ROUNDED_MM)
     if geometry is not None:
         size = int(np.prod([int(n) for n in geometry.spatial_shape])) * 2
         check_claim(path, size, max_bytes, size)
 
 
 def _binary(seg: Any) -> Any:
-    return seg.get_volume(combine_segments=True, dtype=np.uint16)
+    return seg.get_volume(combine_segments=True, dtype=np.uint16, atol=_ROUNDED_MM)
 
 
 def _fractions(seg: Any) -> Any:
     """The segment of the largest fraction in each voxel, from one half on."""
-    found = seg.get_volume(combine_segments=False, dtype=np.float32)
+    found = seg.get_volume(combine_segments=False, dtype=np.float32, atol=_ROUNDED_MM)
     numbers = np.array([0, *seg.segment_numbers], np.uint16)
     array = found.array.reshape(*found.array.shape[:3], len(numbers) - 1)
     best = array.argmax(axis=3)

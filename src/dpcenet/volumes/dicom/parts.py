@@ -13,6 +13,8 @@ from dpcenet.volumes.dicom.slice_header import Slice
 
 SAME_MM = 0.01
 """Slices this close along their normal lie at one place."""
+_TELLING = ("echo", "echo number", "b-value", "time point", "phase")
+"""Slices that differ in one of these are two, whatever their pixels."""
 _PAIRED = 2
 """Attributes that may tell volumes apart only together, such as echo and phase."""
 
@@ -20,7 +22,8 @@ _PAIRED = 2
 def without_twins(slices: list[Slice]) -> tuple[list[Slice], int]:
     """The slices, each once, where a series was sent twice.
 
-    Two files are one slice if they lie at one place and hold the same pixels, byte for byte.
+    Two files are one slice if they lie at one place, hold the same pixels, byte for byte, and are
+    of the same echo, b-value, time point and phase.
 
     Args:
         slices: of one series, in the order of their files.
@@ -30,14 +33,15 @@ def without_twins(slices: list[Slice]) -> tuple[list[Slice], int]:
     """
     kept: list[Slice] = []
     for group in _places(slices):
-        pixels: list[bytes] = []
+        seen: list[tuple[bytes, dict[str, str]]] = []
         for each in group:
             if len(group) == 1 or each.frame > 0:
                 kept.append(each)
                 continue
-            stored = _pixels(each.path)
-            if stored not in pixels or not stored:
-                pixels.append(stored)
+            marks = {mark: text for mark, text in each.marks if mark in _TELLING}
+            content = (_pixels(each.path), marks)
+            if content not in seen or not content[0]:
+                seen.append(content)
                 kept.append(each)
     order = {id(each): number for number, each in enumerate(slices)}
     return sorted(kept, key=lambda each: order[id(each)]), len(slices) - len(kept)

@@ -38,13 +38,15 @@ def on_regular_grid(data: npt.NDArray[Any], slices: list[Slice]) -> tuple[Volume
     apart = np.array([each.position - first.position for each in slices])
     along = apart @ normal
     shift = np.c_[apart @ first.column, apart @ first.row] / first.spacing  # in pixels
+    if np.linalg.norm(shift * first.spacing, axis=1).max() <= GRID_TOLERANCE_MM:
+        shift[:] = 0  # rounded
     gaps = np.diff(along)
     notes = _notes(gaps, shift * first.spacing, along)
     step = float(gaps.min()) if len(gaps) else 1.0
     if not notes:
         return Volume(data, _affine(first, normal, step, np.zeros(2))), ()
     low, high = shift.min(axis=0), shift.max(axis=0)
-    low, high = np.floor(low - 1e-6 * (low < 0)), np.ceil(high)
+    low, high = np.floor(low), np.ceil(high)
     planes = int(np.floor(along[-1] / step + 1e-6)) + 1
     rows, columns = (np.array(data.shape[1:]) + (high - low).astype(int)).tolist()
     if planes * rows * columns * 4 > MAX_BYTES:

@@ -129,7 +129,12 @@ def _filled(structure: _Structure, image: Volume, path: Path) -> npt.NDArray[np.
         for polygon in polygons:
             _fill(by_slice[index], polygon)
     if not mask.any():
-        found = f"the outlines of {structure.name!r} hold no voxel of the scan"
+        corner = np.concatenate(placed)
+        low, high = (", ".join(f"{v:.0f}" for v in f(axis=0)) for f in (corner.min, corner.max))
+        found = (
+            f"the outlines of {structure.name!r} hold no voxel of the scan: they reach from index "
+            f"({low}) to ({high}) of {image.data.shape}"
+        )
         raise bad(path, found, "structures inside it", "Check that they belong together.")
     return mask
 

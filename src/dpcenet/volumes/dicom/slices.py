@@ -141,7 +141,7 @@ def _check_line(slices: list[Slice], normal: Vector, folder: Path) -> None:
         raise bad(slices[worst].path, found, "slices one above the other")
     cosine = float(abs(normal @ along) / np.linalg.norm(along))
     sine = float(np.sqrt(max(0.0, 1 - min(cosine, 1.0) ** 2)))
-    if sine > SHEAR_TOLERANCE:
+    if sine > SHEAR_TOLERANCE and sine * float(np.linalg.norm(along)) > GRID_TOLERANCE_MM:
         found = f"the slices are sheared by {np.degrees(np.arcsin(sine)):.1f}° (a tilted gantry)"
         remedy = "Resample it with --resample, or convert it with dcm2niix to .nii.gz."
         raise bad(folder, found, "slices at right angles to their stack", remedy)
