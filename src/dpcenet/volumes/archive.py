@@ -56,15 +56,19 @@ def _members(archive: zipfile.ZipFile, path: Path, max_bytes: int) -> list[zipfi
     listed = archive.infolist()
     if len(listed) > MOST_FILES:
         raise _refused(path, f"it holds {len(listed):,} files", f"at most {MOST_FILES:,}")
-    members = [each for each in listed if not each.is_dir() and not _hidden(each.filename)]
-    for each in members:
+    for each in listed:
         parts = PurePosixPath(each.filename.replace("\\", "/")).parts
-        if ".." in parts or each.filename.startswith(("/", "\\")) or ":" in parts[0]:
+        if (
+            ".." in parts
+            or each.filename.startswith(("/", "\\"))
+            or any(":" in part for part in parts[:1])
+        ):
             raise _refused(path, f"it holds {each.filename[:80]!r}", "names inside the zip")
         if stat.S_ISLNK(each.external_attr >> 16):
             raise _refused(path, f"{each.filename[:80]!r} is a link", "files")
         if each.flag_bits & _ENCRYPTED:
             raise _refused(path, "it is locked with a password", "an open zip")
+    members = [each for each in listed if not each.is_dir() and not _hidden(each.filename)]
     total = sum(each.file_size for each in members)
     if total > max_bytes:
         raise _refused(path, f"its files take {total:,} bytes", f"at most {max_bytes:,}")

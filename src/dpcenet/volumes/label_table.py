@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from dpcenet.volumes.facts import NO_LABELS, Code, Labels
 
-_CODE = 30  # NIFTI_ECODE_CARET; TotalSegmentator writes 0
+_CODE = 0  # as TotalSegmentator; nibabel does not open Workbench's own 30
 MOST_BYTES = 1 << 20
 _BLOCK = 16
 

@@ -120,7 +120,7 @@ def _check_gaps(slices: list[Slice], normal: Vector, folder: Path) -> None:
     step = (along[-1] - along[0]) / (len(along) - 1)
     rounded = np.abs(along - even).max() <= _ROUNDED_MM and gaps.max() < _MISSING * step
     if not rounded:
-        at = int(wrong[0])
+        at = int(np.abs(gaps - usual).argmax())
         between = _two(slices[at], slices[at + 1])
         found = f"{gaps[at]:.2f} mm between {between}, else {usual:.2f} mm"
         remedy = "Export the series again; if the gaps are meant, resample it with --resample."
