@@ -34,7 +34,9 @@ class VolumeError(InputError):
     """
 
     def __init__(self, path: Path | str, found: str, expected: str, remedy: str) -> None:
-        super().__init__(f"{path}: {found}; expected {expected}. {remedy}")
+        # A name that is no UTF-8 would raise where the message is printed.
+        name = str(path).encode("utf-8", "backslashreplace").decode()
+        super().__init__(f"{name}: {found}; expected {expected}. {remedy}")
         self.path, self.found, self.expected, self.remedy = path, found, expected, remedy
 
     def __reduce__(self) -> tuple[type[VolumeError], tuple[Path | str, str, str, str]]:

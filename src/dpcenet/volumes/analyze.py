@@ -81,7 +81,7 @@ def _parsed(raw: bytes, path: Path) -> tuple[AnalyzeHeader, Claims]:
             raise HeaderDataError("it is no Analyze header")
         with np.errstate(invalid="ignore", over="ignore"):
             return header, claims_of(header, first=0)
-    except (HeaderDataError, KeyError, ValueError, OverflowError, IndexError) as error:
+    except Exception as error:  # whatever nibabel meets in damaged numbers
         raise VolumeError(
             path,
             f"the header cannot be read ({error})",

@@ -11,7 +11,6 @@ from typing import BinaryIO, cast
 
 import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
-from nibabel.spatialimages import HeaderDataError
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
@@ -70,7 +69,7 @@ def _read_header(stream: BinaryIO, path: Path) -> Claims:
                 inter=0.0,
                 unit="mm",
             )
-    except (HeaderDataError, KeyError, ValueError, OverflowError, IndexError) as error:
+    except Exception as error:  # whatever nibabel meets in damaged numbers
         raise VolumeError(
             path,
             f"the header cannot be read ({error})",
