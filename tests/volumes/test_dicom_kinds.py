@@ -148,7 +148,7 @@ def test_one_volume_of_several_is_chosen(tmp_path, name, values, shown, chosen):
     in_parts(image, tmp_path, **{name: values})
     with pytest.raises(VolumeError, match=f"2 volumes: {shown}") as error:
         read_series(tmp_path)
-    assert "--part" in str(error.value)
+    assert "--echo" in str(error.value)
     for part, more in ((1, 0), (2, 7), (chosen, 7)):
         scan = read_series(tmp_path, options=ReadOptions(part=part))
         np.testing.assert_array_equal(scan.volume.data, image.data + more)

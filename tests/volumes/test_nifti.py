@@ -164,7 +164,7 @@ WHOLE = gzip.compress(header_bytes() + np.random.default_rng(0).bytes(len(VOXELS
         (WHOLE[:-8] + b"\0" * 8, "gzip stream is damaged"),
         (WHOLE[:100] + bytes(50) + WHOLE[150:], "gzip stream is damaged"),
         (header_bytes((4,)) + VOXELS, r"shape is \(4,\)"),
-        (header_bytes((4, 5, 3, 2)) + VOXELS, "2 volumes: 1 volume 1; 2 volume 2.*--part"),
+        (header_bytes((4, 5, 3, 2)) + VOXELS, "2 volumes: 1 volume 1; 2 volume 2.*--split-time"),
         (header_bytes((4, 5, 1, 2, 3)) + VOXELS, r"shape is \(4, 5, 1, 2, 3\)"),
         (header_bytes(dim=[3, 4, -5, 6, 1, 1, 1, 1]) + VOXELS, "shape is"),
         (header_bytes(code=128) + bytes(4 * 5 * 6 * 3), "colour"),

@@ -89,7 +89,7 @@ def test_a_phase_of_a_4d_file(tmp_path):
     cine = np.stack([data, data + 1, data + 2], axis=-1)
     for name, kind in (("a.nii.gz", nib.Nifti1Image), ("a.mgz", nib.MGHImage)):
         nib.save(kind(cine, affine), tmp_path / name)
-        with pytest.raises(VolumeError, match=r"3 volumes: 1 volume 1; .*--part"):
+        with pytest.raises(VolumeError, match=r"3 volumes: 1 volume 1; .*--split-time"):
             read_volume(tmp_path / name)
         for part in (1, 2, 3, "3", "volume 2"):
             found = read_volume(tmp_path / name, options=ReadOptions(part=part))

@@ -199,7 +199,7 @@ def check_case(raw: RawCase, case: SourceCase, known: Iterable[int]) -> None:
     if raw.labels is None:
         return
     path = case.label or case.name
-    data = check_mask(raw.labels, raw.scan.volume, path)
+    data = check_mask(raw.labels, raw.scan.volume, path, raw.scan.grid)
     values = list(known)
     if values:
         remap(Volume(data, raw.scan.volume.affine), dict.fromkeys(values, 0), path)

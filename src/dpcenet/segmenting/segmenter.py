@@ -141,7 +141,9 @@ class Segmenter:
             scan = open_scan(image)
             truth = open_mask(mask, scan)
             check_intensities(scan.volume, name_of(image))
-            present |= set(np.unique(check_mask(truth, scan.volume, name_of(mask))).tolist())
+            present |= set(
+                np.unique(check_mask(truth, scan.volume, name_of(mask), scan.grid)).tolist()
+            )
             prepared, record = preprocess(scan, rules or rules_for(scan), like=like)
             if like is None:
                 # One scale for all: an open spacing would fit each scan's own field of view.

@@ -20,7 +20,7 @@ from dpcenet.volumes.facts import Facts
 from dpcenet.volumes.geometry import check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.nifti import claims_of, geometry_fields
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
+from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
 from dpcenet.volumes.sidecar import sidecar_modality
 
 _HEADER_BYTES = 348
@@ -56,7 +56,7 @@ def read_analyze(
         raw = stream.read(_HEADER_BYTES)
     header, claims = _parsed(raw, head)
     volumes = check_claims(claims, head)
-    index = choose(options.part, numbered(volumes), head, "--part")
+    index = choose(options.part, numbered(volumes), head, SPLIT)
     with voxels.open("rb") as stream:
         data = read_voxels(stream, claims, voxels, False, max_bytes, index)
     volume = Volume(data, claims.affine[:, [2, 1, 0, 3]])

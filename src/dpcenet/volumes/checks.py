@@ -10,7 +10,11 @@ import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.geometry import on_grid
+from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, on_grid
+from dpcenet.volumes.grid import SourceGrid
+from dpcenet.volumes.nifti import forms_apart_mm
+
+_TAKE_PLACE = "`dpcenet doctor SCAN --label MASK --fix OUT` gives the mask the scan's place."
 
 FEW = 16
 """A file with so few different whole numbers is no scan."""
@@ -91,11 +95,19 @@ def holds_labels(data: npt.NDArray[Any], most: int = MASK_VALUES) -> bool:
     return True
 
 
-def check_mask(mask: Volume, image: Volume, path: Path | str) -> npt.NDArray[np.int64]:
+def check_mask(
+    mask: Volume, image: Volume, path: Path | str, grid: SourceGrid | None = None
+) -> npt.NDArray[np.int64]:
     """Refuse a mask that does not lie on its image, or holds no labels.
 
     A mask whose array axes are stored in another order is fine if it lies in the same place. Values
     within 0.001 of whole numbers are these.
+
+    Args:
+        mask: (Z, Y, X) labels.
+        image: the scan's voxels.
+        path: of the mask, for the error.
+        grid: of the scan; with it the error says if the scan's header contradicts itself.
 
     Returns:
         (Z, Y, X) int64 labels in the array order of the image.
@@ -114,8 +126,30 @@ def check_mask(mask: Volume, image: Volume, path: Path | str) -> npt.NDArray[np.
         raise _bad_labels(path, found, "Are image and mask swapped? Else renumber the labels.")
     if not (data > WHOLE).any():
         raise _bad_labels(path, "the mask is empty", "Label at least one voxel.")
-    placed: npt.NDArray[Any] = on_grid(mask, image, path).data
+    try:
+        placed: npt.NDArray[Any] = on_grid(mask, image, path).data
+    except VolumeError as error:
+        reason = "" if grid is None else _why_elsewhere(grid)
+        if not reason:
+            raise
+        found = f"{error.found}; {reason}"
+        raise VolumeError(path, found, error.expected, f"{error.remedy} {_TAKE_PLACE}") from error
     return np.round(placed).astype(np.int64)
+
+
+def _why_elsewhere(grid: SourceGrid) -> str:
+    """What in a scan's own header lets two programs see it in two places; "" for nothing."""
+    if grid.format != "nifti":
+        return ""
+    if not (grid.header["qform_code"] or grid.header["sform_code"]):
+        return "the scan's header does not say where the scan lies, so programs guess differently"
+    apart = forms_apart_mm(grid)
+    if apart > GRID_TOLERANCE_MM:
+        return (
+            f"sform and qform of the scan's header lie {apart:.1f} mm apart: the program that made "
+            "the mask may have used the qform, and the sform is used here"
+        )
+    return ""
 
 
 def _whole(plane: npt.NDArray[Any]) -> bool:

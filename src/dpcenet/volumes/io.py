@@ -98,8 +98,10 @@ def suffix_of(path: Path) -> str:
 
 
 def stem(path: Path) -> str:
-    """File name without .nii.gz or another suffix of SUFFIXES."""
-    return path.name[: len(path.name) - len(suffix_of(path))]
+    """File name without .nii.gz or another suffix that is read."""
+    name = path.name.lower()
+    suffix = next((suffix for suffix in (*FORMATS, ZIP_SUFFIX) if name.endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def mask_suffix(path: Path) -> str:
@@ -177,7 +179,9 @@ def _read_zip(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
             if series:
                 names = [f"{each.name} ({len(each.files)} files)" for each in series]
                 found = read_series(
-                    series[choose(options.series, names, path, "--series")], max_bytes, options
+                    series[choose(options.series, names, path, "Choose with --series.")],
+                    max_bytes,
+                    options,
                 )
             elif len(volumes) == 1:
                 found = read_volume(volumes[0], max_bytes, options)

@@ -28,7 +28,7 @@ from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk_header import Header, Storage, read_header, storage_of, unreadable
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
+from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
 from dpcenet.volumes.slicer import join_layers, keys_for, segments_of
 
 _MODALITY_TAG = "0008|0060"
@@ -151,7 +151,7 @@ def _voxels(
     if segments and series == 1:
         data = sitk.GetArrayFromImage(reader.Execute())
         return join_layers(data.reshape(*data.shape[:3], layers), segments, path)
-    index = choose(options.part, numbered(max(layers, series)), path, "--part")
+    index = choose(options.part, numbered(max(layers, series)), path, SPLIT)
     if reader.GetDimension() == 4:
         reader.SetExtractSize([*reader.GetSize()[:3], 0])
         reader.SetExtractIndex([0, 0, 0, index])

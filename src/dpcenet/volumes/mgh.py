@@ -17,7 +17,7 @@ from dpcenet.types import Volume
 from dpcenet.volumes import payload
 from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
+from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
 
 _HEADER_BYTES = 284
 
@@ -46,7 +46,7 @@ def read_mgh(
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
             claims = _read_header(stream, path)
             volumes = check_claims(claims, path)
-            index = choose(options.part, numbered(volumes), path, "--part")
+            index = choose(options.part, numbered(volumes), path, SPLIT)
             data = read_voxels(stream, claims, path, packed, max_bytes, index, footer=True)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         found = f"the gzip stream is damaged ({error})"

@@ -24,9 +24,10 @@ from dpcenet.types import Volume
 from dpcenet.volumes import payload
 from dpcenet.volumes.claims import MM_IN, Claims, check_claims, numbered, read_voxels
 from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
+from dpcenet.volumes.geometry import same_grid
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.label_table import MOST_BYTES, extension_of, labels_in
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
+from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
 from dpcenet.volumes.sidecar import sidecar_modality
 
 Header = Nifti1Header  # Nifti2Header is one, too
@@ -63,7 +64,7 @@ def read_nifti(
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
             header, claims = _read_header(stream, path)
             volumes = check_claims(claims, path)
-            index = choose(options.part, numbered(volumes), path, "--part")
+            index = choose(options.part, numbered(volumes), path, SPLIT)
             labels = _read_labels(stream, header, claims)
             data = read_voxels(stream, claims, path, packed, max_bytes, index)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -213,3 +214,18 @@ def header_for(grid: SourceGrid) -> Header:
     header.set_sform(affine, code="scanner")
     header.set_xyzt_units("mm")
     return header
+
+
+def forms_apart_mm(grid: SourceGrid) -> float:
+    """Largest distance in mm between the places that sform and qform of a NIfTI header give a
+    corner; 0 where one of them is not set."""
+    if grid.format != "nifti" or not (grid.header["qform_code"] and grid.header["sform_code"]):
+        return 0.0
+    header = Nifti1Header()
+    for name, value in grid.header.items():
+        if name.startswith(("quatern", "qoffset")) or name in {"pixdim", "qform_code"}:
+            header[name] = value
+    unit = header_for(grid).get_xyzt_units()[0]
+    other = _in_mm(header.get_qform(), unit)[:, [2, 1, 0, 3]]
+    blank = np.broadcast_to(np.uint8(0), grid.shape)
+    return same_grid(Volume(blank, grid.matrix), Volume(blank, other))

@@ -33,14 +33,20 @@ AS_IT_IS = ReadOptions()
 """No choice was made: what leaves one is refused, with what there is to choose from."""
 
 
-def choose(wanted: int | str | None, names: list[str], path: Path, flag: str) -> int:
+SPLIT = "Segment each of them with --split-time, or give Python's ReadOptions(part=NUMBER)."
+"""What to do with a file of several volumes."""
+ECHO = "Choose one with --echo, or segment each of them with --split-time."
+"""What to do with a DICOM series of several volumes."""
+
+
+def choose(wanted: int | str | None, names: list[str], path: Path, remedy: str) -> int:
     """Which of several things in one place a person means.
 
     Args:
         wanted: a number from 1, or a part of one name; None where there is one.
         names: of the things, in their order.
         path: where they are.
-        flag: what the choice is called on the command line.
+        remedy: how to choose.
 
     Returns:
         an index of `names`.
@@ -53,8 +59,7 @@ def choose(wanted: int | str | None, names: list[str], path: Path, flag: str) ->
     shown = "; ".join(f"{number} {name}" for number, name in enumerate(names[:20], start=1))
     more = f"; and {len(names) - 20} more" if len(names) > 20 else ""
     if wanted is None:
-        found, remedy = f"{len(names)} volumes: {shown}{more}", f"Choose one with {flag}."
-        raise VolumeError(path, found, "one volume", remedy)
+        raise VolumeError(path, f"{len(names)} volumes: {shown}{more}", "one volume", remedy)
     text = str(wanted).strip()
     if text.isdigit() and 1 <= int(text) <= len(names):
         return int(text) - 1
@@ -62,5 +67,5 @@ def choose(wanted: int | str | None, names: list[str], path: Path, flag: str) ->
     fitting = fitting or [at for at, name in enumerate(names) if text.lower() in name.lower()]
     if len(fitting) == 1:
         return fitting[0]
-    found = f"{flag} {text} fits {len(fitting)} of {len(names)} volumes: {shown}{more}"
-    raise VolumeError(path, found, "one of them", f"Give {flag} a number or a name of the list.")
+    found = f"{text!r} fits {len(fitting)} of {len(names)} volumes: {shown}{more}"
+    raise VolumeError(path, found, "one of them", "Choose by a number or a name of the list.")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _NAME_BYTES = 120
 """Of a series' name: what is made of it has to fit a file system's 255."""
+_CHOOSE = "Name one file of the series that you mean, or choose it with --series."
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 REFERRED = ("StudyInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "Modality")
 """Attributes of a series without which no DICOM SEG can refer to it."""
@@ -140,12 +141,11 @@ def one_series(
         raise bad(path, "this is no slice of a scan", "a CT, MR or PET image")
     if len(found.series) > 1 and wanted is None:
         names = ", ".join(f"{each.name} ({len(each.files)} files)" for each in found.series)
-        remedy = "Name one file of the series that you mean, or choose it with --series."
         raise VolumeError(
-            folder, f"{len(found.series)} series in one folder: {names}", "one", remedy
+            folder, f"{len(found.series)} series in one folder: {names}", "one", _CHOOSE
         )
     if found.series:
-        return found.series[choose(wanted, [each.name for each in found.series], path, "--series")]
+        return found.series[choose(wanted, [each.name for each in found.series], path, _CHOOSE)]
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.aside.items()))
     seen = f"0 DICOM slices{f' (left aside: {kinds})' if kinds else ''}"
     raise VolumeError(path, seen, "a series of CT, MR or PET slices", EXPORT_AGAIN)

@@ -24,7 +24,7 @@ from dpcenet.volumes.dicom.slice_header import Slice, Stored, slices_of
 from dpcenet.volumes.dicom.slices import affine_of, arrange
 from dpcenet.volumes.facts import Facts
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
+from dpcenet.volumes.options import AS_IT_IS, ECHO, ReadOptions, choose
 from dpcenet.volumes.payload import DEFLATE_LIMIT, MAX_BYTES, check_claim
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def read_headers(files: tuple[Path, ...], options: ReadOptions = AS_IT_IS) -> He
     )
     parts = split(slices)
     names = list(parts)
-    name = names[choose(options.part, names, folder, "--part")]
+    name = names[choose(options.part, names, folder, ECHO)]
     notes = [f"{twins} files hold a slice that was there already; left aside"] if twins else []
     if name:
         notes.append(f"one of {len(names)} volumes: {name}")
