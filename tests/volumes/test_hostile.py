@@ -57,7 +57,19 @@ def test_a_data_file_that_is_named_twice_is_refused(tmp_path, name, key):
     content = path.read_bytes()
     for more in (key.lower(), key.replace(b" = ", b"=").replace(b" f", b"f")):
         path.write_bytes(content.replace(key, more + b"b.raw\n" + key, 1))
-        with pytest.raises(VolumeError, match=r"named twice|not as the format wants|not there"):
+        with pytest.raises(VolumeError, match=r"twice|not named as the format wants|not there"):
+            read_volume(path)
+
+
+@pytest.mark.parametrize(("name", "field"), [("a.mha", "NDims = 3"), ("a.nrrd", "dimension: 3")])
+def test_a_field_that_is_there_twice_is_refused(tmp_path, name, field):
+    """ITK takes the first one, and crashes on 65535 axes."""
+    path, _ = itk_pair(tmp_path, name)
+    content = path.read_bytes()
+    assert field.encode() in content
+    for more in (field, field.replace("3", "65535")):
+        path.write_bytes(content.replace(field.encode(), f"{more}\n{field}".encode(), 1))
+        with pytest.raises(VolumeError, match=r"its header has .* twice"):
             read_volume(path)
 
 

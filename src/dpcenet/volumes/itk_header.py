@@ -76,21 +76,22 @@ def _read_fields(path: Path, nrrd: bool) -> Header:
                 continue
             if not nrrd:
                 keys[_text(name)] = _text(value)
-            _check_data_file(path, name.strip(), fields)
-            name = name.strip().lower().replace(" ", "")
+            plain = name.strip().lower().replace(" ", "")
             if found:
-                fields[name] = value.strip()
-            if name == "elementdatafile":
+                _check_field(path, name.strip(), plain, fields)
+                fields[plain] = value.strip()
+            if plain == "elementdatafile":
                 break
         return Header(nrrd, fields, keys, stream.tell())
 
 
-def _check_data_file(path: Path, name: str, fields: dict[str, str]) -> None:
-    """Refuse what two programs could read as two names of the file of voxels."""
-    plain = name.lower().replace(" ", "")
-    twice = plain in ("datafile", "elementdatafile") and plain in fields
-    if twice or (plain == "elementdatafile" and name != "ElementDataFile"):
-        raise unreadable(path, "its data file is named twice, or not as the format wants")
+def _check_field(path: Path, name: str, plain: str, fields: dict[str, str]) -> None:
+    """Refuse what two programs could read in two ways, and ITK crashes on: a field that is there
+    twice, or the data file's name in other letters."""
+    if plain in fields and plain != "comment":
+        raise unreadable(path, f"its header has {plain[:40]!r} twice")
+    if plain == "elementdatafile" and name != "ElementDataFile":
+        raise unreadable(path, "its data file is not named as the format wants")
 
 
 def _text(latin: str) -> str:

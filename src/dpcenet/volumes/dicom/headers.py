@@ -102,9 +102,9 @@ def parsing(path: Path, expected: str = "a whole DICOM file") -> Iterator[None]:
     """
     try:
         yield
-    except (DpcenetError, MemoryError):
+    except DpcenetError:
         raise
-    except Exception as error:
+    except Exception as error:  # MemoryError, too: an attribute that claims gigabytes
         raise bad(path, f"cannot be read ({reason(error)})", expected) from error
 
 

@@ -188,7 +188,7 @@ def _frames(first: Slice) -> Iterator[npt.NDArray[Any]]:
     from pydicom.pixels.utils import iter_pixels
 
     try:
-        for pixels in iter_pixels(first.path if first.stored.syntax else _old_export(first.path)):
+        for pixels in iter_pixels(_pixel_source(first)):
             if pixels.shape != first.shape:
                 rows, columns = first.shape
                 raise ValueError(f"{pixels.shape} pixels for {rows} rows and {columns} columns")
@@ -199,15 +199,19 @@ def _frames(first: Slice) -> Iterator[npt.NDArray[Any]]:
         raise _undecodable(first.path, first.stored, error) from error
 
 
-def _old_export(path: Path) -> FileDataset:
-    """A file without DICOM's first bytes, with the encoding that pydicom found it in."""
+def _pixel_source(first: Slice) -> Path | FileDataset:
+    """What pydicom takes the pixels from: the path, or the file read whole where it needs that."""
     import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    file = pydicom.dcmread(path, force=True)
-    implicit, little = file.original_encoding
-    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    deflated = first.stored.packed and not first.stored.compressed
+    if first.stored.syntax and not deflated:
+        return first.path
+    file = pydicom.dcmread(first.path, force=True)
+    if not deflated:  # an old export, without the group that names the encoding
+        implicit, little = file.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return file
 
 
