@@ -11,11 +11,11 @@ from measure import in_pairs, timed
 from reference_loops.base import average
 from torch import Tensor, nn
 
-from dpcenet.config import load_preset
-from dpcenet.engine import BATCH, encode_slices, extract
-from dpcenet.methods.table import build_method
+from dpcenet.inference.batched import BATCH, encode_slices, extract
+from dpcenet.methods.registry import build_method
 from dpcenet.nn.attention import attend, received
 from dpcenet.nn.pooling import mean_prototype
+from dpcenet.training.config import load_preset
 
 Call = Callable[..., Any]
 COMPILED = "one block of the trunk compiled"

@@ -12,15 +12,17 @@ import torch
 from reference_loops import LOOPS, Loop
 from torch import Tensor
 
-from dpcenet.config import Precision
-from dpcenet.datasets.contact import evenly_spaced
-from dpcenet.datasets.store import PreparedCase, open_dataset
-from dpcenet.engine import encode_scan, segment_labels
-from dpcenet.episodes.protocol import SliceTask, organ_tasks
+from dpcenet.data.contact_sheet import evenly_spaced
+from dpcenet.data.store import PreparedCase, open_dataset
+from dpcenet.evaluation.protocols import OrganChunks, SameSlices
+from dpcenet.inference.predictor import Predictor, SliceMap
+from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import Method
-from dpcenet.metrics import dice
-from dpcenet.nn.folding import ready_to_predict
-from dpcenet.runs import open_run
+from dpcenet.nn.fuse_batch_norm import ready_to_predict
+from dpcenet.system.device import Precision
+from dpcenet.training.run_folder import open_run
+from dpcenet.volumes.metrics import dice
 
 DEVICE = torch.device("cpu")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -63,7 +65,7 @@ def trained_agreement(folder: Path, slices: int) -> dict[str, Any]:
     masks = [
         _predictions(loop, ours, support, query, tasks, value)
         for value in run.flags.test_labels or tuple(dataset.labels)
-        if (tasks := _thinned(organ_tasks([support.label], query.label, value), slices))
+        if (tasks := _thinned(OrganChunks(query.label).tasks([support.label], value), slices))
     ]
     found: dict[str, Any] = {"organs": len(masks), "dataset": dataset.origin.name}
     found["slices"] = sum(len(one["truth"]) for one in masks)
@@ -105,23 +107,23 @@ def _predictions(
     value: int,
 ) -> dict[str, Masks]:
     """Masks (N, H, W) of the loop, of ours by precision, and the truth, on the tasks' slices."""
-    shown = [task.support[0] for task in tasks]
+    shown = [task.support[0].z for task in tasks]
     seen = [z for task in tasks for z in task.query]
     stops = np.cumsum([len(task.query) for task in tasks]).tolist()
     renumbered = [
-        SliceTask((k,), tuple(range(stop - len(task.query), stop)))
+        SliceTask((SupportSlice(0, k),), tuple(range(stop - len(task.query), stop)))
         for k, (task, stop) in enumerate(zip(tasks, stops, strict=True))
     ]
     masks = {"truth": np.asarray(query.label[seen] == value)}
     for precision, method in ours.items():
-        encoded = [
-            encode_scan(method, case.image[places], case.spacing, DEVICE, precision)
+        first_look = Predictor(method, precision).at_first_look()
+        shown_slices, seen_slices = (
+            first_look.encode(case.image[places], case.spacing)
             for case, places in ((support, shown), (query, seen))
-        ]
-        label = support.label[shown]
-        wanted = {value: renumbered}
-        found = segment_labels(method, encoded[0], label, encoded[1], wanted, precision, False)
-        masks[precision] = found[value] > 0.5
+        )
+        scan = LabelledScan(support.name, shown_slices, support.label[shown])
+        plan = SameSlices(SliceMap({value: renumbered}))
+        masks[precision] = first_look.segment([scan], seen_slices, plan, [value]).masks[value]
     masks["loop"] = np.concatenate(
         [_looped(loop, support, query, task, value) for task in tasks], axis=0
     )
@@ -133,9 +135,10 @@ def _looped(
     loop: Loop, support: PreparedCase, query: PreparedCase, task: SliceTask, value: int
 ) -> Masks:
     """Masks (N, H, W) of the loop, one slice after the other."""
-    shown = _slice(support, task.support[0])
-    mask = torch.from_numpy(np.asarray(support.label[task.support[0]] == value, np.float32))[None]
-    found = [loop(shown, mask, _slice(query, z))[0].argmax(dim=1).bool() for z in task.query]
+    z = task.support[0].z
+    shown = _slice(support, z)
+    mask = torch.from_numpy(np.asarray(support.label[z] == value, np.float32))[None]
+    found = [loop(shown, mask, _slice(query, q))[0].argmax(dim=1).bool() for q in task.query]
     return torch.cat(found).numpy()
 
 

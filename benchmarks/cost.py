@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sys
 
-from dpcenet.benchmark.arithmetic import arithmetic
-from dpcenet.config import load_preset, preset_names
+from dpcenet.evaluation.benchmark.flops import arithmetic
+from dpcenet.training.config import load_preset, preset_names
 
 # Official code: parameters (M), those with gradient (M), GFLOP of a test slice and of a step.
 OFFICIAL = {

@@ -12,7 +12,7 @@ import numpy as np
 from measure import high_water, timed
 
 from dpcenet import Segmenter, Volume
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 
 FLAT = ("flat-slices", "flat-volumes")
 

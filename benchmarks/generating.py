@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from dpcenet.allocation import keep_freed_memory
-from dpcenet.synthetic import PairGenerator, PairOptions
+from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions
+from dpcenet.system.allocation import keep_freed_memory
 
 BATCH = 16
 SIZES = (64, 96, 128)

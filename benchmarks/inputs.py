@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dpcenet.datasets.phantom import phantom
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.methods.base import Method
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dpcenet.environment import processor
+from dpcenet.system.environment import processor
 
 Call = Callable[[], Any]
 

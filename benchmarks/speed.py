@@ -39,7 +39,7 @@ from measure import (
 from page import page
 from works import Work
 
-from dpcenet.benchmark.arithmetic import giga_operations
+from dpcenet.evaluation.benchmark.flops import giga_operations
 
 DOCS = Path(__file__).parents[1] / "docs"
 ORGAN_SLICES = 3  # of each organ, on which predictions are compared

@@ -20,27 +20,24 @@ from reference_loops import LOOPS, Loop
 from reference_loops.dpcenet import DPCENetLoop
 from torch import Tensor
 
-from dpcenet.bank import FeatureBank
-from dpcenet.config import Precision, load_preset
-from dpcenet.datasets.phantom import write_phantoms
-from dpcenet.datasets.store import open_dataset
-from dpcenet.engine import (
-    autocast,
-    choose_precision,
-    encode_scan,
-    encode_slices,
-    extract,
-    segment_labels,
-    with_trunk_features,
-)
-from dpcenet.episodes.protocol import SliceTask
-from dpcenet.episodes.sampler import EpisodeSampler
+from dpcenet.data.phantom.phantom import write_phantoms
+from dpcenet.data.store import open_dataset
+from dpcenet.evaluation.protocols import SameSlices
+from dpcenet.inference.batched import encode_slices, extract
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.predictor import Predictor, SliceMap
+from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import Method
-from dpcenet.methods.table import build_method
-from dpcenet.metrics import dice
-from dpcenet.nn.folding import ready_to_predict
-from dpcenet.train import loss_terms, make_optimiser, take_step
-from dpcenet.types import Encoded, Episode, Features
+from dpcenet.methods.registry import build_method
+from dpcenet.nn.fuse_batch_norm import ready_to_predict
+from dpcenet.system.device import Precision, autocast, choose_precision
+from dpcenet.training.config import load_preset
+from dpcenet.training.episodes import EpisodeSampler
+from dpcenet.training.feature_cache import FeatureBank, with_trunk_features
+from dpcenet.training.train import loss_terms, make_optimiser, take_step
+from dpcenet.types import Episode, Features
+from dpcenet.volumes.metrics import dice
 
 CHUNKS, AHEAD, BANKED, RATE = 3, 4, 32, 1e-3
 DEVICE = torch.device("cpu")
@@ -130,18 +127,20 @@ class Work:
         query = self._encode(self.query[places])
         served = self._chunks[places]
         tasks = [
-            SliceTask((k,), tuple(np.flatnonzero(served == k).tolist()))
+            SliceTask((SupportSlice(0, k),), tuple(np.flatnonzero(served == k).tolist()))
             for k in set(served.tolist())
         ]
         label = self.shown[1].numpy().astype(np.uint8)
-        found = segment_labels(
-            self.method, self.support, label, query, {ORGAN: tasks}, self.precision, False
-        )
-        return torch.from_numpy(found[ORGAN] > 0.5)
+        scan, plan = LabelledScan("made", self.support, label), SameSlices(SliceMap({ORGAN: tasks}))
+        found = self._predictor.segment([scan], query, plan, [ORGAN])
+        return torch.from_numpy(found.masks[ORGAN])
 
-    def _encode(self, images: Tensor) -> Encoded:
-        spacing = (1.0, 1.0, 1.0)
-        return encode_scan(self.method, images[:, 0].numpy(), spacing, DEVICE, self.precision)
+    @property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.method, self.precision).at_first_look()
+
+    def _encode(self, images: Tensor) -> EncodedScan:
+        return self._predictor.encode(images[:, 0].numpy(), (1.0, 1.0, 1.0))
 
     def agreement(self, places: list[int]) -> dict[str, float]:
         """Dice of ours with theirs on some slices, with the trunk in float32 and as it is timed.
@@ -177,7 +176,7 @@ class Work:
         return F.nll_loss(out, episode.query_masks.long(), weight=weights) + more
 
     def loss_ours(self, episode: Episode, features: Features | None) -> Tensor:
-        """The loss as `dpcenet.train` takes it."""
+        """The loss as `dpcenet.training.train` takes it."""
         with autocast(self.precision, DEVICE):
             prediction = self.method(episode, features)
         return torch.stack([*loss_terms(prediction, episode, self.config.train).values()]).sum()
@@ -220,7 +219,7 @@ class Work:
 
     def _banked(self) -> Iterator[tuple[Episode, Features | None]]:
         """Steps from a filled bank on disk, of a small data set that is prepared for it."""
-        from dpcenet.prepare import prepare  # here: its libraries would count as memory of others
+        from dpcenet.data.prepare import prepare
 
         with tempfile.TemporaryDirectory() as folder:
             write_phantoms(Path(folder) / "raw", 2, shape=(10, SIZE, SIZE))

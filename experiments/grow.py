@@ -21,13 +21,18 @@ import torch
 import typer
 from prepared import label_of, scan_of, segmenter_for
 
-from dpcenet.datasets.store import PreparedDataset, open_dataset
-from dpcenet.metrics import dice
-from dpcenet.segmenting.grow import Candidate, signature_of, suggest_order, support_signatures
-from dpcenet.segmenting.quality import assess
-from dpcenet.segmenting.segmenter import Segmenter
-from dpcenet.segmenting.signals import answer_of
-from dpcenet.segmenting.support import Support
+from dpcenet.data.store import PreparedDataset, open_dataset
+from dpcenet.inference.support import Support
+from dpcenet.segmentation.review.quality import assess
+from dpcenet.segmentation.review.signals import answer_of
+from dpcenet.segmentation.review.suggest import (
+    Candidate,
+    signature_of,
+    suggest_order,
+    support_signatures,
+)
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.volumes.metrics import dice
 
 MOST = 3  # labelled scans
 Choice = Callable[[Support, Sequence[str]], str]
@@ -61,9 +66,13 @@ class Trial:
         for name in left:
             found = self.segmenter.find(scan_of(self.dataset.case(name)), support)
             qualities = assess(self.segmenter, support, found).values()
-            signature = signature_of(self.segmenter.method, found.query, answer_of(found) > 0)
+            signature = signature_of(
+                self.segmenter.predictor.method, found.query, answer_of(found) > 0
+            )
             candidates.append(Candidate(name, fmean(q.dice for q in qualities), signature))
-        order = suggest_order(candidates, support_signatures(self.segmenter.method, support))
+        order = suggest_order(
+            candidates, support_signatures(self.segmenter.predictor.method, support)
+        )
         return order[0].name
 
     def grow(self, start: str, pool: Sequence[str], choose: Choice) -> list[tuple[str, float]]:

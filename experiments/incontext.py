@@ -15,32 +15,28 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import typer
 
-from dpcenet.config import load_options
-from dpcenet.datasets.splits import make_fold
-from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.engine import encode_scan, segment_labels
-from dpcenet.episodes.protocol import organ_tasks, with_neighbours
-from dpcenet.methods import shipped
-from dpcenet.methods.incontext import InContext, Options, load_weights
-from dpcenet.metrics import dice
-from dpcenet.pair_training import PretrainConfig
-from dpcenet.posing import bring, pairs_of
-from dpcenet.pretrain import LOG, WEIGHTS, Pace, pretrain
-from dpcenet.types import Encoded
+from dpcenet.data.splits import make_fold
+from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.evaluation.protocols import OrganChunks
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.support import LabelledScan
+from dpcenet.methods.incontext import weights as shipped
+from dpcenet.methods.incontext.model import InContext, Options, load_weights
+from dpcenet.training.config import load_options
+from dpcenet.training.incontext_trainer import PretrainConfig
+from dpcenet.training.pretrain import LOG, WEIGHTS, Pace, pretrain
+from dpcenet.volumes.metrics import dice
 
 FOLDS, SIZE = 5, 64
-CPU = torch.device("cpu")
 SMALL = "network.widths=[16, 24, 48, 96]"
 ROWS: dict[str, tuple[str, ...]] = {
     "all parts": (),
@@ -60,22 +56,12 @@ app = typer.Typer(add_completion=False)
 Data = Annotated[list[Path], typer.Option(help="Prepared data set; repeat.")]
 
 
-@dataclass(frozen=True)
-class Way:
-    """How scans are segmented: neighbours of the support slice that help, a second look, and
-    whether the support is brought into the query's pose."""
-
-    neighbours: int
-    second_look: bool
-    posed: bool = False
-
-
-WAYS = {
-    "first look": Way(0, second_look=False),
-    "second look": Way(0, second_look=True),
-    "1 neighbour": Way(1, second_look=True),
-    "2 neighbours": Way(2, second_look=True),
-    "posed": Way(1, second_look=True, posed=True),
+WAYS = {  # how scans are segmented: fields of `Predictor`
+    "first look": {"neighbours": 0, "align": False, "second_look": False},
+    "second look": {"neighbours": 0, "align": False},
+    "1 neighbour": {"neighbours": 1, "align": False},
+    "2 neighbours": {"neighbours": 2, "align": False},
+    "posed": {"neighbours": 1},
 }
 
 
@@ -127,7 +113,7 @@ def _row(task: tuple[Path, str, tuple[Path, ...], int, int]) -> dict[str, float]
     last = json.loads((folder / LOG).read_text().splitlines()[-1])
     found = {"steps": float(steps), "made-up": 100 * last["dice"]}
     for one in data:
-        ((_, mean),) = scores(network, open_dataset(one), {"": WAYS["second look"]})
+        ((_, mean),) = scores(network, open_dataset(one), {"": WAYS["second look"]}, FOLDS)
         found[one.name] = mean
     _file(out, name).write_text(json.dumps(found))
     return found
@@ -144,49 +130,36 @@ def _network(weights: str, options: Options) -> InContext:
 
 
 def scores(
-    network: InContext, dataset: PreparedDataset, ways: dict[str, Way], folds: int = FOLDS
+    network: InContext, dataset: PreparedDataset, ways: dict[str, dict[str, Any]], folds: int
 ) -> list[tuple[str, float]]:
     """The mean Dice in percent of each way."""
     means: dict[str, list[float]] = {name: [] for name in ways}
     for index in range(folds):
         fold = make_fold([case.name for case in dataset.cases], index, "lineage")
         ((name, queries),) = fold.pairs("first")
-        support = dataset.case(name)
-        encoded = _encode(network, support)
-        pairs = [(dataset.case(q), _encode(network, dataset.case(q))) for q in queries]
+        support, *others = (_encoded(network, dataset.case(case)) for case in (name, *queries))
         for key, way in ways.items():
-            dices = [_dices(network, support, encoded, *pair, dataset, way) for pair in pairs]
+            predictor = Predictor(network, "bfloat16", **way)
+            dices = [_dices(predictor, support, query, list(dataset.labels)) for query in others]
             means[key].append(100 * fmean(one for each in dices for one in each))
     return [(key, fmean(found)) for key, found in means.items()]
 
 
 def _dices(
-    network: InContext,
-    support: PreparedCase,
-    encoded: Encoded,
-    query: PreparedCase,
-    slices: Encoded,
-    dataset: PreparedDataset,
-    way: Way,
+    predictor: Predictor, support: LabelledScan, query: LabelledScan, values: list[int]
 ) -> list[float]:
     """Dice of each label that both scans show."""
-    chosen = {value: organ_tasks([support.label], query.label, value) for value in dataset.labels}
-    label: npt.NDArray[np.uint8] = support.label
-    if way.posed:
-        pairs = pairs_of([task for of_label in chosen.values() for task in of_label])
-        encoded, label = bring(
-            network, encoded, label, list(dataset.labels), slices, pairs, "bfloat16"
-        )
-    tasks = {
-        value: with_neighbours(of_label, [label], value, way.neighbours)
-        for value, of_label in chosen.items()
-    }
-    found = segment_labels(network, encoded, label, slices, tasks, "bfloat16", way.second_look)
-    return [dice(found[v] > 0.5, query.label == v) for v, of_label in tasks.items() if of_label]
+    found = predictor.segment([support], query.slices, OrganChunks(query.label), values)
+    return [
+        dice(mask, query.label == value)
+        for value, mask in found.masks.items()
+        if found.slices.tasks[value]
+    ]
 
 
-def _encode(network: InContext, case: PreparedCase) -> Encoded:
-    return encode_scan(network, case.image, case.spacing, CPU, "bfloat16")
+def _encoded(network: InContext, case: PreparedCase) -> LabelledScan:
+    slices = Predictor(network, "bfloat16").encode(case.image, case.spacing)
+    return LabelledScan(case.name, slices, case.label)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dpcenet.datasets.store import PreparedCase, PreparedDataset
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.data.store import PreparedCase, PreparedDataset
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
 

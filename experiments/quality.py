@@ -24,14 +24,14 @@ from prepared import label_of, scan_of, segmenter_for
 from scipy.stats import pearsonr, spearmanr
 
 import dpcenet
-from dpcenet.datasets.splits import make_fold
-from dpcenet.datasets.store import PreparedDataset, open_dataset
-from dpcenet.files import write_json, write_text
-from dpcenet.metrics import dice
-from dpcenet.segmenting.calibration import FILE, Calibration, Sample, fit
-from dpcenet.segmenting.quality import BAD, Quality, judge, nothing_found
-from dpcenet.segmenting.signals import Signals, answer_of, measure
-from dpcenet.weights import hash_of_state
+from dpcenet.data.splits import make_fold
+from dpcenet.data.store import PreparedDataset, open_dataset
+from dpcenet.nn.weights import hash_of_state
+from dpcenet.segmentation.review.calibration import FILE, Calibration, Sample, fit
+from dpcenet.segmentation.review.quality import BAD, Quality, judge, nothing_found
+from dpcenet.segmentation.review.signals import Signals, answer_of, measure
+from dpcenet.system.files import write_json, write_text
+from dpcenet.volumes.metrics import dice
 
 FOLDS = 5
 
@@ -58,7 +58,7 @@ def main(
     torch.set_num_threads(1)
     dataset = open_dataset(data)
     rows = rows_of(dataset, out)
-    weights = hash_of_state(segmenter_for(dataset).method)
+    weights = hash_of_state(segmenter_for(dataset).predictor.method)
     words = (
         f"{data.name}, first scan of each of {FOLDS} folds as support, blind; {dataset.hash[:12]}"
     )
@@ -77,13 +77,13 @@ def main(
     write_text(out / "quality.md", "\n".join(lines) + "\n")
     write_json(out / FILE, final.to_json())
     if ship:
-        write_json(Path(dpcenet.__file__).parent / "models" / FILE, final.to_json())
+        write_json(Path(dpcenet.__file__).parent / "assets" / "models" / FILE, final.to_json())
 
 
 def rows_of(dataset: PreparedDataset, out: Path) -> list[Row]:
     """The rows of a data set: read from OUT, or measured and kept there."""
     segmenter = segmenter_for(dataset)
-    weights = hash_of_state(segmenter.method)
+    weights = hash_of_state(segmenter.predictor.method)
     path = out / f"{dataset.folder.name}-{weights[:12]}.json"
     if not path.is_file():
         write_json(path, [asdict(row) for row in measured(dataset)])
@@ -105,7 +105,7 @@ def measured(dataset: PreparedDataset) -> Iterator[Row]:
             typer.echo(f"fold {fold}: {name} by {support_name}", err=True)
             query = dataset.case(name)
             found = segmenter.find(scan_of(query), support)
-            answer, signals = answer_of(found), measure(segmenter, found)
+            answer, signals = answer_of(found), measure(segmenter.predictor, found)
             for value in support.values:
                 true = dice(answer == value, np.asarray(query.label == value))
                 label = dataset.labels[value]

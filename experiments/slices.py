@@ -21,9 +21,9 @@ import torch
 import typer
 from prepared import segmenter_for
 
-from dpcenet.datasets.splits import make_fold
-from dpcenet.datasets.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.engine import encode_scan, match_slices
+from dpcenet.data.splits import make_fold
+from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.inference.slice_matching import match_slices
 
 FOLDS = 5
 Rule = Callable[[PreparedCase, PreparedCase, int], npt.NDArray[np.bool_]]
@@ -70,16 +70,11 @@ def shows(case: PreparedCase, value: int) -> npt.NDArray[np.bool_]:
 
 def matched_rule(dataset: PreparedDataset) -> Rule:
     """The rule of `dpcenet segment`; each scan is encoded once."""
-    segmenter = segmenter_for(dataset)
-    encoded = {
-        case.name: encode_scan(
-            segmenter.method, case.image, case.spacing, segmenter.device, segmenter.precision
-        )
-        for case in dataset.cases
-    }
+    predictor = segmenter_for(dataset).predictor
+    encoded = {case.name: predictor.encode(case.image, case.spacing) for case in dataset.cases}
 
     def rule(support: PreparedCase, query: PreparedCase, value: int) -> npt.NDArray[np.bool_]:
-        matches = match_slices(segmenter.method, encoded[support.name], encoded[query.name])
+        matches = match_slices(predictor.method, encoded[support.name], encoded[query.name])
         return shows(support, value)[matches]
 
     return rule

@@ -10,6 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dpcenet.inference.predictor import Predictor
+from dpcenet.methods.copy import Copy, Options
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.volumes.preprocess import Preprocessing
+
 SHARED = Path(__file__).parents[2] / "shared"
 GOLDEN = Path(os.environ.get("DPCENET_GOLDEN", SHARED / "golden"))
 REAL_SCANS = Path(os.environ.get("DPCENET_DATA", SHARED / "data"))
@@ -42,3 +47,9 @@ def real_scans() -> Callable[[str], Path]:
         return path
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def copier() -> Segmenter:
+    """A segmenter without a network: `copy` segments a scan perfectly from itself."""
+    return Segmenter(Predictor(Copy(Options()).eval()), Preprocessing.for_mr(size=96))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dpcenet.config import Config, TrainOptions
-from dpcenet.episodes.sampler import EpisodeOptions
-from dpcenet.files import file_hash, hash_of
-from dpcenet.methods.dpcenet import Options
+from dpcenet.methods.dpcenet.model import Options
 from dpcenet.nn.encoder import EncoderOptions
+from dpcenet.system.files import file_hash, hash_of
+from dpcenet.training.config import Config, TrainOptions
+from dpcenet.training.episodes import EpisodeOptions
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing, preprocess
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dpcenet.datasets.phantom import write_phantoms
+from dpcenet.data.phantom.phantom import write_phantoms
 
 ROOT = Path(__file__).parents[1]
 

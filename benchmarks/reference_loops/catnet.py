@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpcenet.methods.base import Method
-from dpcenet.methods.catnet import CATNet
-from dpcenet.nn.cat_repository import GridAttention, RepositoryHead
+from dpcenet.methods.catnet.model import CATNet
+from dpcenet.methods.catnet.repository import GridAttention, RepositoryHead
 from reference_loops.base import Loop, average, below, two_classes, up
 
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpcenet.methods.base import Method
-from dpcenet.methods.dpcenet import DPCENet, Scale
-from dpcenet.nn.dual_perspective import PATHS
+from dpcenet.methods.dpcenet.attention import PATHS
+from dpcenet.methods.dpcenet.model import DPCENet, Scale
 from reference_loops.base import Loop, predicted_mask, up
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpcenet.methods.base import Method
-from dpcenet.methods.gmrd import GMRD
-from dpcenet.nn.descriptors import populate
+from dpcenet.methods.gmrd.descriptors import populate
+from dpcenet.methods.gmrd.model import GMRD
 from reference_loops.base import Loop, average, predicted_mask, up
 
 

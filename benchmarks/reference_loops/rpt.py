@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpcenet.methods.base import Method
-from dpcenet.methods.rpt import RPT
+from dpcenet.methods.rpt.model import RPT
 from reference_loops.base import EPS, Loop, average, below, predicted_mask, two_classes, up
 
 REGIONS, BLOCKS = 100, 3

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dpcenet.segmenting.segmenter import Segmenter, segment
+    from dpcenet.segmentation.segmenter import Segmenter, segment
     from dpcenet.types import Volume
 
 __version__ = "0.1.0"
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     if name in {"Segmenter", "segment"}:
         import importlib
 
-        return getattr(importlib.import_module("dpcenet.segmenting.segmenter"), name)
+        return getattr(importlib.import_module("dpcenet.segmentation.segmenter"), name)
     if name == "Volume":
         from dpcenet.types import Volume
 

@@ -6,7 +6,7 @@ import errno
 import sys
 
 from dpcenet.errors import DpcenetError
-from dpcenet.files import NO_SPACE
+from dpcenet.system.files import NO_SPACE
 
 _MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, *NO_SPACE)
 

@@ -16,11 +16,10 @@ from PIL import Image
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "volumes")]
 
 from dicoms import write_enhanced  # noqa: E402
-
-from dpcenet.config import load_preset  # noqa: E402
-from dpcenet.files import read_json  # noqa: E402
-from dpcenet.volumes.dicom.segments import Algorithm  # noqa: E402
-from dpcenet.volumes.dicom.series import read_series  # noqa: E402
+from dpcenet.system.files import read_json  # noqa: E402
+from dpcenet.training.config import load_preset  # noqa: E402
+from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
 from dpcenet.volumes.facts import Labels  # noqa: E402
 from dpcenet.volumes.grid import SourceGrid  # noqa: E402
 from dpcenet.volumes.io import (  # noqa: E402

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from heads import SMALL, Array, bilinear, cosine, episode, gap, nll, train_step
 from numpy.testing import assert_allclose
 
 from dpcenet.methods.adnet import ADNet, Options
 from dpcenet.nn.pooling import mean_prototype
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Features
+from heads import SMALL, Array, bilinear, cosine, episode, gap, nll, train_step
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 EPS = float(np.finfo(np.float32).eps)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dpcenet.methods.base import Method
-from dpcenet.methods.table import METHODS, build_method
+from dpcenet.methods.registry import METHODS, build_method
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.types import Episode

@@ -7,6 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
+
+from dpcenet.methods.panet import Options, PANet
+from dpcenet.nn.encoder import EncoderOptions
+from dpcenet.nn.pooling import mean_prototype
+from dpcenet.nn.similarity import cosine_maps
+from dpcenet.types import Features
 from heads import (
     SMALL,
     Array,
@@ -18,13 +25,6 @@ from heads import (
     nll,
     train_step,
 )
-from numpy.testing import assert_allclose
-
-from dpcenet.methods.panet import Options, PANet
-from dpcenet.nn.encoder import EncoderOptions
-from dpcenet.nn.pooling import mean_prototype
-from dpcenet.nn.similarity import cosine_maps
-from dpcenet.types import Features
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 

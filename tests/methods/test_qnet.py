@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from heads import gap
 from numpy.testing import assert_allclose
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from dpcenet.methods.qnet import Options, QNet, refine_prototypes
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.types import Episode, Features
+from heads import gap
 
 Golden = Callable[[str], dict[str, npt.NDArray[np.generic]]]
 TINY = EncoderOptions(name="resnet18", layout="64+32", outputs=("layer3", "layer4", "fc"))

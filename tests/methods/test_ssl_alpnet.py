@@ -7,13 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from heads import SMALL, Array, bilinear, cosine, episode, gap, log_softmax, nll, train_step
 from numpy.testing import assert_allclose
 
-from dpcenet.methods.ssl_alpnet import Options, SSLALPNet
-from dpcenet.nn.local_prototypes import assigned_score, local_prototypes, window_means
+from dpcenet.methods.ssl_alpnet import (
+    Options,
+    SSLALPNet,
+    assigned_score,
+    local_prototypes,
+    window_means,
+)
 from dpcenet.nn.pooling import masked_average, shrink
 from dpcenet.types import Features
+from heads import SMALL, Array, bilinear, cosine, episode, gap, log_softmax, nll, train_step
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 CASES = ["local", "maskfallback"]

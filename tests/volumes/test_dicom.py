@@ -10,12 +10,12 @@ import SimpleITK as sitk
 
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 
-from dicoms import change  # noqa: E402
 from pydicom.encaps import encapsulate  # noqa: E402
 from pydicom.uid import HTJ2KLossless, RLELossless  # noqa: E402
 
+from dicoms import change  # noqa: E402
 from dpcenet.errors import VolumeError  # noqa: E402
-from dpcenet.volumes.dicom.series import read_series  # noqa: E402
+from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 
 

@@ -7,17 +7,17 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 
-from dicoms import change  # noqa: E402
 from pydicom.uid import (  # noqa: E402
     RTStructureSetStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
 
+from dicoms import change  # noqa: E402
 from dpcenet.errors import VolumeError  # noqa: E402
-from dpcenet.volumes.dicom.files import find_series  # noqa: E402
+from dpcenet.volumes.dicom.find_series import find_series  # noqa: E402
 from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation  # noqa: E402
-from dpcenet.volumes.dicom.series import read_series  # noqa: E402
+from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.io import read_volume  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 

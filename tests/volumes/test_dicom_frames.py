@@ -9,9 +9,8 @@ import SimpleITK as sitk
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 
 from dicoms import write_enhanced  # noqa: E402
-
 from dpcenet.errors import VolumeError  # noqa: E402
-from dpcenet.volumes.dicom.series import read_series  # noqa: E402
+from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.io import read_volume  # noqa: E402
 from raw_layouts import made_case  # noqa: E402
 

@@ -8,18 +8,18 @@ import pytest
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 hd = pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
 
-from dicoms import change, write_enhanced  # noqa: E402
 from pydicom import Dataset  # noqa: E402
 from pydicom.dataelem import RawDataElement  # noqa: E402
 from pydicom.tag import Tag  # noqa: E402
 from scipy.ndimage import map_coordinates  # noqa: E402
 
+from dicoms import change, write_enhanced  # noqa: E402
 from dpcenet.errors import VolumeError  # noqa: E402
 from dpcenet.types import Volume  # noqa: E402
-from dpcenet.volumes.dicom.files import Folders, find_series, one_series, plain  # noqa: E402
-from dpcenet.volumes.dicom.mask import read_seg  # noqa: E402
-from dpcenet.volumes.dicom.segments import Algorithm  # noqa: E402
-from dpcenet.volumes.dicom.series import read_series, split_series  # noqa: E402
+from dpcenet.volumes.dicom.find_series import Folders, find_series, one_series, plain  # noqa: E402
+from dpcenet.volumes.dicom.read_seg import read_seg  # noqa: E402
+from dpcenet.volumes.dicom.read_series import read_series, split_series  # noqa: E402
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
 from dpcenet.volumes.geometry import on_grid  # noqa: E402
 from dpcenet.volumes.io import read_volume, write_labels, write_somehow  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
@@ -352,7 +352,7 @@ def test_a_damaged_attribute_that_is_not_needed_does_no_harm(tmp_path, keyword):
 
 
 def test_slices_by_name_are_looked_for_once(tmp_path, monkeypatch):
-    import dpcenet.volumes.dicom.files as module
+    import dpcenet.volumes.dicom.find_series as module
 
     image, _ = made_case()
     files = write_dicom(image, tmp_path)

@@ -14,16 +14,15 @@ import SimpleITK as sitk
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 hd = pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
 
-from dicoms import at_lps, change, write_enhanced  # noqa: E402
 from pydicom.sr.codedict import codes  # noqa: E402
 
+from dicoms import at_lps, change, write_enhanced  # noqa: E402
 from dpcenet.errors import VolumeError  # noqa: E402
 from dpcenet.types import Volume  # noqa: E402
-from dpcenet.volumes.dicom.codes import property_of  # noqa: E402
-from dpcenet.volumes.dicom.mask import read_seg, spread  # noqa: E402
-from dpcenet.volumes.dicom.seg import write_seg  # noqa: E402
-from dpcenet.volumes.dicom.segments import Algorithm  # noqa: E402
-from dpcenet.volumes.dicom.series import read_series  # noqa: E402
+from dpcenet.volumes.dicom.read_seg import read_seg, spread  # noqa: E402
+from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm, property_of  # noqa: E402
+from dpcenet.volumes.dicom.write_seg import write_seg  # noqa: E402
 from dpcenet.volumes.geometry import on_grid  # noqa: E402
 from dpcenet.volumes.grid import ScanFile, SourceGrid  # noqa: E402
 from dpcenet.volumes.io import read_volume, write_labels  # noqa: E402

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phantoms import STORED_48, make_phantom, positions, store
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import check_affine, match_axes, orient, same_grid, slice_axis
+from phantoms import STORED_48, make_phantom, positions, store
 
 spacings = st.tuples(*[st.sampled_from([0.7, 1.0, 1.3, 3.0, 5.0])] * 3)
 turns = st.tuples(*[st.floats(-180, 180)] * 3)

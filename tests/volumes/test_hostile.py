@@ -13,14 +13,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import make_phantom
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.files import find_series
+from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.io import check_intensities, check_mask, files_of, holds_labels, read_volume
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+from phantoms import make_phantom
 
 SHAPE = (5, 30, 20)
 
@@ -88,8 +88,8 @@ def test_all_that_is_read_is_known(tmp_path, name):
 
 
 def test_a_query_with_other_voxels_is_another_query(tmp_path):
-    from dpcenet.datasets.recipe import source_hash
-    from dpcenet.segmenting.sources import find_queries
+    from dpcenet.data.prepare_case import source_hash
+    from dpcenet.segmentation.queries import find_queries
 
     path, voxels = itk_pair(tmp_path)
     (query,) = find_queries([path])

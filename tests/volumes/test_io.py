@@ -5,7 +5,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from phantoms import STORED_48, make_phantom, store
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
@@ -18,6 +17,7 @@ from dpcenet.volumes.io import (
     stem,
     write_mask,
 )
+from phantoms import STORED_48, make_phantom, store
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)

@@ -6,12 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import make_phantom, positions
 
 from dpcenet.errors import VolumeError
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
 from dpcenet.volumes.nifti import read_nifti
+from phantoms import make_phantom, positions
 
 NAMES = ["a.nrrd", "a.nhdr", "a.mha", "a.mhd"]
 LPS = np.array([-1.0, -1.0, 1.0])

@@ -8,13 +8,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import make_phantom
 
 from dpcenet.errors import VolumeError
 from dpcenet.volumes.facts import Code, Labels
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.io import read_volume, write_mask
 from dpcenet.volumes.label_table import labels_in
+from phantoms import make_phantom
 
 LABELS = Labels({1: "肝 & <Leber>", 2: 'Niere "groß"'}, {1: Code("SCT", "10200004", "Liver")})
 

@@ -10,8 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.spm99analyze import Spm99AnalyzeImage
-from phantoms import make_phantom
 from PIL import Image
+
+from phantoms import make_phantom
 
 pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 

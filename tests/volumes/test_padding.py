@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from phantoms import STORED_48, make_phantom, store
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
@@ -13,6 +12,7 @@ from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.modality import choose_modality, doubts_of
 from dpcenet.volumes.padding import find_padding
 from dpcenet.volumes.preprocess import Preprocessing, preprocess
+from phantoms import STORED_48, make_phantom, store
 
 SHAPE = (8, 60, 50)
 

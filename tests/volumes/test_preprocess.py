@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phantoms import STORED_48, centroid, make_phantom, positions, store
 from scipy.interpolate import RegularGridInterpolator
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.io import read_volume, write_mask
 from dpcenet.volumes.preprocess import Preprocessing, Record, preprocess, preprocess_labels
+from phantoms import STORED_48, centroid, make_phantom, positions, store
 
 KEEP = {"clip_percentile": None, "mean": 0.0, "std": 1.0}
 """Rules that leave intensities alone."""

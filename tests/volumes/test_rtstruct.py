@@ -7,7 +7,6 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 
-from phantoms import STORED_48, store  # noqa: E402
 from pydicom import Dataset, FileDataset  # noqa: E402
 from pydicom.dataset import FileMetaDataset  # noqa: E402
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage  # noqa: E402
@@ -20,6 +19,7 @@ from dpcenet.volumes.dicom.rtstruct import read_rtstruct  # noqa: E402
 from dpcenet.volumes.grid import ScanFile, SourceGrid  # noqa: E402
 from dpcenet.volumes.io import check_mask  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
+from phantoms import STORED_48, store  # noqa: E402
 from raw_layouts import made_case  # noqa: E402
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpcenet.cli import benchmark, data, networks, segmenting
+from dpcenet.cli import benchmark, data, segment, train
 from dpcenet.cli.app import app
 
-__all__ = ["app", "benchmark", "data", "networks", "segmenting"]
+__all__ = ["app", "benchmark", "data", "segment", "train"]

@@ -47,12 +47,12 @@ def benchmark(
     device: Device = "auto",
 ) -> None:
     """Train and evaluate every run of a plan. Stopped and called again, it goes on."""
-    from dpcenet.benchmark.command import Named, choose_once, run_all
-    from dpcenet.benchmark.experiments import Means, experiments
-    from dpcenet.benchmark.made import NAME, made_data
-    from dpcenet.benchmark.plan import load_plan, parse_folders
-    from dpcenet.benchmark.running import Place, code_version
-    from dpcenet.parallel import Engine, in_processes, in_turn, on_ray
+    from dpcenet.evaluation.benchmark.experiments import Means, experiments
+    from dpcenet.evaluation.benchmark.phantom_data import NAME, made_data
+    from dpcenet.evaluation.benchmark.plan import load_plan, parse_folders
+    from dpcenet.evaluation.benchmark.run_experiment import Place, code_version
+    from dpcenet.evaluation.benchmark.run_plan import Named, choose_once, run_all
+    from dpcenet.system.parallel import Engine, in_processes, in_turn, on_ray
 
     changes = [*(set_ or [])]
     changes += [f"steps={steps}"] if steps is not None else []

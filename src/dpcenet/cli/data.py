@@ -44,7 +44,7 @@ def prepare(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Prepare scans: slices of 256x256, supervoxels, a manifest. A second call does nothing."""
-    from dpcenet.prepare import prepare as run_prepare
+    from dpcenet.data.prepare import prepare as run_prepare
 
     names = dict(name_of(text) for text in label or []) or None
     changes = {
@@ -79,7 +79,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Explain scans before anyone trains. Exit code 1 when something is wrong."""
-    from dpcenet.doctor import as_table, diagnose, to_json, write_fixed
+    from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
 
     diagnosis = diagnose(paths, label=label, dataset=dataset)
     mended = write_fixed(diagnosis, fix) if fix is not None else []
@@ -99,8 +99,8 @@ def inspect(
     slices: Annotated[int, typer.Option(min=1, help="Slices shown of each case.")] = 5,
 ) -> None:
     """A contact sheet of a prepared data set: slices, labels, supervoxels, and counts."""
-    from dpcenet.datasets.contact import write_contact_sheet
-    from dpcenet.datasets.store import open_dataset
+    from dpcenet.data.contact_sheet import write_contact_sheet
+    from dpcenet.data.store import open_dataset
 
     typer.echo(str(write_contact_sheet(open_dataset(data), out or data / "inspect", slices)))
 
@@ -113,8 +113,8 @@ def download(
     out: Out,
 ) -> None:
     """Download official weights of a trunk and verify their hash. Nothing else uses the network."""
-    from dpcenet.weights import OFFICIAL
-    from dpcenet.weights import download as run_download
+    from dpcenet.nn.weights import OFFICIAL
+    from dpcenet.nn.weights import download as run_download
 
     typer.echo(str(run_download(name, out)))
     typer.echo(OFFICIAL[name].licence)

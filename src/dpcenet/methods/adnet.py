@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from dpcenet.methods.base import SingleScale
 from dpcenet.nn.encoder import EncoderOptions
-from dpcenet.nn.role_swap import role_swap_loss
-from dpcenet.nn.threshold import enlarged_log_probs, hard_cells, prototype_probability
+from dpcenet.nn.losses import role_swap_loss
+from dpcenet.nn.threshold_head import enlarged_log_probs, hard_cells, prototype_probability
 from dpcenet.types import Features, Prediction
 
 SCALE = 20.0  # of the cosine; the threshold T stands on the same scale

@@ -11,10 +11,28 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dpcenet.nn.alignment import describe_slices
+from dpcenet.errors import ConfigError
 from dpcenet.nn.encoder import Encoder, EncoderOptions
-from dpcenet.nn.reduction import reduction
+from dpcenet.nn.pooling import describe_slices
 from dpcenet.types import Episode, Features, Prediction
+
+
+def reduction(encoder: Encoder, width: int) -> nn.Module:
+    """A 1×1 convolution without bias from the encoder's one output to `width` channels.
+
+    Args:
+        encoder: its options name one output.
+        width: channels after it; 0 keeps the trunk's features as they are.
+
+    Raises:
+        ConfigError: the encoder has several outputs.
+    """
+    if len(encoder.channels) != 1:
+        raise ConfigError(
+            f"encoder outputs {list(encoder.channels)}: this method matches at one scale; name one"
+        )
+    (channels,) = encoder.channels.values()
+    return nn.Conv2d(channels, width, 1, bias=False) if width else nn.Identity()
 
 
 @dataclass(frozen=True)
@@ -24,48 +42,49 @@ class SecondLook:
     Attributes:
         size: pixels of a window inside the network.
         gain: half of a window's side, in standard deviations of the support's mask.
-        least: smallest half side, in pixels of the slice.
+        min_half: smallest half side, in pixels of the slice.
     """
 
     size: int
     gain: float
-    least: float
+    min_half: float
 
 
 @dataclass(frozen=True)
 class PoseSearch:
-    """How it is sought in which pose a support is most like a query; see `dpcenet.posing`.
+    """How the pose of a query is searched: see `dpcenet.inference.pose_search`.
 
     Attributes:
-        map: of the features, that is compared.
+        map: name of the feature map that is compared.
         size: pixels of a window inside the network.
         gain: half of a window's side, in standard deviations of the mask of all labels.
-        least: smallest half side, in pixels of the slice.
-        most: largest half side, in sides of the slice.
-        rounds: turns in degrees and factors of size that are tried, one round after the other;
-            the first holds turn 0 and factor 1.
-        reach: largest displacement of a round, in places of the map.
-        spread: of the weight around the middle of a window, in half sides.
-        doubt: likeness by which a quite different pose must be better than that of the support.
-        margin: likeness, less that doubt, by which the pose must be better to be taken.
-        pairs: most slices that are compared.
+        rounds: rotations in degrees and scales that are tried, one round after the other; the
+            first holds rotation 0 and scale 1.
+        min_half: smallest half side, in pixels of the slice.
+        max_half: largest half side, as a share of the slice's side.
+        reach: largest displacement of a round, in cells of the map.
+        spread: standard deviation of the weight around a window's middle, in half sides.
+        penalty: similarity that a rotation of 90°, a displacement by a window, or twice the size
+            must gain to be as good as no change.
+        min_gain: similarity, less that penalty, by which a pose must be better to be taken.
+        pairs: largest number of slice pairs that are compared.
     """
 
     map: str
     size: int
     gain: float
     rounds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
-    least: float = 48.0
-    most: float = 0.43
+    min_half: float = 48.0
+    max_half: float = 0.43
     reach: int = 3
     spread: float = 0.45
-    doubt: float = 0.1
-    margin: float = 0.1
+    penalty: float = 0.1
+    min_gain: float = 0.1
     pairs: int = 5
 
 
 @dataclass(frozen=True)
-class Job:
+class MatchJob:
     """Query slices that the same support slices serve.
 
     Jobs that look for several labels in the same slices hold the same objects of features, by
@@ -92,7 +111,7 @@ class Method(nn.Module, ABC):
     Attributes:
         neighbours: how many support slices on either side of the chosen one help to segment.
         second_look: windows through which a slice is segmented once more, or None.
-        pose_search: how a support is brought into a query's pose, or None.
+        pose_search: how a support is aligned with a query in the plane, or None.
         own_mean: whether descriptors of slices are seen from the mean of their own scan.
     """
 
@@ -128,7 +147,7 @@ class Method(nn.Module, ABC):
         """Measure what the method needs to know of the training slices (B, 1, H, W), once."""
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
-        """Slice descriptors (B, d), which `engine.descriptors` makes fit for comparison."""
+        """Slice descriptors (B, d), which `slice_matching.descriptors` makes comparable."""
         maps = [tensor for tensor in features.maps.values() if tensor.ndim == 4]
         return describe_slices(maps[-1], cells=8)
 
@@ -155,7 +174,7 @@ class Method(nn.Module, ABC):
             log-probabilities at the masks' H×W; extra losses only in training mode.
         """
 
-    def match_each(self, jobs: Sequence[Job], batch: int) -> list[Tensor]:
+    def match_each(self, jobs: Sequence[MatchJob], batch: int) -> list[Tensor]:
         """Log-probabilities (N, 2, H, W) of each job, when evaluating.
 
         A method whose queries may have supports of their own in one batch does better than one job

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from dpcenet.methods.base import Method
-from dpcenet.nn.alignment import describe_slices
+from dpcenet.nn.pooling import describe_slices
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.types import Features, Prediction
 

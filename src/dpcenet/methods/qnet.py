@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from dpcenet.errors import ConfigError
 from dpcenet.methods.base import Method
 from dpcenet.nn.encoder import Encoder, EncoderOptions
-from dpcenet.nn.losses import hard_masks
+from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.pooling import enlarge, mean_prototype
-from dpcenet.nn.role_swap import role_swap_loss
 from dpcenet.nn.similarity import two_class_log_probs
-from dpcenet.nn.threshold import foreground_probability, hard_cells
+from dpcenet.nn.threshold_head import foreground_probability, hard_cells
 from dpcenet.types import Features, Prediction
 
 SCORES = "fc"  # the trunk's class scores, from which the threshold is read

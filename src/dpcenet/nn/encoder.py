@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dpcenet.errors import ConfigError
 from dpcenet.nn import vgg
 from dpcenet.nn.resnet import Layout, ResNet
-from dpcenet.weights import LoadReport, load_weights
+from dpcenet.nn.weights import LoadReport, load_weights
 
 TrunkName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "vgg16"]
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -89,3 +91,10 @@ def mean_prototype(features: Tensor, masks: Tensor, align_corners: bool = False)
     """
     weights = pull_down(masks, (features.shape[-2], features.shape[-1]), align_corners)
     return masked_average(features, weights).mean(dim=0, keepdim=True)
+
+
+def describe_slices(maps: Tensor, cells: int = 4) -> npt.NDArray[np.float64]:
+    """Descriptors (Z, C·cells²) of slices from feature maps (Z, C, h, w)."""
+    pooled = F.adaptive_avg_pool2d(maps.float(), cells).flatten(1)
+    descriptors: npt.NDArray[np.float64] = pooled.cpu().numpy().astype(np.float64)
+    return descriptors

@@ -14,7 +14,7 @@ from nibabel.spm99analyze import Spm99AnalyzeHeader
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes import payload
+from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels
 from dpcenet.volumes.facts import Facts
 from dpcenet.volumes.geometry import check_affine

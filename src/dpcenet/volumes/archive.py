@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from dpcenet.errors import DpcenetError, VolumeError
-from dpcenet.volumes import payload
+from dpcenet.volumes import size_guards as payload
 
 MOST_FILES = 50_000
 _ENCRYPTED = 0x1

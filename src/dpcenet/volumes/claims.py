@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
-from dpcenet.volumes import payload
+from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.geometry import check_affine
 
 MAX_VOLUMES = 10_000

@@ -16,12 +16,12 @@ from dpcenet.volumes import pictures
 from dpcenet.volumes.analyze import pair_of, read_analyze
 from dpcenet.volumes.archive import unpacked
 from dpcenet.volumes.checks import check_intensities, check_mask, holds_labels
-from dpcenet.volumes.dicom.files import find_series
+from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation
-from dpcenet.volumes.dicom.mask import read_seg
-from dpcenet.volumes.dicom.seg import write_seg
-from dpcenet.volumes.dicom.segments import Algorithm
-from dpcenet.volumes.dicom.series import read_series
+from dpcenet.volumes.dicom.read_seg import read_seg
+from dpcenet.volumes.dicom.read_series import read_series
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.dicom.write_seg import write_seg
 from dpcenet.volumes.facts import NO_LABELS, Code, Labels
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
@@ -29,8 +29,8 @@ from dpcenet.volumes.itk_header import voxels_of
 from dpcenet.volumes.mgh import read_mgh
 from dpcenet.volumes.nifti import read_nifti, write_nifti
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
-from dpcenet.volumes.payload import MAX_BYTES, check_file
 from dpcenet.volumes.pictures import pictures_in, read_pictures
+from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 
 __all__ = [
     "SUFFIXES",

@@ -20,9 +20,9 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from dpcenet.errors import VolumeError
-from dpcenet.files import write_atomically
+from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
-from dpcenet.volumes import payload
+from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import numbered
 from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpcenet.errors import VolumeError
-from dpcenet.volumes import payload
+from dpcenet.volumes import size_guards as payload
 
 _HEADER_LINES = 10_000
 _HEADER_LINE_BYTES = 100_000

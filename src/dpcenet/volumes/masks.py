@@ -8,16 +8,16 @@ import numpy as np
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.files import find_segmentation
+from dpcenet.volumes.dicom.find_series import find_segmentation
 from dpcenet.volumes.dicom.headers import LABEL_MAP, SEGMENTATION, STRUCTURES, kind_of
-from dpcenet.volumes.dicom.mask import spread
+from dpcenet.volumes.dicom.read_seg import spread
 from dpcenet.volumes.dicom.rtstruct import read_rtstruct
 from dpcenet.volumes.facts import Facts
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume, suffix_of
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
-from dpcenet.volumes.payload import MAX_BYTES
 from dpcenet.volumes.pictures import is_picture, pictures_in, stack_of
+from dpcenet.volumes.size_guards import MAX_BYTES
 
 
 def read_mask(

@@ -14,7 +14,7 @@ from nibabel.freesurfer.mghformat import MGHHeader
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes import payload
+from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose

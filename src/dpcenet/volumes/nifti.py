@@ -19,9 +19,9 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from dpcenet.errors import VolumeError
-from dpcenet.files import write_atomically
+from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
-from dpcenet.volumes import payload
+from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import MM_IN, Claims, check_claims, numbered, read_voxels
 from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
 from dpcenet.volumes.geometry import same_grid

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpcenet.errors import DpcenetError, VolumeError
-from dpcenet.volumes.payload import check_file
+from dpcenet.volumes.size_guards import check_file
 
 if TYPE_CHECKING:
     from pydicom import FileDataset

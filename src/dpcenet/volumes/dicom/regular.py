@@ -16,7 +16,7 @@ from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.slice_header import Slice, Vector
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, LPS_TO_RAS
-from dpcenet.volumes.payload import MAX_BYTES
+from dpcenet.volumes.size_guards import MAX_BYTES
 
 _GAP = 0.02
 """Gaps that differ by a smaller part are even."""

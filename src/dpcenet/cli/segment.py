@@ -1,0 +1,227 @@
+"""Commands about segmenting: segment, task create, task show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from dpcenet.cli.app import (
+    Address,
+    Device,
+    EngineName,
+    InPrecision,
+    Modality,
+    Out,
+    PrecisionName,
+    app,
+    name_of,
+)
+from dpcenet.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from dpcenet.segmentation.segment_folder import Summary
+
+task_app = typer.Typer(help="Task files: what labelled scans teach, in one file.")
+app.add_typer(task_app, name="task")
+
+SupportImage = Annotated[
+    list[Path] | None, typer.Option(help="A labelled scan; repeat for several.")
+]
+SupportMask = Annotated[
+    list[Path] | None, typer.Option(help="Its labels; as often as --support-image.")
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a trained run; default: the network that comes with dpcenet."),
+]
+Labels = Annotated[
+    list[int] | None, typer.Option(help="Label value to segment; repeat; default all.")
+]
+Names = Annotated[list[str] | None, typer.Option(help="VALUE=NAME of a label; repeat.")]
+Kind = Annotated[
+    Modality | None, typer.Option(help="Without --run; by default by the labelled scan.")
+]
+
+
+@app.command()
+def segment(
+    queries: Annotated[
+        list[str], typer.Argument(help="Scans, folders, globs in quotes, DICOM folders.")
+    ],
+    out: Out,
+    support_image: SupportImage = None,
+    support_mask: SupportMask = None,
+    task: Annotated[Path | None, typer.Option(help="Task file, in place of a support.")] = None,
+    run: RunFolder = None,
+    label: Labels = None,
+    name: Names = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Names to take from folders, such as '*T2*'.")
+    ] = None,
+    probability: Annotated[
+        bool, typer.Option("--probability", help="Also write each label's probability.")
+    ] = False,
+    mesh: Annotated[
+        bool, typer.Option("--mesh", help="Also write each label's surface: STL, LPS, mm.")
+    ] = False,
+    smooth: Annotated[
+        float, typer.Option(min=0, max=100, help="Smooth across slices: Gaussian sigma in mm.")
+    ] = 0.0,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Keep the largest part of each label.")
+    ] = False,
+    min_volume: Annotated[
+        float, typer.Option(min=0, help="Drop parts below this volume in mm³.")
+    ] = 0.0,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Judge each result, for the review.")
+    ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Segment again what is finished.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    memory_cap: Annotated[
+        str | None, typer.Option("--memory", help="Cap for all processes, such as 4GB.")
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
+    ] = EngineName.local,
+    address: Address = None,
+    modality: Kind = None,
+    device: Device = "auto",
+    precision: InPrecision = PrecisionName.auto,
+) -> None:
+    """Segment scans from one or several labelled scans; masks lie in each scan's own geometry.
+
+    Run again, it goes on where it was: what is finished and has not changed is skipped.
+    """
+    from dpcenet.segmentation.labelled_input import Opening
+    from dpcenet.segmentation.memory_cap import parse_size
+    from dpcenet.segmentation.outputs import Wanted
+    from dpcenet.segmentation.postprocess import Consistency
+    from dpcenet.segmentation.segment_folder import Cluster, segment_folder
+    from dpcenet.segmentation.segment_queries import Batch
+    from dpcenet.system.parallel import on_ray
+
+    opening = Opening(
+        images=tuple(support_image or ()),
+        masks=tuple(support_mask or ()),
+        task=task,
+        labels=tuple(label or ()),
+        names=dict(name_of(text, "--name") for text in name or []),
+        run=run,
+        modality=_kind(modality),
+        device=device,
+        precision=precision.value,
+    )
+    batch = Batch(
+        out=out,
+        wanted=Wanted(probability, mesh),
+        rules=Consistency(smooth, largest, min_volume),
+        check=check,
+        overwrite=overwrite,
+        memory=None if memory_cap is None else parse_size(memory_cap),
+    )
+    cluster = None
+    if engine is EngineName.ray:
+        if batch.memory is not None or jobs > 1:
+            raise ConfigError(
+                "--engine ray: --jobs and --memory are for one machine; leave them out"
+            )
+        cluster = Cluster(on_ray(address, cpus=1, gpus=0))
+    _tell(segment_folder(queries, opening, batch, pattern, jobs, cluster), out)
+
+
+@task_app.command()
+def create(
+    support_image: SupportImage = None,
+    support_mask: SupportMask = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The task file.")] = Path("my.task"),
+    label: Labels = None,
+    name: Names = None,
+    note: Annotated[str, typer.Option(help="Goes into the file; no patient's name.")] = "",
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Small, and masks as from the scans themselves.")
+    ] = False,
+    run: RunFolder = None,
+    modality: Kind = None,
+    device: Device = "auto",
+) -> None:
+    """Write what labelled scans teach: masks, and features of the slices or the slices."""
+    from dpcenet.segmentation.labelled_input import Opening
+    from dpcenet.segmentation.task_file import task_facts, write_task
+
+    opening = Opening(
+        images=tuple(support_image or ()),
+        masks=tuple(support_mask or ()),
+        labels=tuple(label or ()),
+        names=dict(name_of(text, "--name") for text in name or []),
+        run=run,
+        modality=_kind(modality),
+        device=device,
+    )
+    if out.exists():
+        task_facts(out)  # raises where it is something else
+    segmenter, support = opening.open()
+    try:
+        write_task(out, segmenter.predictor, support, note, with_images)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
+    holds = (
+        "holds the slices"
+        if with_images
+        else "holds no scan, but pictures like the slices can be computed from it"
+    )
+    typer.echo(
+        f"{out}: {out.stat().st_size / 1e6:.0f} MB. It names no patient and {holds}: share it as "
+        "you may share the scan."
+    )
+
+
+@task_app.command()
+def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
+    """What a task file says of itself."""
+    from dpcenet.segmentation.task_file import task_facts
+
+    facts = task_facts(file)
+    network, rules = facts["network"], facts["preprocessing"]
+    lines = [f"{file}: made by dpcenet {facts['dpcenet']} on {facts['created']}"]
+    lines += [f"note      {facts['note']}"] if facts["note"] else []
+    lines += [f"network   {network['method']}, weights {network['sha256'][:12]}…"]
+    lines += [f"labels    {', '.join(f'{v} = {name}' for v, name in facts['labels'].items())}"]
+    lines += [f"scans     {rules['modality'].upper()}, pixels of {rules['spacing_mm']:.2f} mm"]
+    for scan in facts["scans"]:
+        z, windows = scan["spacing"][0], scan["closeups"]
+        held = "their images" if windows is None else f"{len(windows)} windows"
+        lines += [f"          {scan['slices']} slices, {z:.2f} mm apart; {held}"]
+    typer.echo("\n".join(lines))
+
+
+def _tell(summary: Summary, out: Path) -> None:
+    """Say what was done.
+
+    Raises:
+        DatasetError: a query was not segmented; the message names each.
+    """
+    masks = [outcome for outcome in summary.outcomes if outcome.mask is not None]
+    before = sum(outcome.skipped for outcome in masks)
+    earlier = f", {before} of them from before" if before else ""
+    corrected = [str(outcome.mask) for outcome in masks if outcome.corrected]
+    typer.echo(f"{len(masks)} masks in {out}{earlier}. For research only.")
+    if corrected:
+        typer.echo(f"kept as a person left them: {', '.join(corrected)}")
+    if summary.review is not None:
+        typer.echo(f"{summary.doubtful} need a look or are rejected: {summary.review}")
+    failed = [outcome.error for outcome in summary.outcomes if outcome.mask is None]
+    if unreached := summary.asked - len(summary.outcomes):
+        failed.append(f"{unreached} more were not reached")
+    if failed:
+        lines = "\n".join(f"  {line}" for line in failed)
+        missing = summary.asked - len(masks)
+        raise DatasetError(f"{missing} of {summary.asked} scans were not segmented:\n{lines}")
+
+
+def _kind(modality: Modality | None) -> Literal["mr", "ct"] | None:
+    return cast("Literal['mr', 'ct'] | None", modality and modality.value)

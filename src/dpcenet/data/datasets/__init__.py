@@ -1,0 +1,1 @@
+"""How the folders and files of each known data set are read: one file per data set."""

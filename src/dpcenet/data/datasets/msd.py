@@ -1,0 +1,47 @@
+"""Medical Segmentation Decathlon: a task folder with dataset.json, imagesTr, labelsTr, imagesTs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from dpcenet.data.datasets.spec import DatasetSpec, Source, SourceCase
+from dpcenet.errors import DatasetError
+from dpcenet.volumes.io import stem
+
+
+def find(folder: Path) -> Source:
+    """The scans that dataset.json lists, those for testing without labels.
+
+    Raises:
+        DatasetError: dataset.json is missing or of another kind, or the scans have channels.
+    """
+    path = folder / "dataset.json"
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text())
+        channels = {int(k): str(v) for k, v in facts["modality"].items()}
+        labels = {int(k): str(v) for k, v in facts["labels"].items() if int(k) != 0}
+        pairs = [(folder / pair["image"], folder / pair["label"]) for pair in facts["training"]]
+        alone = [folder / image for image in facts.get("test", [])]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DatasetError(
+            f"{path}: not a Decathlon dataset.json ({error!r}); "
+            "it needs modality, labels and training"
+        ) from error
+    if len(channels) != 1:
+        raise DatasetError(f"{path}: {len(channels)} channels; dpcenet reads scans of one channel")
+    cases = [SourceCase(stem(image), image, label) for image, label in pairs]
+    cases += [SourceCase(stem(image), image, None) for image in alone if image.is_file()]
+    modality: Literal["mr", "ct"] = "ct" if next(iter(channels.values())).upper() == "CT" else "mr"
+    return Source(tuple(sorted(cases, key=lambda case: case.name)), labels, modality)
+
+
+SPEC = DatasetSpec(
+    name="msd",
+    title="a task of the Medical Segmentation Decathlon",
+    find=find,
+    licence="CC BY-SA 4.0",
+    citation="Antonelli et al., Nature Communications 13 (2022) 4128",
+    address="http://medicaldecathlon.com",
+)

@@ -1,0 +1,1 @@
+"""`dpcenet doctor`: what is wrong with the scans of a folder, and mending it."""

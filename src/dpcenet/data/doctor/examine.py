@@ -1,0 +1,203 @@
+"""Measure one case: where it lies, its intensities, its labels, and what is wrong with it."""
+
+# nibabel has few annotations:
+# mypy: allow-untyped-calls
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, check_case
+from dpcenet.errors import InputError
+from dpcenet.types import Volume
+from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, orient, same_grid
+from dpcenet.volumes.grid import SourceGrid
+from dpcenet.volumes.io import check_intensities
+from dpcenet.volumes.nifti import forms_apart_mm
+
+OBLIQUE_DEG = 1.0  # less is rounding
+CLIPPED = 0.02  # part of a slice at the scan's highest value
+AIR_HU = -200.0  # a CT without voxels below this shows no air
+PLAUSIBLE_MM = (0.05, 25.0)  # sides of voxels
+FEW_SLICES = 3  # fewer are worth a note
+_DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found of one case.
+
+    Attributes:
+        case: its name.
+        path: of its image.
+        shape: of the file, (Z, Y, X).
+        spacing: in mm, along z, y, x.
+        orientation: where the file's axes x, y and z run, such as LPS.
+        oblique_deg: largest angle between an axis of the scan and of the patient.
+        intensity: lowest and highest.
+        constant_slices: numbers of slices with one value only.
+        clipped_slices: numbers of slices of which much lies at the scan's highest value.
+        label_ml: label value → millilitres.
+        label_offset_mm: how far the labels' corners lie from the image's; None where the shapes
+            differ, or there are no labels.
+        voxels_hash: the same for scans with the same voxels.
+        errors: what must be mended; notes: what is worth knowing.
+    """
+
+    case: str
+    path: str
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    orientation: str = ""
+    oblique_deg: float = 0.0
+    intensity: tuple[float, ...] = ()
+    constant_slices: tuple[int, ...] = ()
+    clipped_slices: tuple[int, ...] = ()
+    label_ml: dict[int, float] = field(default_factory=dict)
+    label_offset_mm: float | None = None
+    voxels_hash: str = ""
+    errors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def add(self, errors: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Report:
+        """The report with further findings."""
+        return replace(self, errors=(*self.errors, *errors), notes=(*self.notes, *notes))
+
+
+def examine(case: SourceCase, spec: DatasetSpec, known: tuple[int, ...] = ()) -> Report:
+    """Look at one case; what cannot be read becomes an error of its report.
+
+    Args:
+        case: files of the scan.
+        spec: how they are read.
+        known: label values that may occur; empty where any may.
+    """
+    report = Report(case.name, str(case.image))
+    try:
+        scan = spec.read(replace(case, label=None)).scan
+    except InputError as error:
+        return report.add((str(error),))
+    report = _place(report, scan.volume)
+    report = _intensities(report, case, scan.volume, spec)
+    report = report.add(notes=doubts_of(scan.grid, scan.volume))
+    if case.label is None:
+        return report
+    try:
+        raw = spec.read(case)
+        report = _labels(report, raw)
+        check_case(raw, case, known)
+    except InputError as error:
+        report = report.add((str(error),))
+    return report
+
+
+def doubts_of(grid: SourceGrid, volume: Volume) -> tuple[str, ...]:
+    """What is unlikely in a scan's geometry, in words."""
+    apart = forms_apart_mm(grid)
+    silent = grid.format == "nifti" and not (grid.header["qform_code"] or grid.header["sform_code"])
+    slices, spacing = len(orient(volume)[0].data), volume.spacing
+    odd = [f"{mm:.4g}" for mm in spacing if not PLAUSIBLE_MM[0] <= mm <= PLAUSIBLE_MM[1]]
+    checks = (
+        (
+            apart > GRID_TOLERANCE_MM,
+            f"sform and qform of the header lie {apart:.1f} mm apart; the sform is used",
+        ),
+        (silent, "the header does not say how the patient lies: left and right are a guess"),
+        (bool(odd), f"voxels of {' and '.join(odd)} mm: is the spacing right?"),
+        (slices < FEW_SLICES, f"only {slices} slice(s): there is little to match others by"),
+    )
+    return tuple(words for doubtful, words in checks if doubtful)
+
+
+def _place(report: Report, volume: Volume) -> Report:
+    directions = volume.affine[:3, [2, 1, 0]] / np.linalg.norm(volume.affine[:3, [2, 1, 0]], axis=0)
+    nearest = np.abs(directions).argmax(axis=0)
+    letters = [_DIRECTIONS[row][int(directions[row, axis] < 0)] for axis, row in enumerate(nearest)]
+    oblique = float(np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0), 0, 1))).max())
+    note = f"oblique by {oblique:.1f}°; slices are kept in their own plane"
+    report = replace(
+        report,
+        shape=volume.data.shape,
+        spacing=tuple(round(mm, 4) for mm in volume.spacing),
+        orientation="".join(letters),
+        oblique_deg=round(oblique, 2),
+    )
+    return report.add(notes=(note,) if oblique > OBLIQUE_DEG else ())
+
+
+def _intensities(report: Report, case: SourceCase, volume: Volume, spec: DatasetSpec) -> Report:
+    try:
+        check_intensities(volume, case.image)
+    except InputError as error:
+        report = report.add((str(error),))
+    data: npt.NDArray[Any] = orient(volume)[0].data
+    finite = data[np.isfinite(data)]
+    if not finite.size:
+        return report
+    low, high = float(finite.min()), float(finite.max())
+    constant = [z for z, plane in enumerate(data) if plane.min() == plane.max()]
+    clipped = [z for z, plane in enumerate(data) if np.mean(plane == high) > CLIPPED]
+    clipped = [z for z in clipped if z not in constant]
+    notes = []
+    if constant:
+        notes.append(f"slices of one value: {_ranges(constant)}")
+    if clipped:
+        notes.append(f"more than {CLIPPED:.0%} at the highest value in slices {_ranges(clipped)}")
+    ct = spec.preprocessing is not None and spec.preprocessing.modality == "ct"
+    if ct and low > AIR_HU:
+        notes.append(f"a CT without air (lowest value {low:g}): is it in HU?")
+    report = replace(
+        report,
+        intensity=(low, high),
+        constant_slices=tuple(constant),
+        clipped_slices=tuple(clipped),
+        voxels_hash=_voxels_hash(data),
+    )
+    return report.add(notes=tuple(notes))
+
+
+def _labels(report: Report, raw: RawCase) -> Report:
+    """Volumes of the labels, and how far they lie from their image."""
+    assert raw.labels is not None
+    image, labels = raw.scan.volume, raw.labels
+    values, counts = np.unique(labels.data, return_counts=True)
+    voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    volumes = {
+        int(value): round(count * voxel_ml, 3)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True)
+        if np.isfinite(value) and value != 0 and value == int(value)
+    }
+    apart = same_grid(match_axes(labels, image.affine)[0], image)
+    if np.isfinite(apart):
+        return replace(report, label_ml=volumes, label_offset_mm=round(apart, 3))
+    between = float(np.linalg.norm(_centre(image) - _centre(labels)))
+    note = f"the centres of labels and image lie {between:.1f} mm apart"
+    return replace(report, label_ml=volumes).add(notes=(note,))
+
+
+def _centre(volume: Volume) -> npt.NDArray[np.float64]:
+    middle = (np.array(volume.data.shape) - 1) / 2
+    return np.asarray(volume.affine[:3, :3] @ middle + volume.affine[:3, 3])
+
+
+def _voxels_hash(data: npt.NDArray[Any]) -> str:
+    """The same for the same numbers, in whatever type and array order they are stored."""
+    digest = hashlib.sha256(str(data.shape).encode())
+    for plane in data:
+        digest.update(np.ascontiguousarray(plane, dtype=np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def _ranges(numbers: list[int]) -> str:
+    """ "0-2, 7" from [0, 1, 2, 7]."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)

@@ -1,0 +1,1 @@
+"""Made abdominal scans with labels, for demonstrations and tests."""

@@ -1,0 +1,241 @@
+"""`dpcenet prepare`: scans of any data set → memory-mapped slices with pseudo-labels.
+
+Each case is prepared by itself (`datasets.recipe`), so a killed run goes on where it was. A case
+that fails does not stop the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dpcenet.data.datasets.folder import find_cases
+from dpcenet.data.datasets.registry import dataset_spec
+from dpcenet.data.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, read_pair
+from dpcenet.data.prepare_case import Recipe, Rules, prepare_case
+from dpcenet.data.store import FORMAT, PreparedDataset, open_dataset
+from dpcenet.errors import ConfigError, DatasetError, InputError
+from dpcenet.system.files import hash_of, read_json, write_json
+from dpcenet.system.progress import progress_bar
+from dpcenet.volumes.geometry import orient
+from dpcenet.volumes.preprocess import Preprocessing, in_plane_spacing
+
+Modality = Literal["mr", "ct"]
+SPACING_SAMPLE = 8  # scans whose field of view decides the spacing of all
+_LOG = logging.getLogger(__name__)
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    *,
+    dataset: str = "folder",
+    modality: Modality | None = None,
+    spacing_mm: float | None = None,
+    supervoxel_size: int | None = None,
+    labels: dict[int, str] | None = None,
+    changes: dict[str, Any] | None = None,
+    jobs: int = 1,
+    quiet: bool = False,
+) -> PreparedDataset:
+    """Prepare a data set.
+
+    Args:
+        source: folder of scans, as downloaded.
+        out: folder of the prepared data set.
+        dataset: its name in `datasets.table`; "folder" takes pairs, or nnU-Net's raw layout.
+        modality: "mr" or "ct"; by default what the data set or the folder says, else "mr".
+        spacing_mm: of the prepared slices; by default the data set's, else the median of what
+            fits each scan's field of view to 256 pixels. A scan with a larger field of view gets
+            coarser pixels, unless the data set crops.
+        supervoxel_size: voxels of the smallest supervoxel; by default the data set's, else 5000.
+        labels: names of the label values; by default what the data set or the folder says, else
+            "label 1", …
+        changes: fields of `Preprocessing` in place of the data set's, such as {"size": 257}.
+        jobs: processes.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: there is no such data set, or no such rule.
+        DatasetError: nothing can be prepared, or some cases are missing or failed; the others are
+            then kept, and the message names those.
+    """
+    spec = dataset_spec(dataset)
+    found = find_cases(source, spec)
+    cases, missing, surplus = expected_cases(found, spec, source)
+    for name in surplus:
+        _LOG.warning("%s: case %s is not one of %s; left out", source, name, spec.title)
+    try:
+        rules = _rules(spec, cases, modality or found.modality, spacing_mm, changes or {})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"prepare: {error}") from error
+    rules = replace(rules, supervoxel_size=supervoxel_size or spec.supervoxel_size)
+    names_of = dict(labels or spec.labels or found.labels)
+    recipe = Recipe(rules, spec.read, tuple(spec.labels or _declared(spec, found)))
+    failed = _prepare_cases(cases, out, recipe, jobs, quiet)
+    done = [case.name for case in cases if case.name not in failed]
+    if done:
+        _write_manifest(out, spec, rules, done, names_of)
+    problems = [*(f"{name}: {error}" for name, error in failed.items()), *missing]
+    if problems:
+        title = f"{source}: {len(problems)} of {len(done) + len(problems)} cases failed:"
+        raise DatasetError("\n  ".join([title, *problems]))
+    return open_dataset(out)
+
+
+def expected_cases(
+    found: Source, spec: DatasetSpec, source: Path
+) -> tuple[tuple[SourceCase, ...], list[str], list[str]]:
+    """The cases that belong to the data set, a line for each that is missing, and the surplus.
+
+    Raises:
+        DatasetError: none belongs to it.
+    """
+    if not spec.cases:
+        return found.cases, [], []
+    by_name = {case.name: case for case in found.cases}
+    surplus = sorted(set(by_name) - set(spec.cases))
+    missing = [f"{name}: no scan" for name in spec.cases if name not in by_name]
+    belong = tuple(by_name[name] for name in spec.cases if name in by_name)
+    missing += [f"{case.name}: no labels" for case in belong if case.label is None]
+    if not belong:
+        raise DatasetError(f"{source}: no case of {spec.title} among {', '.join(sorted(by_name))}")
+    return tuple(case for case in belong if case.label is not None), missing, surplus
+
+
+def _declared(spec: DatasetSpec, found: Source) -> tuple[int, ...]:
+    """Label values that dataset.json declares, where the person said that there is one."""
+    return tuple(found.labels) if spec.name != "folder" else ()
+
+
+def _rules(
+    spec: DatasetSpec,
+    cases: Sequence[SourceCase],
+    modality: Modality | None,
+    spacing_mm: float | None,
+    changes: dict[str, Any],
+) -> Rules:
+    """The rules of the data set, or those that its scans suggest, with a person's changes."""
+    if spec.preprocessing is not None:
+        chosen = replace(spec.preprocessing, **changes)
+        if modality is not None:
+            chosen = replace(chosen, modality=modality)
+        if spacing_mm is None:
+            return Rules(chosen, pixel_step=spec.pixel_step)
+        return Rules(replace(chosen, spacing_mm=spacing_mm))
+    by_default = Preprocessing.for_ct if modality == "ct" else Preprocessing.for_mr
+    chosen = by_default(**changes)
+    return Rules(replace(chosen, spacing_mm=spacing_mm or common_spacing(cases, chosen, spec.read)))
+
+
+def _prepare_cases(
+    cases: Sequence[SourceCase], out: Path, recipe: Recipe, jobs: int, quiet: bool
+) -> dict[str, str]:
+    """Prepare cases; the error of each that failed."""
+    out.mkdir(parents=True, exist_ok=True)
+    failed: dict[str, str] = {}
+    with progress_bar("prepare", len(cases), quiet=quiet) as bar:
+        for done, (case, error) in enumerate(_each(cases, out, recipe, jobs), start=1):
+            bar(done, case.name)
+            if error:
+                failed[case.name] = error
+    return failed
+
+
+def common_spacing(
+    cases: Sequence[SourceCase],
+    rules: Preprocessing,
+    read: Callable[[SourceCase], RawCase] = read_pair,
+) -> float | None:
+    """Median, over a few scans, of the in-plane spacing in mm that fits the scan to its slices.
+
+    None if none of these can be read: each is then named as its turn comes.
+    """
+    spacings = []
+    for case in cases[:: max(1, len(cases) // SPACING_SAMPLE)]:
+        try:
+            scan, _ = orient(read(replace(case, label=None)).scan.volume)
+        except InputError:
+            continue  # reported when the case itself is prepared
+        _, rows, columns = scan.data.shape
+        spacings.append(in_plane_spacing((rows, columns), scan.spacing[1:], rules))
+    return float(np.median(spacings)) if spacings else None
+
+
+def _each(
+    cases: Sequence[SourceCase], out: Path, recipe: Recipe, jobs: int
+) -> Iterator[tuple[SourceCase, str]]:
+    """Prepare cases, in this process or several; yields each with its error, or ""."""
+    if jobs <= 1:
+        for case in cases:
+            yield case, _attempt(case, out, recipe)
+        return
+    context = multiprocessing.get_context("spawn")  # fork would copy the locks of torch's threads
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        waiting = {pool.submit(_attempt, case, out, recipe): case for case in cases}
+        for future in as_completed(waiting):
+            try:
+                error = future.result()
+            except BrokenProcessPool:
+                error = "a process was killed, most likely for want of memory; take fewer --jobs"
+            yield waiting[future], error
+
+
+def _attempt(case: SourceCase, out: Path, recipe: Recipe) -> str:
+    """Prepare one case; the message if its files cannot be used or written."""
+    try:
+        prepare_case(case, out / "cases" / case.name, recipe)
+    except MemoryError:
+        return "not enough memory for this scan"
+    except (InputError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _write_manifest(
+    out: Path,
+    spec: DatasetSpec,
+    rules: Rules,
+    names: Sequence[str],
+    labels: dict[int, str],
+) -> None:
+    """manifest.json, from the cases' own files; not touched where it would not change."""
+    facts = {name: read_json(out / "cases" / name / "case.json") for name in names}
+    hashes = {name: facts[name]["arrays"] for name in names}
+    present = _label_values(out, [name for name in names if "label" in hashes[name]])
+    preprocessing = rules.preprocessing
+    if rules.pixel_step is not None:  # `segment` prepares scans of any pixel size: in mm
+        spacing = float(np.median([facts[name]["spacing"][1] for name in names]))
+        preprocessing = replace(preprocessing, spacing_mm=spacing)
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "modality": rules.preprocessing.modality,
+        "preprocessing": asdict(preprocessing),
+        "supervoxel_size": rules.supervoxel_size,
+        "superpixel_size": rules.superpixel_size,
+        "labels": {str(v): labels.get(v, f"label {v}") for v in sorted(present | set(labels))},
+        "cases": hashes,
+    }
+    if spec.name != "folder":
+        manifest["dataset"] = spec.origin()
+    manifest["hash"] = hash_of(manifest)
+    path = out / "manifest.json"
+    if not path.exists() or read_json(path) != manifest:
+        write_json(path, manifest)
+
+
+def _label_values(out: Path, names: Sequence[str]) -> set[int]:
+    """Label values that occur in the prepared cases."""
+    values: set[int] = set()
+    for name in names:
+        label = np.load(out / "cases" / name / "label.npy", mmap_mode="r")
+        values |= set(np.unique(label).tolist())
+    return values - {0}

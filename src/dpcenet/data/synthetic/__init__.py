@@ -1,0 +1,1 @@
+"""Made-up anatomies, cut and rendered: endless labelled pairs without a patient."""

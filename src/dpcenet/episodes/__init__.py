@@ -1,1 +1,0 @@
-"""Episodes: which support and query make a task, in training and in evaluation."""

@@ -1,0 +1,1 @@
+"""Scores against the truth, and what is made of them: tables, figures, benchmarks."""

@@ -1,0 +1,164 @@
+"""A plan multiplied out: every experiment is one run folder and its evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from dpcenet.data.store import PreparedDataset, open_dataset
+from dpcenet.errors import ConfigError
+from dpcenet.evaluation.benchmark.plan import MethodRow, Plan, Setting
+from dpcenet.evaluation.protocols import ProtocolOptions
+from dpcenet.system.device import Precision
+from dpcenet.system.files import file_hash, hash_of
+from dpcenet.training.config import Config, config_to_dict, load_preset
+from dpcenet.training.run_folder import RunFlags
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run of a plan.
+
+    Attributes:
+        row: line of the tables that it belongs to.
+        data: name of the data set.
+        config, flags: what is trained, as `dpcenet train` takes it.
+        rules: of its evaluations, one each.
+        key: identifies all of that by content: where data and weights lie does not matter.
+        name: of its folder below OUT/runs/<data>.
+    """
+
+    row: str
+    data: str
+    config: Config
+    flags: RunFlags
+    rules: tuple[ProtocolOptions, ...]
+    key: str
+    name: str
+
+    def folder(self, out: Path) -> Path:
+        """Where the run lies."""
+        return out / "runs" / self.data / self.name
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a person has for a plan.
+
+    Attributes:
+        folders: data set → prepared folder.
+        weights: of the trunk.
+        equal: whether every preset is brought to the plan's one trunk.
+        precision: of every trunk.
+    """
+
+    folders: Mapping[str, Path]
+    weights: Path | None
+    equal: bool
+    precision: Precision
+
+
+def experiments(plan: Plan, means: Means) -> list[Experiment]:
+    """The runs of a plan on the data sets that are at hand, untrained methods first.
+
+    Raises:
+        ConfigError: a preset, a label or an override is wrong, or the trunk's weights are missing.
+        DatasetError: a folder is no prepared data set.
+    """
+    configs = {row.name: _config(plan, row, means) for row in plan.methods}
+    rows = sorted(configs, key=lambda row: configs[row].train.steps > 0)
+    weights = file_hash(means.weights) if means.weights else ""
+    rules = tuple(
+        ProtocolOptions(protocol, plan.support, plan.shots) for protocol in plan.protocols
+    )
+    found = []
+    for name in (name for name in plan.data if name in means.folders):
+        dataset = open_dataset(means.folders[name])
+        for (setting, flags), row in product(_flags(plan, dataset), rows):
+            config = configs[row]
+            if config.train.steps == 0 and flags.seed != plan.seeds[0]:
+                continue  # nothing of it depends on the seed
+            key = _key(config, flags, rules, dataset.hash, weights)
+            label = f"{_slug(row)}-{setting.name}-fold{flags.fold}-seed{flags.seed}-{key[:8]}"
+            found.append(Experiment(row, name, config, flags, rules, key, label))
+    return found
+
+
+def _config(plan: Plan, row: MethodRow, means: Means) -> Config:
+    """The resolved preset of a line of the plan."""
+    if load_preset(row.preset).train.steps == 0:
+        return load_preset(row.preset, (*row.set, f"train.precision={means.precision}"))
+    changes = [*row.set]
+    if means.equal:
+        changes += [*plan.equal, *row.equal]
+    changes += [*plan.set, f"train.precision={means.precision}"]
+    if plan.steps is not None:
+        changes.append(f"train.steps={plan.steps}")
+    if means.weights is not None:
+        changes.append(f"options.encoder.weights={means.weights.resolve()}")
+    elif plan.pretrained:
+        raise ConfigError(
+            f"plan {plan.title!r} trains on a pretrained trunk: give its file with --weights "
+            "(torchvision's resnet50, say), or --set pretrained=false to start from random weights"
+        )
+    return load_preset(row.preset, tuple(changes))
+
+
+def _flags(plan: Plan, dataset: PreparedDataset) -> Iterator[tuple[Setting, RunFlags]]:
+    """The flags of `dpcenet train` for every setting, fold and seed."""
+    for setting, fold, seed in product(plan.settings, plan.folds, plan.seeds):
+        yield (
+            setting,
+            RunFlags(
+                data=dataset.folder,
+                fold=fold,
+                folds=plan.of_folds,
+                scheme=plan.scheme,
+                setting=setting.setting,
+                test_labels=_values(dataset, setting),
+                exclusion=plan.exclusion,
+                seed=seed,
+            ),
+        )
+
+
+def _values(dataset: PreparedDataset, setting: Setting) -> tuple[int, ...]:
+    """Label values of a setting's labels."""
+    by_name = {name: value for value, name in dataset.labels.items()}
+    missing = [name for name in setting.labels if name not in by_name]
+    if missing:
+        raise ConfigError(
+            f"{dataset.folder}: no label {', '.join(missing)}; it has {', '.join(by_name)}. "
+            "Prepare it with those names (--label), or change the plan"
+        )
+    return tuple(by_name[name] for name in setting.labels)
+
+
+def _key(
+    config: Config,
+    flags: RunFlags,
+    rules: tuple[ProtocolOptions, ...],
+    data_hash: str,
+    weights: str,
+) -> str:
+    """sha256 of what decides the numbers, except the code."""
+    plain = config_to_dict(config)
+    encoder: dict[str, Any] = plain["options"].get("encoder") or {}
+    if encoder.get("weights"):
+        encoder["weights"] = weights
+    return hash_of(
+        {
+            "config": plain,
+            "flags": vars(flags) | {"data": data_hash},
+            "rules": [vars(rule) for rule in rules],
+        }
+    )
+
+
+def _slug(text: str) -> str:
+    """A row's name as part of a folder's: letters, digits and dashes."""
+    kept = "".join(char if char.isalnum() else "-" for char in text.lower())
+    return "-".join(part for part in kept.split("-") if part)

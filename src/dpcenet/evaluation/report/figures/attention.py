@@ -1,0 +1,122 @@
+"""What DPCENet attends to: a figure that explains the method on one support and query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+
+from dpcenet.inference.batched import extract
+from dpcenet.methods.dpcenet.attention import PATHS
+from dpcenet.methods.dpcenet.model import DPCENet, Scale
+from dpcenet.nn.pooling import pull_down
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """DPCENet's attention on one support slice.
+
+    Attributes:
+        label: the organ.
+        image: (H, W) of the support; mask: (H, W) of the organ.
+        pixel: (row, column) in the image whose row of the spatial attention is shown.
+        spatial: (h, w), the attention of that pixel to every cell; sums to 1.
+        channels: (D,), what each channel is attended to, mean over the channels; sums to 1.
+        gates: path → the share of the spatial perspective, 0…1; the rest is the channels'.
+    """
+
+    label: str
+    image: Floats
+    mask: npt.NDArray[np.bool_]
+    pixel: tuple[int, int]
+    spatial: Floats
+    channels: Floats
+    gates: dict[str, float]
+
+
+@torch.no_grad()
+def attention_of(
+    method: DPCENet,
+    label: str,
+    support: Floats,
+    mask: npt.NDArray[np.bool_],
+    query: Floats,
+    pixel: tuple[int, int] | None = None,
+) -> Attention | None:
+    """Look into a trained DPCENet, at its finest scale.
+
+    Args:
+        method: in evaluation mode, on the CPU.
+        label: name of the organ.
+        support: (H, W) a slice; mask: (H, W) the organ on it, not empty.
+        query: (H, W) a slice, which takes part in the alignment.
+        pixel: (row, column) to ask for; by default the organ's pixel nearest to its centre.
+
+    Returns:
+        None where the preset leaves the dual perspective out.
+    """
+    name = next(iter(method.scales))
+    scale = method.scales[name]
+    if not isinstance(scale, Scale) or scale.enhance is None:
+        return None
+    images = torch.from_numpy(np.stack([support, query]).astype(np.float32))[:, None]
+    maps = method.project(extract(method, images, "float32"))[name]
+    height, width = maps.shape[-2:]
+    one, two = (row[None] for row in maps.flatten(2).mT)
+    rows = one if scale.align is None else scale.align(one, two)[0]
+    masks = torch.from_numpy(mask.astype(np.float32))[None]
+    weights = {
+        "background": pull_down(1 - masks, (height, width)).flatten(1),
+        "foreground": pull_down(masks, (height, width)).flatten(1),
+    }
+    total = (weights["background"] + weights["foreground"]).clamp_min(1e-5)
+    share = {path: weights[path] / total for path in PATHS}
+    _, notes = scale.enhance(rows, share, {path: weights[path][:, None] for path in PATHS})
+    place = pixel or _centre(mask)
+    cell = place[0] * height // mask.shape[0] * width + place[1] * width // mask.shape[1]
+    q, k = scale.enhance.spatial(rows)
+    spatial = (q[0, cell] @ k[0].mT).softmax(dim=-1).view(height, width)
+    q, k = scale.enhance.channel(rows.mT)
+    channels = (q[0] @ k[0].mT).softmax(dim=-1).mean(dim=0)
+    gates = {path: float(notes[f"gate_spatial.{path}"]) for path in PATHS}
+    return Attention(label, support, mask, place, spatial.numpy(), channels.numpy(), gates)
+
+
+def _centre(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """The pixel of a mask nearest to its centre."""
+    places = np.argwhere(mask)
+    nearest = ((places - places.mean(axis=0)) ** 2).sum(axis=1).argmin()
+    return int(places[nearest][0]), int(places[nearest][1])
+
+
+def draw_attention(found: Sequence[Attention]) -> Figure:
+    """A row for each organ: the support, one pixel's attention, the channels, the gates."""
+    figure = Figure(figsize=(11, 2.6 * len(found)), layout="constrained")
+    grid = figure.subplots(len(found), 4, squeeze=False)
+    for (left, map_axes, channel_axes, gate_axes), one in zip(grid, found, strict=True):
+        low, high = np.percentile(one.image, (1, 99.5))
+        for axes in (left, map_axes):
+            axes.imshow(one.image, cmap="gray", vmin=low, vmax=high)
+            axes.plot(one.pixel[1], one.pixel[0], "+", color="#ff3b30", markersize=9)
+            axes.set_axis_off()
+        left.contour(one.mask, levels=[0.5], colors=["#ffb000"], linewidths=1)
+        left.set_title(f"support: {one.label}", fontsize=9)
+        extent = (-0.5, one.image.shape[1] - 0.5, one.image.shape[0] - 0.5, -0.5)
+        map_axes.imshow(one.spatial, cmap="inferno", alpha=0.65, extent=extent)
+        keys = float(np.exp(-(one.spatial * np.log(one.spatial + 1e-12)).sum()))
+        map_axes.set_title(f"where + attends ({keys:.0f} of {one.spatial.size} cells)", fontsize=9)
+        channel_axes.plot(np.sort(one.channels)[::-1] * len(one.channels), color="#1f5f8b")
+        channel_axes.set_title("attention to channels, 1 = alike", fontsize=9)
+        channel_axes.set_xlabel("channel, sorted", fontsize=8)
+        spatial = [one.gates[path] for path in PATHS]
+        gate_axes.barh(PATHS, spatial, color="#1f5f8b", label="spatial")
+        gate_axes.barh(PATHS, [1 - s for s in spatial], left=spatial, color="#c9d3dc")
+        gate_axes.set_title("gates: spatial (dark), channel (light)", fontsize=9)
+        gate_axes.set_xlim(0, 1)
+    return figure

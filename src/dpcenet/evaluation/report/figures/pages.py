@@ -1,0 +1,164 @@
+"""The figures of a report's section, each with its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from dpcenet.data.store import PreparedDataset, open_dataset
+from dpcenet.errors import DatasetError
+from dpcenet.evaluation.report.figures.attention import Attention, attention_of, draw_attention
+from dpcenet.evaluation.report.figures.plots import (
+    Floats,
+    box_plot,
+    by_position,
+    slice_dice,
+    training_curves,
+)
+from dpcenet.evaluation.report.figures.slices import (
+    case_panels,
+    draw,
+    label_value,
+    predicted,
+    ranked,
+)
+from dpcenet.evaluation.report.run_labels import data_name, row_names
+from dpcenet.evaluation.report.tables import REFERENCE, case_dice, evaluations, ordered
+from dpcenet.evaluation.scores import Score
+from dpcenet.methods.dpcenet.model import DPCENet
+from dpcenet.training.run_folder import Run
+
+Captioned = tuple[str, Figure]
+Groups = dict[str, list[Run]]
+
+
+def figures_of(runs: Sequence[Run]) -> dict[str, Captioned]:
+    """Name → caption and figure, for the runs of each data set and setting.
+
+    Figures of slices are left out where the scans are not there any more.
+    """
+    found: dict[str, Captioned] = {}
+    names = dict(zip([run.folder for run in runs], row_names(runs), strict=True))
+    for data in dict.fromkeys(f"{data_name(run)}-{run.flags.setting}" for run in runs):
+        mine = [run for run in runs if f"{data_name(run)}-{run.flags.setting}" == data]
+        methods: Groups = {}
+        for run in mine:
+            methods.setdefault(names[run.folder], []).append(run)
+        for name, figure in _figures(methods):
+            found[f"{data}-{name}".strip("-")] = figure
+    return found
+
+
+def _figures(methods: Groups) -> Iterator[tuple[str, Captioned]]:
+    """The figures of one data set and setting."""
+    first = {name: _scores(runs) for name, runs in methods.items()}
+    scored = {name: scores for name, scores in first.items() if scores}
+    if scored:
+        yield "box", ("Dice of each case, by organ and method", box_plot(_units(scored)))
+    curves = training_curves({n: runs[0].folder / "log.jsonl" for n, runs in methods.items()})
+    if curves is not None:
+        yield "training", ("Training loss of the first run of each method", curves)
+    try:
+        dataset = open_dataset(next(iter(methods.values()))[0].flags.data)
+    except DatasetError:
+        return  # the scans have been moved or deleted
+    if scored:
+        text = "Dice of slices against their place in the organ, mean over cases"
+        yield "position", (text, by_position(_positions(dataset, methods, scored)))
+        yield from _grids(dataset, methods, scored)
+    attentions = _attentions(dataset, methods, scored)
+    if attentions:
+        text = (
+            "What DPCENet attends to: from the pixel marked +, over channels, and the weight that "
+            "each path gives to the two perspectives"
+        )
+        yield "attention", (text, draw_attention(attentions))
+
+
+def _scores(runs: Sequence[Run]) -> list[Score]:
+    """The scores of runs under the first protocol, without the pasted masks beside them."""
+    return [
+        score
+        for run in runs
+        for _, scores, _ in evaluations(run)[:1]
+        for score in scores
+        if score.method == run.config.preset
+    ]
+
+
+def _units(scored: Mapping[str, Sequence[Score]]) -> dict[str, dict[str, list[float]]]:
+    """Label → method → percent Dice of each case."""
+    labels = ordered({s.label: None for scores in scored.values() for s in scores})
+    units = {name: case_dice(scores, scores[0].method) for name, scores in scored.items()}
+    return {
+        label: {n: list(cases[label].values()) for n, cases in units.items() if label in cases}
+        for label in labels
+    }
+
+
+def _positions(
+    dataset: PreparedDataset, methods: Groups, scored: Mapping[str, Sequence[Score]]
+) -> dict[str, dict[str, tuple[Floats, Floats]]]:
+    """Label → method → Dice and place of all slices."""
+    found: dict[str, dict[str, tuple[Floats, Floats]]] = {}
+    for name, runs in methods.items():
+        parts: dict[str, list[tuple[Floats, Floats]]] = {}
+        for run in runs:
+            for score in _scores([run]):
+                pair = predicted(run, score)
+                truth = dataset.case(score.case).label == label_value(dataset, score.label)
+                if pair is not None and truth.any():
+                    parts.setdefault(score.label, []).append(slice_dice(pair[0], truth))
+        for label, pieces in parts.items():
+            dice, place = (np.concatenate(column) for column in zip(*pieces, strict=True))
+            found.setdefault(label, {})[name] = (dice, place)
+    return {label: found[label] for label in ordered(dict.fromkeys(found))}
+
+
+def _reference(scored: Mapping[str, Sequence[Score]]) -> str:
+    """The method whose cases are shown: DPCENet, else the last one."""
+    return next((n for n in scored if n == REFERENCE or n.startswith("dpcenet/")), [*scored][-1])
+
+
+def _grids(
+    dataset: PreparedDataset, methods: Groups, scored: Mapping[str, Sequence[Score]]
+) -> Iterator[tuple[str, Captioned]]:
+    """A grid for each label: its best, median and worst case by the reference method."""
+    reference = _reference(scored)
+    one_seed = [s for s in scored[reference] if s.seed == scored[reference][0].seed]
+    for label in ordered({s.label: None for s in one_seed}):
+        rows = [
+            (f"{rank}: {100 * score.dice:.0f} %", case_panels(dataset, score, methods))
+            for rank, score in ranked([s for s in one_seed if s.label == label])
+        ]
+        text = f"{label}: cases by rule, the best, median and worst of {reference} by Dice"
+        yield f"cases-{label.replace(' ', '-')}", (text, draw(rows))
+
+
+def _attentions(
+    dataset: PreparedDataset, methods: Groups, scored: Mapping[str, Sequence[Score]]
+) -> list[Attention]:
+    """A look into the first DPCENet, for each of its organs."""
+    runs = [run for runs in methods.values() for run in runs if run.config.method == "dpcenet"]
+    full = [run for run in runs if run.config.options.dpce and run.config.options.sqca != "off"]
+    found: dict[str, Attention] = {}
+    for run in full:
+        for score in _scores([run]):
+            if score.label in found:
+                continue
+            method = run.load_method(torch.device("cpu"))
+            assert isinstance(method, DPCENet)
+            value = label_value(dataset, score.label)
+            support = dataset.case(score.support.split("+")[0])
+            query = dataset.case(score.case)
+            z_s, z_q = (int((c.label == value).sum(axis=(1, 2)).argmax()) for c in (support, query))
+            mask = np.asarray(support.label[z_s] == value)
+            if not mask.any():
+                continue
+            look = attention_of(method, score.label, support.image[z_s], mask, query.image[z_q])
+            if look is not None:
+                found[score.label] = look
+    return [found[label] for label in ordered(dict.fromkeys(found))]

@@ -1,0 +1,123 @@
+"""Scores: the rows of an evaluation, their means, and the words that say how they were made."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from dpcenet.errors import ConfigError
+from dpcenet.system.files import write_text
+
+Protocol = Literal["paper", "ep2", "blind"]
+COPY = "copy"  # the row of the pasted mask, which every table carries
+SAYS: dict[Protocol, str] = {
+    "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
+    "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",
+    "blind": "every slice of the query, matched by the images alone; blind to the query's labels",
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one label of one query volume was segmented.
+
+    Attributes:
+        method: preset of the run, or "copy".
+        case, label, support, fold, seed, protocol: which query, organ, labelled scan and run.
+        dice, iou, nsd: 0…1; hd95_mm: 95th percentile of the surface distances in mm. What they
+            are where a mask is empty, `dpcenet.volumes.metrics` says.
+    """
+
+    method: str
+    case: str
+    label: str
+    support: str
+    fold: int
+    seed: int
+    protocol: str
+    dice: float
+    iou: float
+    hd95_mm: float
+    nsd: float
+
+
+def write_scores(path: Path, scores: Sequence[Score]) -> None:
+    """One row for each method, case and label; `read_scores` reads them back."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [field.name for field in dataclasses.fields(Score)])
+    writer.writeheader()
+    writer.writerows(dataclasses.asdict(score) for score in scores)
+    write_text(path, stream.getvalue())
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """One line for a table: the rules that its numbers were made by.
+
+    Args:
+        summary: what summary-<protocol>.json holds.
+    """
+    shots = summary.get("shots", 1)
+    parts = [
+        f"{summary['protocol']} ({SAYS[summary['protocol']]})",
+        f"support {summary['support']}" + (f", {shots} shots" if shots > 1 else ""),
+        f"folds {summary['scheme']}",
+        f"setting {summary['setting']}",
+    ]
+    if summary["chunks"]:
+        parts.insert(1, f"{summary['chunks']} chunks by {summary.get('bounds', 'number')}")
+    if summary.get("neighbours"):
+        parts.append(f"{summary['neighbours']} support slice on either side helps")
+    if summary.get("supports_trained_on"):
+        parts.append(f"supports seen in training: {', '.join(summary['supports_trained_on'])}")
+    if removed := summary.get("exclusion"):
+        parts.append(
+            f"exclusion {removed['rule']}: of {removed['training_slices']} training slices "
+            f"'any' removes {removed['removed_by_any']}, 'all' {removed['removed_by_all']}"
+        )
+    return "; ".join(parts)
+
+
+def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over cases for each label, and the mean of the labels."""
+    by_label: dict[str, dict[str, float]] = {}
+    for label in dict.fromkeys(score.label for score in scores):
+        rows = [score for score in scores if score.label == label]
+        dices = [row.dice for row in rows]
+        by_label[label] = {
+            "cases": len(rows),
+            "dice": fmean(dices),
+            "dice_sd": stdev(dices) if len(dices) > 1 else 0.0,
+            "iou": fmean(row.iou for row in rows),
+            "hd95_mm": fmean(row.hd95_mm for row in rows),
+            "nsd": fmean(row.nsd for row in rows),
+        }
+    if by_label:
+        names = ("dice", "iou", "hd95_mm", "nsd")
+        by_label["mean"] = {k: fmean(row[k] for row in by_label.values()) for k in names}
+    return by_label
+
+
+def read_scores(path: Path) -> list[Score]:
+    """The rows of a scores file.
+
+    Raises:
+        ConfigError: the file is missing or has other columns.
+    """
+    kinds = {
+        f.name: {"int": int, "float": float}.get(str(f.type), str)
+        for f in dataclasses.fields(Score)
+    }
+    try:
+        with path.open(newline="") as stream:
+            return [
+                Score(**{name: kind(row[name]) for name, kind in kinds.items()})
+                for row in csv.DictReader(stream)
+            ]
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: not a scores file ({error}); run `dpcenet evaluate`") from error

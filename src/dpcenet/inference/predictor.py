@@ -1,0 +1,244 @@
+"""The one way from labelled scans and a query to probabilities.
+
+    labelled scans ─┬─ align in the plane ─┬─ which slice serves which ─ segment ─ second look ─▶
+    query ──────────┘                      │
+    plan: which slices show the same ──────┘
+
+`segment`, `evaluate`, the review's reverse check, `adapt` and the experiments all go through
+`Predictor.segment`; a plan says which support slices serve which query slices.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dpcenet.inference.batched import BATCH, encode_scan, predict
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.pose_search import Pairs, align_support, matched_pairs
+from dpcenet.inference.second_look import FirstAnswer, refine_in_windows
+from dpcenet.inference.slice_matching import match_slices
+from dpcenet.inference.slice_tasks import Matches, SliceTask, matched_tasks, with_neighbours
+from dpcenet.inference.support import LabelledScan, features_of, masks_of
+from dpcenet.methods.base import MatchJob, Method
+from dpcenet.system.device import Precision
+from dpcenet.volumes.metrics import Mask
+
+CPU = torch.device("cpu")
+GROUP = 4 * BATCH  # slices of small tasks that are segmented together
+Tasks = dict[int, list[SliceTask]]
+"""Label value → which support slices serve which query slices."""
+
+
+@dataclass(frozen=True)
+class SliceMap:
+    """Which support slices serve which query slices.
+
+    Attributes:
+        tasks: of each label.
+        matches: for each labelled scan the slice that each query slice matches; empty where a
+            protocol chose the slices.
+    """
+
+    tasks: Tasks
+    matches: tuple[Matches, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be segmented from what.
+
+    Attributes:
+        method: with a trained network.
+        support: labelled scans, oriented like the query.
+        query: the scan to be segmented.
+        values: labels to segment.
+    """
+
+    method: Method
+    support: Sequence[LabelledScan]
+    query: EncodedScan
+    values: Sequence[int]
+
+
+class SlicePlan(ABC):
+    """Says which slices of labelled scans show the same as which slices of a query."""
+
+    def pairs(self, request: Request) -> list[Pairs]:
+        """For each labelled scan, slices of it and of the query by which it is aligned."""
+        return [[] for _ in request.support]
+
+    @abstractmethod
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
+        """Which slices serve, when `aligned` are the labelled scans, aligned with the query."""
+
+
+@dataclass(frozen=True)
+class MatchedSlices(SlicePlan):
+    """Slices are matched by the images alone: nothing is known of the query.
+
+    Attributes:
+        known: what slices match, where that was found before.
+    """
+
+    known: tuple[Matches, ...] = ()
+
+    def pairs(self, request: Request) -> list[Pairs]:
+        """See `SlicePlan`."""
+        return [matched_pairs(matches) for matches in self._matches(request, request.support)]
+
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
+        """See `SlicePlan`."""
+        matches = self.known or self._matches(request, aligned)
+        labels = [scan.label for scan in aligned]
+        return SliceMap({v: matched_tasks(matches, labels, v) for v in request.values}, matches)
+
+    def _matches(self, request: Request, scans: Sequence[LabelledScan]) -> tuple[Matches, ...]:
+        return tuple(match_slices(request.method, scan.slices, request.query) for scan in scans)
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What was found in a query, in the network's geometry.
+
+    Attributes:
+        scans: the labelled scans as they served, in the query's pose.
+        slices: which slices of them served.
+        probability: label value → (Z, H, W) float32; 0 on slices that nothing served.
+    """
+
+    scans: tuple[LabelledScan, ...]
+    slices: SliceMap
+    probability: dict[int, npt.NDArray[np.float32]]
+
+    @property
+    def masks(self) -> dict[int, Mask]:
+        """Label value → (Z, H, W) bool, where the label is likelier than not."""
+        return {value: np.asarray(each > 0.5) for value, each in self.probability.items()}
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained method, and what it may use to segment.
+
+    Attributes:
+        method: in evaluation mode, on `device`.
+        precision: of the trunk.
+        device: where it computes.
+        neighbours: support slices on either side of the chosen one that help; None takes the
+            method's own number.
+        align: whether labelled scans are aligned with the query in the plane.
+        second_look: whether slices are segmented once more through windows.
+    """
+
+    method: Method
+    precision: Precision = "float32"
+    device: torch.device = CPU
+    neighbours: int | None = None
+    align: bool = True
+    second_look: bool = True
+
+    def at_first_look(self) -> Predictor:
+        """The same, with one support slice for each query slice, no alignment and no window."""
+        return replace(self, neighbours=0, align=False, second_look=False)
+
+    def encode(
+        self,
+        image: npt.NDArray[np.float32],
+        spacing: tuple[float, float, float],
+        disk: Path | None = None,
+    ) -> EncodedScan:
+        """Encode a prepared scan (Z, H, W) with its spacing along z, y, x in mm; see
+        `encode_scan`."""
+        return encode_scan(self.method, image, spacing, self.device, self.precision, disk)
+
+    @torch.no_grad()
+    def segment(
+        self,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+        plan: SlicePlan,
+        values: Sequence[int],
+        disk: Path | None = None,
+    ) -> Segmented:
+        """Segment labels of a query.
+
+        Args:
+            support: labelled scans, oriented like the query.
+            query: the scan to be segmented.
+            plan: which support slices serve which query slices.
+            values: labels to segment. Labels are segmented together: what slices have to do with
+                each other serves all of them.
+            disk: folder in which features of aligned scans lie instead of in memory.
+        """
+        request = Request(self.method, support, query, values)
+        aligned = self._aligned(request, plan, disk)
+        chosen = plan.slices(request, aligned)
+        reach = self.method.neighbours if self.neighbours is None else self.neighbours
+        labels = [scan.label for scan in aligned]
+        tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
+        probability = self._probability(aligned, query, tasks)
+        return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
+
+    def _aligned(
+        self, request: Request, plan: SlicePlan, disk: Path | None
+    ) -> Sequence[LabelledScan]:
+        if not self.align or self.method.pose_search is None:
+            return request.support
+        query, values = request.query, request.values
+        return [
+            align_support(self.method, scan, values, query, pairs, self.precision, disk)
+            for scan, pairs in zip(request.support, plan.pairs(request), strict=True)
+        ]
+
+    def _probability(
+        self, scans: Sequence[LabelledScan], query: EncodedScan, tasks: Tasks
+    ) -> dict[int, npt.NDArray[np.float32]]:
+        """Foreground probability (Z, H, W) of each label; 0 on slices that no task covers."""
+        whole = {value: torch.zeros(query.images[:, 0].shape) for value in tasks}
+        look = self.method.second_look if self.second_look and query.windows is None else None
+        for group in _groups(tasks):
+            answers = self._first_answers(scans, query, group)
+            found = [answer.probability for answer in answers]
+            if look is not None:
+                found = refine_in_windows(self.method, look, scans, query, answers, self.precision)
+            for (value, task), one in zip(group, found, strict=True):
+                whole[value][list(task.query)] = one.cpu()
+        return {value: each.numpy() for value, each in whole.items()}
+
+    def _first_answers(
+        self,
+        scans: Sequence[LabelledScan],
+        query: EncodedScan,
+        group: Sequence[tuple[int, SliceTask]],
+    ) -> list[FirstAnswer]:
+        """What is found of each label at first look."""
+        masks = [masks_of(scans, task.support, value) for value, task in group]
+        # The same objects for the same slices: by them a method knows what it computed before.
+        ours = {task.support: features_of(scans, task.support) for _, task in group}
+        theirs = {task.query: query.features_of(task.query) for _, task in group}
+        jobs = [
+            MatchJob(ours[task.support], mask, theirs[task.query])
+            for (_, task), mask in zip(group, masks, strict=True)
+        ]
+        found = zip(group, masks, predict(self.method, jobs), strict=True)
+        return [FirstAnswer(value, task, mask, one) for (value, task), mask, one in found]
+
+
+def _groups(tasks: Tasks) -> Iterator[list[tuple[int, SliceTask]]]:
+    """Labels' tasks that together fill a batch; those of the same slices follow each other."""
+    every = [(value, task) for value, of_label in tasks.items() for task in of_label]
+    group: list[tuple[int, SliceTask]] = []
+    for one in sorted(every, key=lambda one: (one[1].query, one[1].support)):
+        group.append(one)
+        if sum(len(task.query) for _, task in group) >= GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,78 @@
+"""Which support slices serve which query slices, where nothing is known of the query's labels.
+
+Protocols that are told the query's organ slices live in `evaluation.protocols`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.inference.support import Labels, SupportSlice
+
+Matches = npt.NDArray[np.int64]
+"""(Zq,) for each query slice the slice of one support scan that it matches."""
+
+
+@dataclass(frozen=True)
+class SliceTask:
+    """Query slices that are segmented with the same support slices."""
+
+    support: tuple[SupportSlice, ...]
+    query: tuple[int, ...]
+
+
+def organ_slices(label: Labels, value: int) -> npt.NDArray[np.int64]:
+    """The slices of (Z, H, W) that show a label, in order."""
+    return np.flatnonzero((label == value).any(axis=(1, 2)))
+
+
+def matched_tasks(
+    matches: Sequence[Matches], labels: Sequence[Labels], value: int
+) -> list[SliceTask]:
+    """Every query slice for which at least half of the scans' matched slices show the label.
+
+    Those slices serve it; other query slices stay empty.
+
+    Args:
+        matches: for each support scan, the slice of it that each query slice matches.
+        labels: (Z, H, W) of each support scan.
+        value: the label.
+    """
+    shown = [set(organ_slices(label, value).tolist()) for label in labels]
+    groups: dict[tuple[SupportSlice, ...], list[int]] = {}
+    for query, matched in enumerate(zip(*matches, strict=True)):
+        serving = tuple(
+            SupportSlice(scan, int(z)) for scan, z in enumerate(matched) if int(z) in shown[scan]
+        )
+        if serving and 2 * len(serving) >= len(labels):
+            groups.setdefault(serving, []).append(query)
+    return [SliceTask(support, tuple(query)) for support, query in groups.items()]
+
+
+def with_neighbours(
+    tasks: Sequence[SliceTask], labels: Sequence[Labels], value: int, reach: int
+) -> list[SliceTask]:
+    """The same tasks, with support slices near the chosen ones added; the chosen ones stay first.
+
+    Args:
+        tasks: of one label.
+        labels: (Z, H, W) of each support scan.
+        value: the label, which an added slice must show.
+        reach: how many slices away an added slice may lie.
+    """
+    shown = [set(organ_slices(label, value).tolist()) for label in labels]
+    widened = []
+    for task in tasks:
+        near = [
+            SupportSlice(scan, z + step)
+            for scan, z in task.support
+            for distance in range(1, reach + 1)
+            for step in (-distance, distance)
+            if z in shown[scan] and z + step in shown[scan]
+        ]
+        widened.append(SliceTask(tuple(dict.fromkeys((*task.support, *near))), task.query))
+    return widened

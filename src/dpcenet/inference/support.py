@@ -1,0 +1,124 @@
+"""Labelled scans as the network knows them, and slices of several scans gathered by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dpcenet.errors import ConfigError
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.types import Features
+from dpcenet.volumes.preprocess import Preprocessing
+
+Labels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class LabelledScan:
+    """A labelled scan, encoded once for any number of queries.
+
+    Attributes:
+        name: by which reports call it.
+        slices: its encoded slices, in the network's geometry.
+        label: (Z, H, W) uint8 in that geometry, 0 is background.
+        digest: sha256 of the prepared image and label: what the features were made from.
+    """
+
+    name: str
+    slices: EncodedScan
+    label: Labels
+    digest: str = ""
+
+    @staticmethod
+    def of(
+        name: str, image: npt.NDArray[np.float32], slices: EncodedScan, label: Labels
+    ) -> LabelledScan:
+        """From a prepared image (Z, H, W), its encoded slices and its label."""
+        digest = hashlib.sha256(image.tobytes())
+        digest.update(label.tobytes())
+        return LabelledScan(name, slices, label, digest.hexdigest())
+
+
+class SupportSlice(NamedTuple):
+    """A slice of one of several labelled scans: which scan, and which of its slices."""
+
+    scan: int
+    z: int
+
+
+@dataclass(frozen=True)
+class Support:
+    """One or several labelled scans, and how queries are made comparable with them.
+
+    Attributes:
+        scans: the labelled scans, all in one orientation.
+        values: the labels to segment.
+        affine: of the first scan's prepared geometry; queries are oriented like it.
+        rules: by which it was prepared, with its pixel size; queries are prepared by them too.
+        names: of label values, where they are known.
+    """
+
+    scans: tuple[LabelledScan, ...]
+    values: tuple[int, ...]
+    affine: npt.NDArray[np.float64]
+    rules: Preprocessing
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def only(self, values: Sequence[int]) -> Support:
+        """The same scans with some of the labels.
+
+        Raises:
+            ConfigError: one of them is not there.
+        """
+        for value in values:
+            if value not in self.values:
+                raise ConfigError(f"--label {value}: only {list(self.values)} found")
+        return replace(self, values=tuple(values))
+
+    @property
+    def labels(self) -> tuple[Labels, ...]:
+        """(Z, H, W) of each scan."""
+        return tuple(scan.label for scan in self.scans)
+
+
+def features_of(scans: Sequence[LabelledScan], slices: Sequence[SupportSlice]) -> Features:
+    """Features of some slices of some scans, in the order of `slices`."""
+    parts = [scans[n].slices.features_of(zs) for n, zs in _runs(slices)]
+    return parts[0] if len(parts) == 1 else Features.join(parts)
+
+
+def masks_of(scans: Sequence[LabelledScan], slices: Sequence[SupportSlice], value: int) -> Tensor:
+    """Masks (len(slices), H, W) float32 in {0, 1} of one label, on the device of the scans."""
+    chosen = np.stack([scans[n].label[z] == value for n, z in slices]).astype(np.float32)
+    return torch.from_numpy(chosen).to(scans[0].slices.images.device)
+
+
+def images_of(scans: Sequence[LabelledScan], slices: Sequence[SupportSlice]) -> Tensor:
+    """Images (len(slices), 1, H, W) of some slices of some scans."""
+    return torch.cat([scans[n].slices.images[zs] for n, zs in _runs(slices)])
+
+
+def windows_of(
+    scans: Sequence[LabelledScan], slices: Sequence[SupportSlice], value: int, half: float
+) -> Features:
+    """Features of the kept windows of one size around a label, for scans without images."""
+    parts = []
+    for n, zs in _runs(slices):
+        windows = scans[n].slices.windows
+        assert windows is not None
+        parts.append(windows.of(value, zs, half))
+    return Features.join(parts)
+
+
+def _runs(slices: Sequence[SupportSlice]) -> Iterator[tuple[int, list[int]]]:
+    """Slices that follow each other in one scan: (scan, its slices)."""
+    for scan, run in groupby(slices, key=lambda one: one.scan):
+        yield scan, [one.z for one in run]

@@ -1,0 +1,1 @@
+"""CAT-Net: cross masked attention transformer."""

@@ -1,0 +1,1 @@
+"""DPCENet, the network of the paper."""

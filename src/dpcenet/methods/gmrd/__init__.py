@@ -1,0 +1,1 @@
+"""GMRD: generating multiple representative descriptors."""

@@ -1,0 +1,298 @@
+"""In-context network: trained once on made-up images, it segments what a support slice shows.
+
+    support image ─┐                    ┌─ keys ─── soft registration (attention at 1/4) ─┐
+                   ├─ shared pyramid ───┤                                                 ▼
+    query image  ──┘  1/2 … 1/16        └─ maps ─── U-Net over fused maps, 1/4 → 1/16 → 1/1
+    support mask ───────────────────────────────────────▲
+
+Images are encoded one by one, so a support is encoded once however many queries and labels follow,
+and the registration of two slices serves all labels. At every scale the fused maps hold the query,
+its likeness to the mask's prototypes, and the support and mask of the same place; at the coarse
+scales the query also reads the support's places that are like its own.
+
+Source: the task is that of UniverSeg (Butoi et al., 2023, section 3); training on images made from
+random labels follows SynthMorph (Hoffmann et al., 2022). The form of the network is this project's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from dpcenet.errors import WeightsError
+from dpcenet.methods.base import MatchJob, Method, PoseSearch, SecondLook
+from dpcenet.methods.incontext.blocks import Align, Fuse, Read, Residual, moved_by
+from dpcenet.nn.pooling import describe_slices
+from dpcenet.types import Features, Prediction
+
+TURNS = tuple(float(turn) for turn in range(-90, 91, 30))
+
+
+@dataclass(frozen=True)
+class Options:
+    """Size of the network.
+
+    Attributes:
+        size: pixels of the longer image side inside the network.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of `size`; from 1/8 on multiples of 48, or less.
+        presence_weight: weight of the loss of the presence output; 0 switches it off.
+    """
+
+    size: int = 128
+    widths: tuple[int, int, int, int] = (32, 48, 96, 192)
+    presence_weight: float = 0.1
+
+
+class InContext(Method):
+    """The network. See the module's drawing.
+
+    Args:
+        options: its size.
+    """
+
+    neighbours = 1
+    own_mean = True
+
+    def __init__(self, options: Options | None = None) -> None:
+        super().__init__()
+        self.options = options or Options()
+        self.second_look = SecondLook(size=self.options.size, gain=6.0, min_half=48.0)
+        self.pose_search = PoseSearch(
+            map="coarse",
+            size=self.options.size,
+            gain=3.9,
+            rounds=((TURNS, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18))),
+        )
+        self.pyramid = _Pyramid(self.options.widths)
+        self.align = Align()
+        self.matcher = _Matcher(self.options.widths)
+
+    def extract(self, images: Tensor) -> Features:
+        """Maps "fine" … "deep" (1/2 … 1/16) and "key" of images (B, 1, H, W), resized to `size`."""
+        longer = max(images.shape[-2:])
+        shape = [
+            max(16, round(n * self.options.size / longer / 16) * 16) for n in images.shape[-2:]
+        ]
+        features: Features = self.pyramid(_resized(images, shape))
+        return features
+
+    def match(
+        self,
+        support: Features,
+        support_masks: Tensor,
+        query: Features,
+        *,
+        query_masks: Tensor | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        """Segment the queries; see `Method.match`. `losses` holds "presence" when training."""
+        count = len(query)
+        supports = support.apply(lambda x: x[None].expand(count, *x.shape))
+        masks = support_masks[None].expand(count, *support_masks.shape)
+        logits, presence = self.compare(
+            supports, masks, query, self.align(supports["key"], query["key"])
+        )
+        losses = {}
+        if self.training and query_masks is not None and self.options.presence_weight > 0:
+            there = query_masks.flatten(1).amax(1)
+            loss = F.binary_cross_entropy_with_logits(presence, there)
+            losses["presence"] = self.options.presence_weight * loss
+        return Prediction(_log_probs_of(logits), losses)
+
+    def match_each(self, jobs: Sequence[MatchJob], batch: int) -> list[Tensor]:
+        """See `Method.match_each`: slices of all jobs of as many supports share batches.
+
+        In a blind volume nearly every query slice is a job of its own.
+        """
+        found: dict[tuple[int, int], Tensor] = {}
+        places = [(i, n) for i, job in enumerate(jobs) for n in range(len(job.query))]
+        for shots in sorted({len(job.masks) for job in jobs}):
+            mine = [place for place in places if len(jobs[place[0]].masks) == shots]
+            for start in range(0, len(mine), batch):
+                chosen = mine[start : start + batch]
+                support = _stacked([jobs[i].support for i, _ in chosen])
+                masks = torch.stack([jobs[i].masks for i, _ in chosen])
+                query = Features.join([jobs[i].query.rows([n]) for i, n in chosen])
+                slices = [(id(jobs[i].support), id(jobs[i].query), n) for i, n in chosen]
+                attention = self._align_once(support["key"], query["key"], slices)
+                logits, _ = self.compare(support, masks, query, attention)
+                found |= dict(zip(chosen, _log_probs_of(logits), strict=True))
+        return [
+            torch.stack([found[i, n] for n in range(len(job.query))]) for i, job in enumerate(jobs)
+        ]
+
+    def _align_once(self, shown: Tensor, asked: Tensor, slices: Sequence[Hashable]) -> Tensor:
+        """`align` of N pairs, in which pairs of the same name in `slices` are the same slices."""
+        rows = {name: n for n, name in reversed(list(enumerate(slices)))}
+        first = sorted(rows.values())
+        attention: Tensor = self.align(shown[first], asked[first])
+        if len(first) == len(slices):
+            return attention
+        return attention[[first.index(rows[name]) for name in slices]]
+
+    def describe(self, features: Features) -> npt.NDArray[np.float64]:
+        """See `Method.describe`."""
+        return describe_slices(features["coarse"], cells=8)
+
+    def compare(
+        self, support: Features, support_masks: Tensor, query: Features, attention: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Segment N queries, each with supports of its own.
+
+        Args:
+            support: maps (N, Sh, C, h, w).
+            support_masks: (N, Sh, H, W).
+            query: maps (N, C, h, w).
+            attention: from `align`; the same for every label of these slices.
+
+        Returns:
+            logits of the foreground (N, H, W), and of the label being in the slice at all (N,).
+        """
+        logits, presence = self.matcher(support, support_masks, query, attention)
+        return _resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
+
+
+def _stacked(supports: Sequence[Features]) -> Features:
+    """The supports (Sh, C, h, w) of N queries as maps (N, Sh, C, h, w)."""
+    return Features({k: torch.stack([s[k] for s in supports]) for k in supports[0].maps})
+
+
+def _log_probs_of(logits: Tensor) -> Tensor:
+    """Foreground logits (N, H, W) to log-probabilities (N, 2, H, W)."""
+    return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], 1)
+
+
+def _resized(images: Tensor, shape: list[int] | torch.Size) -> Tensor:
+    """Images (B, C, H, W) at another size, averaged where it is smaller."""
+    if list(images.shape[-2:]) == list(shape):
+        return images
+    return F.interpolate(images, list(shape), mode="bilinear", antialias=True, align_corners=False)
+
+
+class _Pyramid(nn.Module):
+    """An image to maps at 1/2 … 1/16 of its size, and to keys (1/4) by which places are matched."""
+
+    def __init__(self, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse, deep = widths
+        self.fine = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(4, fine, 3, padding=1), nn.ReLU(), Residual(fine)
+        )
+        self.middle = nn.Sequential(_down(fine, middle), Residual(middle), Residual(middle))
+        self.coarse = nn.Sequential(_down(middle, coarse), Residual(coarse), Residual(coarse))
+        self.deep = nn.Sequential(_down(coarse, deep), Residual(deep), Residual(deep))
+        self.key = nn.Conv2d(middle, middle, 1)
+        self.coarse_key = nn.Conv2d(coarse, middle, 1)
+        self.deep_key = nn.Conv2d(deep, middle, 1)
+
+    def forward(self, images: Tensor) -> Features:
+        fine = self.fine(images.contiguous(memory_format=torch.channels_last))
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        deep = self.deep(coarse)
+        wide = self.coarse_key(coarse) + _doubled(self.deep_key(deep))
+        key = F.normalize(self.key(middle) + _doubled(wide))
+        return Features(
+            {"fine": fine, "middle": middle, "coarse": coarse, "deep": deep, "key": key}
+        )
+
+
+def _down(width: int, wider: int) -> nn.Conv2d:
+    return nn.Conv2d(width, wider, 3, stride=2, padding=1)
+
+
+class _Matcher(nn.Module):
+    """A U-Net over fused maps, from 1/4 down to 1/16 and back to full size."""
+
+    def __init__(self, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse, deep = widths
+        self.fuse_middle = Fuse(middle, middle + 1)
+        self.middle_in = Residual(middle)
+        self.fuse_coarse = Fuse(coarse, middle)
+        self.coarse_in = Residual(coarse)
+        self.read_coarse = Read(coarse, coarse)
+        self.down = _down(coarse, deep)
+        self.fuse_deep = Fuse(deep, deep)
+        self.deep = nn.ModuleList(Residual(deep) for _ in range(2))
+        self.read_deep = nn.ModuleList(Read(deep, deep) for _ in range(2))
+        self.presence = nn.Linear(deep, 1)
+        self.coarse_mix = nn.Conv2d(deep + coarse, coarse, 1)
+        self.coarse_out = Residual(coarse)
+        self.middle_mix = nn.Conv2d(coarse + middle, middle, 1)
+        self.middle_out = nn.Sequential(Residual(middle), Residual(middle))
+        self.to_fine = nn.Conv2d(middle, fine, 1)
+        self.fuse_fine = Fuse(fine, fine + 1, shown=False)
+        self.fine_out = nn.Sequential(Residual(fine), Residual(fine))
+        self.out = nn.Sequential(
+            nn.GroupNorm(1, fine), nn.ReLU(), nn.Conv2d(fine, 4, 3, padding=1), nn.PixelShuffle(2)
+        )
+
+    def forward(
+        self, support: Features, masks: Tensor, query: Features, attention: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (N, 1, 2h, 2w) where "fine" is h×w, and presence (N,); see `InContext.compare`."""
+        at = {
+            name: (support[name], _at_scale(masks, query[name]), query[name])
+            for name in ("fine", "middle", "coarse", "deep")
+        }
+        moved = moved_by(attention, torch.cat(at["middle"][:2], 2))
+        middle = self.middle_in(self.fuse_middle(*at["middle"], moved))
+        coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], F.avg_pool2d(middle, 2)))
+        coarse = self.read_coarse(coarse, *at["coarse"])
+        deep = self.fuse_deep(*at["deep"], self.down(coarse))
+        for read, residual in zip(self.read_deep, self.deep, strict=True):
+            deep = residual(read(deep, *at["deep"]))
+        presence = self.presence(deep.mean((2, 3)))[:, 0]
+        coarse = self.coarse_out(self.coarse_mix(torch.cat([_doubled(deep), coarse], 1)))
+        middle = self.middle_mix(torch.cat([_doubled(coarse), middle], 1))
+        before = torch.cat([self.to_fine(self.middle_out(middle)), moved[:, -1:]], 1)
+        fine = self.fine_out(self.fuse_fine(*at["fine"], _doubled(before)))
+        return self.out(fine), presence
+
+
+def _at_scale(masks: Tensor, like: Tensor) -> Tensor:
+    """Masks (N, Sh, H, W) as the share of each cell of `like` (N, C, h, w): (N, Sh, 1, h, w)."""
+    height, width = like.shape[-2:]
+    return F.adaptive_avg_pool2d(masks, (height, width))[:, :, None].to(like.dtype)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def load_weights(path: Path, options: Options | None = None) -> InContext:
+    """The network with the weights of a safetensors file (float16), ready to evaluate.
+
+    Raises:
+        WeightsError: the file is missing, or is not of this network.
+    """
+    network = InContext(options)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
+    fill(network, content, str(path))
+    return network.eval()
+
+
+def fill(network: InContext, content: bytes, name: str) -> None:
+    """Give a network the weights that a safetensors file, called `name`, holds.
+
+    Raises:
+        WeightsError: the content is damaged, or of another network.
+    """
+    try:
+        state = {key: tensor.float() for key, tensor in load(content).items()}
+        network.load_state_dict(state)
+    except (SafetensorError, RuntimeError) as error:
+        raise WeightsError(f"{name}: not weights of the in-context network: {error}") from error

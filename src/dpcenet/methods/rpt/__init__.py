@@ -1,0 +1,1 @@
+"""RPT: region-enhanced prototypical transformer."""

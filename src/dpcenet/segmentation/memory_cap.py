@@ -1,0 +1,117 @@
+"""A cap on memory: what a process has taken, and what a scan will take."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+
+from dpcenet.errors import ConfigError, VolumeError
+from dpcenet.inference.support import Support
+from dpcenet.segmentation.queries import Query
+from dpcenet.volumes.geometry import orient
+from dpcenet.volumes.grid import ScanFile
+
+_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
+_READING = 5
+"""Bytes that reading takes at most for a byte of voxels: 8-bit values become float32."""
+_PREPARING = 8
+"""Bytes for a voxel of the scan: two float32 copies of it while it is prepared."""
+_POSING = 13
+"""Bytes for a pixel of a labelled scan: image and label in the new pose, and masks on the way."""
+_REMEDY = "Raise --memory, take fewer --jobs, or crop the scan."
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "4GB", "800 MB", "2GiB" or a plain number.
+
+    Raises:
+        ConfigError: it is none of these, or 0.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?)B?\s*", text.upper())
+    size = int(float(match[1]) * _UNITS[match[2]]) if match and match[2] in _UNITS else 0
+    if size == 0:
+        raise ConfigError(f"--memory {text}: write a size such as 4GB, 800MB or 2GiB")
+    return size
+
+
+def peak() -> int:
+    """The most bytes that this process has held so far.
+
+    Raises:
+        ConfigError: the system does not say (Windows).
+    """
+    try:
+        import resource
+    except ImportError as error:
+        raise ConfigError("--memory: this system does not say how much a process holds") from error
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return taken if sys.platform == "darwin" else taken * 1024
+
+
+def free_of(cap: int, support: Support) -> int:
+    """What a cap leaves for a scan beside the network and the labelled scans, as they now are.
+
+    Raises:
+        ConfigError: not even one slice.
+    """
+    size = support.rules.size
+    slice_bytes = size * size * 4 * (3 + len(support.values))
+    free = cap - peak()
+    if free < slice_bytes:
+        least = math.ceil((peak() + slice_bytes) / 1e8) / 10
+        raise ConfigError(
+            f"--memory: {cap / 1e9:.2f} GB for a process cannot hold one slice beside the network "
+            f"and the labelled scans; give at least {least:.1f} GB for each of the --jobs"
+        )
+    return free
+
+
+def read_under(query: Query, free: int) -> ScanFile:
+    """Read a query if reading and scaling its voxels fits.
+
+    Raises:
+        VolumeError: it does not, or the query cannot be used.
+    """
+    limit = free // _READING
+    try:
+        return query.read(limit)
+    except VolumeError as error:
+        if error.expected != f"at most {limit:,}":
+            raise
+        expected = f"{error.expected}, which --memory leaves for reading a scan"
+        raise VolumeError(error.path, error.found, expected, _REMEDY) from error
+
+
+def check_room(
+    scan: ScanFile, support: Support, free: int, name: str, maps: int, posed: bool
+) -> None:
+    """Refuse a scan that takes more than there is. Features of slices do not count: they lie on
+    disk.
+
+    Args:
+        scan: as read.
+        support: by whose rules it will be prepared.
+        free: from `free_of`.
+        name: of the scan.
+        maps: float32 arrays on the scan's own grid that will be written (probabilities).
+        posed: whether copies of the labelled scans are brought into the scan's pose.
+
+    Raises:
+        VolumeError: the message says how much it takes.
+    """
+    volume = scan.volume
+    oriented, _ = orient(volume, support.affine)
+    step = support.rules.slice_spacing_mm or oriented.spacing[0]
+    slices = math.ceil(len(oriented.data) * oriented.spacing[0] / step) + 1
+    prepared = slices * support.rules.size**2 * 4 * (3 + len(support.values))
+    native = volume.data.size * (_PREPARING + 2 + (8 if maps else 0))
+    labelled = sum(each.slices.images.numel() for each in support.scans) if posed else 0
+    needed = volume.data.nbytes + native + prepared + _POSING * labelled
+    if needed > free:
+        raise VolumeError(
+            name,
+            f"segmenting {len(oriented.data)} slices takes about {needed / 1e9:.1f} GB",
+            f"at most {free / 1e9:.1f} GB, which --memory leaves for a scan",
+            _REMEDY,
+        )

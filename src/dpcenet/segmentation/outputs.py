@@ -1,0 +1,84 @@
+"""What is written for a query: its mask, and on demand probabilities and surfaces."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.io import write_labels
+from dpcenet.volumes.mesh import surface, write_stl
+from dpcenet.volumes.nifti import write_nifti
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is written beside the mask.
+
+    Attributes:
+        probability: of each label, float32 NIfTI on the query's own grid: NAME_prob_VALUE.nii.gz.
+        mesh: of each label, binary STL in LPS+ mm: NAME_mesh_VALUE.stl.
+    """
+
+    probability: bool = False
+    mesh: bool = False
+
+
+def write_outputs(
+    found: SegmentationResult,
+    scan: ScanFile,
+    mask: Path,
+    name: str,
+    wanted: Wanted,
+    names: Mapping[int, str],
+    algorithm: Algorithm,
+) -> list[Path]:
+    """Write each file whole or not at all.
+
+    Args:
+        found: in the query.
+        scan: the query; its grid is the mask's.
+        mask: where that goes.
+        name: of the query, for the other files in the mask's folder.
+        wanted: which others.
+        names: of label values; a DICOM SEG names its segments so.
+        algorithm: what made the mask; a DICOM SEG says so.
+
+    Returns:
+        what was written, the mask first.
+    """
+    paths = [_cleared(mask)]
+    known = {value: names.get(value, f"label {value}") for value in found.probability}
+    write_labels(found.mask.data, mask, scan, known, algorithm)
+    for value, probability in found.probability.items():
+        if wanted.probability:
+            paths.append(_cleared(mask.with_name(f"{name}_prob_{value}.nii.gz")))
+            write_nifti(found.record.restore_probability(probability), paths[-1], scan.grid)
+        if wanted.mesh:
+            paths.append(_cleared(mask.with_name(f"{name}_mesh_{value}.stl")))
+            write_stl(surface(found.mask, value), paths[-1])
+    return paths
+
+
+def _cleared(path: Path) -> Path:
+    """The path, without what a killed run left half-written beside it."""
+    for left in path.parent.glob(f".partial-????????{glob.escape(path.name)}"):
+        left.unlink(missing_ok=True)
+    return path
+
+
+def sizes(found: SegmentationResult) -> dict[str, dict[str, Any]]:
+    """Voxels and millilitres of each label in a mask."""
+    voxel_ml = float(abs(np.linalg.det(found.mask.affine[:3, :3]))) / 1000
+    counts = {v: int((found.mask.data == v).sum()) for v in found.probability}
+    return {
+        str(value): {"voxels": count, "ml": round(count * voxel_ml, 3)}
+        for value, count in counts.items()
+    }

@@ -1,0 +1,86 @@
+"""Rules that use the third dimension: smoothing across slices, largest part, smallest volume.
+
+All are off by default; the record of a mask says which were on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.types import Volume
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Which rules are on.
+
+    Attributes:
+        smooth_mm: standard deviation of a Gaussian across slices, on the probabilities; 0 is off.
+        largest: keep the largest connected part of each label (parts touch at faces).
+        min_volume_mm3: parts below this volume are dropped; 0 is off.
+    """
+
+    smooth_mm: float = 0.0
+    largest: bool = False
+    min_volume_mm3: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.smooth_mm >= 0 and self.min_volume_mm3 >= 0):
+            raise ValueError(f"lengths and volumes must not be below 0: {self}")
+
+    def apply(self, found: SegmentationResult) -> SegmentationResult:
+        """What was found, with the rules applied: first the smoothing, then the parts."""
+        if self.smooth_mm > 0:
+            spacing = found.query.spacing[0]
+            probability = {
+                value: smooth_across(each, spacing, self.smooth_mm)
+                for value, each in found.probability.items()
+            }
+            mask = Volume(found.record.restore_labels(probability), found.mask.affine)
+            found = replace(found, probability=probability, mask=mask)
+        if self.largest or self.min_volume_mm3 > 0:
+            found = replace(found, mask=self._parts(found.mask))
+        return found
+
+    def _parts(self, mask: Volume) -> Volume:
+        voxel = float(abs(np.linalg.det(mask.affine[:3, :3])))
+        data = np.asarray(mask.data, dtype=np.uint8).copy()
+        boxes = ndimage.find_objects(data)
+        for value, box in enumerate(boxes, start=1):
+            if box is not None:
+                inside = data[box]
+                kept = keep_parts(inside == value, voxel, self.largest, self.min_volume_mm3)
+                inside[(inside == value) & ~kept] = 0
+        return Volume(data, mask.affine)
+
+
+def smooth_across(
+    probability: npt.NDArray[np.float32], spacing_mm: float, sigma_mm: float
+) -> npt.NDArray[np.float32]:
+    """Probabilities (Z, H, W) smoothed along z; beyond the first and last slice they go on."""
+    smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter1d(
+        probability, sigma_mm / spacing_mm, axis=0, mode="nearest"
+    )
+    return smoothed
+
+
+def keep_parts(
+    mask: npt.NDArray[np.bool_], voxel_mm3: float, largest: bool, min_volume_mm3: float
+) -> npt.NDArray[np.bool_]:
+    """The connected parts of a mask (Z, Y, X) that the rules keep.
+
+    Of parts of the same size the first one counts as the largest.
+    """
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept = sizes * voxel_mm3 >= max(min_volume_mm3, 1e-9)
+    if largest:
+        kept &= np.arange(len(sizes)) == sizes.argmax()
+    kept[0] = False
+    return np.asarray(kept[parts])

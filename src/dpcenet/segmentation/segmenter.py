@@ -1,0 +1,231 @@
+"""Masks of unlabelled scans from labelled ones, in the scans' own geometry.
+
+Which support slice serves which query slice is found from the images alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from dpcenet.errors import ConfigError
+from dpcenet.inference.predictor import MatchedSlices, Predictor
+from dpcenet.inference.support import LabelledScan, Support
+from dpcenet.methods.incontext import weights as shipped
+from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.segmentation.task_file import read_task
+from dpcenet.system.device import Precision, choose_device, choose_precision
+from dpcenet.training.run_folder import open_run
+from dpcenet.types import Volume
+from dpcenet.volumes.adapters import (
+    ImageT,
+    Native,
+    Scan,
+    name_of,
+    open_mask,
+    open_scan,
+    same_kind,
+    several,
+)
+from dpcenet.volumes.io import check_intensities, check_mask
+from dpcenet.volumes.modality import rules_for
+from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained method and the way scans are prepared for it.
+
+    Attributes:
+        predictor: the method, in evaluation mode, and how it computes.
+        rules: of preprocessing; None chooses them by the labelled scan's intensities.
+    """
+
+    predictor: Predictor
+    rules: Preprocessing | None
+
+    @staticmethod
+    def from_run(
+        folder: Path | str, device: str = "auto", precision: Precision = "auto"
+    ) -> Segmenter:
+        """The method that a run trained; "auto" computes as the training did.
+
+        Raises:
+            RunError: the folder is not a run, or has no checkpoint.
+        """
+        run, place = open_run(Path(folder)).computing_in(precision), choose_device(device)
+        rules = Preprocessing(**run.facts["preprocessing"])
+        return Segmenter(Predictor(run.load_method(place), run.precision, place), rules)
+
+    @staticmethod
+    def shipped(
+        device: str = "auto",
+        modality: Literal["mr", "ct"] | None = None,
+        precision: Precision = "auto",
+    ) -> Segmenter:
+        """The in-context network that comes with the package: no training, no download.
+
+        Args:
+            device: where it computes.
+            modality: of the scans; None looks at the labelled scan.
+            precision: "auto" takes the faster one, measured.
+        """
+        place = choose_device(device)
+        method = shipped.build(shipped.Options()).to(place).eval()
+        rules = {"mr": Preprocessing.for_mr(), "ct": Preprocessing.for_ct(), None: None}[modality]
+        return Segmenter(Predictor(method, choose_precision(precision, place), place), rules)
+
+    @staticmethod
+    def from_task(
+        path: Path | str, run: Path | str | None = None, device: str = "auto"
+    ) -> tuple[Segmenter, Support]:
+        """The network and the support of a task file.
+
+            segmenter, support = Segmenter.from_task("liver.task")
+            mask = segmenter.segment("scan.nii.gz", support)
+
+        Args:
+            path: what `dpcenet task create` wrote.
+            run: folder of the run that it was made with; default the package's own network.
+            device: where it computes.
+
+        Raises:
+            TaskError: the file is damaged, of a newer format, or of another network.
+        """
+        segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
+        return segmenter, read_task(Path(path), segmenter.predictor)
+
+    def support(
+        self,
+        images: Scan | Sequence[Scan],
+        masks: Scan | Sequence[Scan],
+        labels: Sequence[int] = (),
+    ) -> Support:
+        """Encode one or several labelled scans.
+
+        Args:
+            images: a scan of any kind that `images.open_scan` takes, or a list of them.
+            masks: whole numbers on each scan's grid, 0 background; as many as scans. A DICOM SEG
+                may leave slices out.
+            labels: values to segment; by default every value of the masks.
+
+        Raises:
+            VolumeError: a scan or mask cannot be used.
+            ConfigError: a label is in no mask, or a scan lacks its mask.
+        """
+        scans, truths = several(images), several(masks)
+        if len(scans) != len(truths) or not scans:
+            raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
+        rules, like = self.rules, None
+        labelled: list[LabelledScan] = []
+        present: set[int] = set()
+        for image, mask in zip(scans, truths, strict=True):
+            scan = open_scan(image)
+            truth = open_mask(mask, scan)
+            check_intensities(scan.volume, name_of(image))
+            present |= set(
+                np.unique(check_mask(truth, scan.volume, name_of(mask), scan.grid)).tolist()
+            )
+            prepared, record = preprocess(scan, rules or rules_for(scan), like=like)
+            if like is None:
+                # One scale for all: an open spacing would fit each scan's own field of view.
+                spacing = record.rules.spacing_mm or prepared.spacing[1]
+                rules, like = replace(record.rules, spacing_mm=spacing), prepared.affine
+            slices = self.predictor.encode(prepared.image, prepared.spacing)
+            label = preprocess_labels(truth, record)
+            labelled.append(LabelledScan.of(name_of(image), prepared.image, slices, label))
+        assert rules is not None and like is not None  # there is a scan
+        present -= {0}
+        if missing := sorted(set(labels) - present):
+            names = " and ".join(name_of(mask) for mask in truths)
+            raise ConfigError(f"--label {missing[0]}: {names}: only {sorted(present)} found")
+        return Support(tuple(labelled), tuple(labels) or tuple(sorted(present)), like, rules)
+
+    @overload
+    def segment(self, query: Native, support: Support) -> Volume: ...
+
+    @overload
+    def segment(self, query: ImageT, support: Support) -> ImageT: ...
+
+    def segment(self, query: Scan, support: Support) -> Any:
+        """Segment a scan: the mask of `find`; that of an image object is of the same kind."""
+        return same_kind(self.find(query, support).mask, query)
+
+    def find(self, query: Scan, support: Support, disk: Path | None = None) -> SegmentationResult:
+        """Segment a scan, and keep what judging the result needs.
+
+        Args:
+            query: of any kind that `images.open_scan` takes.
+            support: what `Segmenter.support` made.
+            disk: folder in which features lie instead of in memory.
+
+        Raises:
+            VolumeError: the scan cannot be used.
+        """
+        scan = open_scan(query)
+        check_intensities(scan.volume, name_of(query))
+        prepared, record = preprocess(scan, support.rules, like=support.affine)
+        slices = self.predictor.encode(prepared.image, prepared.spacing, disk)
+        found = self.predictor.segment(support.scans, slices, MatchedSlices(), support.values, disk)
+        mask = Volume(record.restore_labels(found.probability), scan.volume.affine)
+        return SegmentationResult(
+            slices, found.scans, found.slices.matches, found.probability, record, mask
+        )
+
+
+@overload
+def segment(
+    query: Native,
+    support_image: Scan,
+    support_mask: Scan,
+    *,
+    run: Path | str | None = None,
+    labels: Sequence[int] = (),
+    device: str = "auto",
+) -> Volume: ...
+
+
+@overload
+def segment(
+    query: ImageT,
+    support_image: Scan,
+    support_mask: Scan,
+    *,
+    run: Path | str | None = None,
+    labels: Sequence[int] = (),
+    device: str = "auto",
+) -> ImageT: ...
+
+
+def segment(
+    query: Scan,
+    support_image: Scan,
+    support_mask: Scan,
+    *,
+    run: Path | str | None = None,
+    labels: Sequence[int] = (),
+    device: str = "auto",
+) -> Any:
+    """Segment one scan from one labelled scan.
+
+    Args:
+        query, support_image, support_mask: paths (of a file, or of a folder with one DICOM
+            series), `dpcenet.Volume(data (Z, Y, X), affine)`, or images of nibabel, SimpleITK or
+            MONAI, in any mixture.
+        run: folder of a trained run; by default the network that comes with the package.
+        labels: values to segment; by default every value of the mask.
+        device: "auto", "cpu", "cuda", …
+
+    Returns:
+        uint8 label values on the query's own grid: an image of the query's own kind, or a Volume
+        where the query is a path or a Volume.
+
+    Raises:
+        InputError, RunError: the message says what to do.
+    """
+    segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
+    return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))

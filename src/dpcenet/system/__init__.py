@@ -1,0 +1,1 @@
+"""What every floor above uses: files, processes, devices, progress, the machine."""

@@ -1,0 +1,1 @@
+"""Configs, runs and the loops that train; everything a training step needs."""

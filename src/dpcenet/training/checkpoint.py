@@ -1,0 +1,124 @@
+"""Checkpoints: one safetensors file with weights, optimiser state and step; whole or absent.
+
+A frozen trunk does not change, so it is written once beside the checkpoint and not again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dpcenet.errors import RunError
+from dpcenet.methods.base import Method
+from dpcenet.system.files import write_atomically
+
+FORMAT = "1"
+CHECKPOINT = "checkpoint.safetensors"
+TRUNK = "trunk.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run needs to go on: trained weights, optimiser state, and the steps done."""
+
+    step: int
+    model: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors as safetensors, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            return tensors, stream.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{path}: cannot be read ({error}); train again or restore the file"
+        ) from error
+
+
+def split_state(method: Method) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A method's state as (what training changes, what a frozen trunk keeps)."""
+    state = method.state_dict()
+    frozen = {name for name in state if method.trunk_frozen and name.startswith("encoder.trunk.")}
+    return (
+        {name: tensor for name, tensor in state.items() if name not in frozen},
+        {name: state[name] for name in frozen},
+    )
+
+
+def save_checkpoint(
+    folder: Path, method: Method, optimiser: torch.optim.Optimizer | None, step: int
+) -> None:
+    """Write the checkpoint of a run; the frozen trunk only if it is not there yet."""
+    changing, frozen = split_state(method)
+    if frozen and not (folder / TRUNK).exists():
+        save_tensors(folder / TRUNK, frozen, {"format": FORMAT})
+    tensors = {f"model.{name}": tensor for name, tensor in changing.items()}
+    if optimiser is not None:
+        for index, state in optimiser.state_dict()["state"].items():
+            for key, value in state.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimiser.{index}.{key}"] = value
+    metadata = {"format": FORMAT, "facts": json.dumps({"step": step})}
+    save_tensors(folder / CHECKPOINT, tensors, metadata)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The checkpoint of a run, or None where none was written yet.
+
+    Raises:
+        RunError: it is damaged, or of a format that this version does not know.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise RunError(f"{path}: format {metadata.get('format')!r}; this version reads {FORMAT}")
+    if (folder / TRUNK).exists():
+        frozen, _ = load_tensors(folder / TRUNK)
+        tensors |= {f"model.{name}": tensor for name, tensor in frozen.items()}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    return Checkpoint(json.loads(metadata["facts"])["step"], parts["model"], parts["optimiser"])
+
+
+def restore(
+    checkpoint: Checkpoint, method: Method, optimiser: torch.optim.Optimizer | None = None
+) -> None:
+    """Put a checkpoint's tensors back.
+
+    Raises:
+        RunError: the tensors do not fit the method.
+    """
+    try:
+        method.load_state_dict(checkpoint.model)
+    except RuntimeError as error:
+        raise RunError(f"the checkpoint does not fit the method: {error}") from error
+    if optimiser is None:
+        return
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in checkpoint.optimiser.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

@@ -1,0 +1,187 @@
+"""Configs: a preset is one flat YAML file, validated here and nowhere else.
+
+Unknown keys and wrong values are refused with the file and the key named. Fold, setting, seed and
+data are flags of the command; the resolved config goes with the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from dpcenet.errors import ConfigError
+from dpcenet.methods.registry import METHODS
+from dpcenet.system.device import Precision
+from dpcenet.training.episodes import EpisodeOptions
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a method is trained.
+
+    Attributes:
+        steps: optimiser steps, one episode each.
+        optimiser: "sgd" or "adamw".
+        learning_rate: at step 0; times `decay` every `decay_every` steps.
+        momentum: of SGD.
+        weight_decay: of either.
+        class_weights: of background and foreground in the query's loss.
+        clip_gradient: largest gradient norm; 0 leaves it alone.
+        ahead: with a frozen trunk, episodes whose features are computed in one batch.
+        bank_gb: with a frozen trunk and fixed views, the size to which their features are kept.
+        precision: of the trunk; "auto" takes bfloat16 where the device is faster at it, measured.
+        log_every, checkpoint_every: in steps.
+    """
+
+    steps: int = 100_000
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    decay: float = 0.98
+    decay_every: int = 1000
+    class_weights: tuple[float, float] = (1.0, 1.0)
+    clip_gradient: float = 0.0
+    ahead: int = 4
+    bank_gb: float = 8.0
+    precision: Precision = "auto"
+    log_every: int = 10
+    checkpoint_every: int = 500
+
+
+@dataclass(frozen=True)
+class Config:
+    """A resolved preset: method, its options, its episodes, its training."""
+
+    method: str
+    preset: str
+    options: Any
+    episodes: EpisodeOptions = field(default_factory=EpisodeOptions)
+    train: TrainOptions = field(default_factory=TrainOptions)
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package, as "method/preset"."""
+    root = resources.files("dpcenet") / "assets" / "presets"
+    return sorted(
+        f"{folder.name}/{file.name.removesuffix('.yaml')}"
+        for folder in root.iterdir()
+        if folder.is_dir()
+        for file in folder.iterdir()
+        if file.name.endswith(".yaml")
+    )
+
+
+def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
+    """Read a preset by name ("dpcenet/paper") or by path.
+
+    Args:
+        name: of a preset of the package, or a YAML file.
+        overrides: "key.key=value" texts that replace single values.
+
+    Raises:
+        ConfigError: no such preset, an unknown key, or a wrong value.
+    """
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        try:
+            text = path.read_text("utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        label = path.stem
+    elif name in preset_names():
+        text = (resources.files("dpcenet") / "assets" / "presets" / f"{name}.yaml").read_text(
+            "utf-8"
+        )
+        label = name
+    else:
+        raise ConfigError(
+            f"preset {name!r}: there is none of that name; give a YAML file or one of "
+            f"{', '.join(preset_names())}"
+        )
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not YAML ({error})") from error
+    for override in overrides:
+        _override(data, override)
+    return parse_config(data, label, source=name)
+
+
+def parse_config(data: object, preset: str, source: str) -> Config:
+    """Validate what a YAML or JSON file holds.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value; the message names `source` and the key.
+    """
+    if not isinstance(data, dict) or data.get("method") not in METHODS:
+        found = data.get("method") if isinstance(data, dict) else data
+        raise ConfigError(f"{source}: method {found!r}; choose one of {', '.join(METHODS)}")
+    options = _validate(
+        METHODS[data["method"]].options, data.get("options") or {}, source, "options"
+    )
+    whole = {**data, "preset": data.get("preset", preset), "options": None}
+    config: Config = _validate(Config, whole, source, "")
+    return dataclasses.replace(config, options=options)
+
+
+def load_options(kind: type[Options], path: Path | None, overrides: tuple[str, ...]) -> Options:
+    """A dataclass from its defaults, a YAML file and "key.key=value" texts.
+
+    Raises:
+        ConfigError: the file cannot be read, an unknown key, or a wrong value.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(path.read_text("utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+    for override in overrides:
+        _override(data, override)
+    options: Options = _validate(kind, data, str(path or "--set"), "")
+    return options
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """The config as plain values; `parse_config` reads it back."""
+    return dataclasses.asdict(config)
+
+
+def _validate(kind: type[Any], data: Mapping[str, Any], source: str, where: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(data, extra="forbid")
+    except ValidationError as error:
+        keys = {_dotted(where, one["loc"]): one for one in error.errors()}
+        unknown = [key for key, one in keys.items() if one["type"] == "unexpected_keyword_argument"]
+        if unknown:
+            raise ConfigError(f"{source}: unknown key {', '.join(unknown)}") from error
+        key, one = next(iter(keys.items()))
+        raise ConfigError(f"{source}: {key} = {one['input']!r}: {one['msg']}") from error
+
+
+def _dotted(where: str, place: tuple[int | str, ...]) -> str:
+    """The name of a key inside a file, such as options.encoder.name."""
+    return ".".join(str(part) for part in (where, *place) if part != "")
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    """Set one value of a nested mapping from "key.key=value"; the value is YAML."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise ConfigError(f"--set {text}: write it as key.key=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"--set {text}: {parent} holds a single value, not keys")
+    data[last] = yaml.safe_load(value)

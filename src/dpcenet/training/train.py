@@ -1,0 +1,231 @@
+"""`dpcenet train`: one visible loop over self-supervised episodes.
+
+Step n uses episode n, which is a pure function of (seed, n), and every random choice of the method
+comes from the episode's seed. A run that was killed therefore goes on to the same losses.
+
+Under torchrun each process takes every world-th episode; gradients are averaged (DDP).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.errors import ConfigError, RunError
+from dpcenet.methods.base import Method
+from dpcenet.methods.registry import build_method
+from dpcenet.nn.losses import segmentation_loss
+from dpcenet.system.device import autocast, choose_device, choose_precision
+from dpcenet.system.progress import progress_bar
+from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from dpcenet.training.config import Config, TrainOptions
+from dpcenet.training.distributed import DistributedContext
+from dpcenet.training.episodes import EpisodeSampler
+from dpcenet.training.feature_cache import FeatureBank, with_trunk_features
+from dpcenet.training.log import Log
+from dpcenet.training.run_folder import Run, RunFlags, create_run
+from dpcenet.types import Episode, Features, Prediction
+
+CALIBRATION_SLICES = 64
+Steps = Iterator[tuple[int, tuple[Episode, Features | None]]]
+"""Number of a step, its episode, and trunk features where they were computed before."""
+
+
+def train(
+    config: Config,
+    flags: RunFlags,
+    folder: Path,
+    *,
+    device: str = "auto",
+    workers: int = 0,
+    resume: bool = False,
+    tensorboard: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train a method on a prepared data set, without a label unless the preset asks for labels.
+
+    With several processes: `torchrun --nproc-per-node 2 -m -- dpcenet train …` (the two dashes keep
+    torchrun from reading --run as its own option).
+
+    Args:
+        config: the resolved preset.
+        flags: data, fold, setting, seed.
+        folder: of the run.
+        device: "auto", "cpu", "cuda", …
+        workers: processes that prepare episodes; the episodes are the same for any number.
+        resume: go on from the checkpoint; without it, a folder with a checkpoint is refused.
+        tensorboard: also write RUN/tensorboard.
+        quiet: no progress bar.
+
+    Raises:
+        DatasetError, ConfigError, RunError: the message says what to do.
+    """
+    context = DistributedContext.join(choose_device(device))
+    place = context.device
+    dataset = open_dataset(flags.data)
+    precision = choose_precision(config.train.precision, place)
+    run = create_run(folder, config, flags, dataset, precision)
+    # Processes that prepare episodes have no GPU of their own.
+    sampler = make_sampler(run, dataset, torch.device("cpu") if workers else place)
+    torch.manual_seed(flags.seed)
+    method = build_method(config.method, config.options).to(place).train()
+    optimiser = make_optimiser(method, config.train)
+    checkpoint = load_checkpoint(folder)
+    if checkpoint is not None and not resume:
+        raise RunError(f"{folder}: was trained for {checkpoint.step} steps; add --resume to go on")
+    start = 0
+    if checkpoint is not None:
+        restore(checkpoint, method, optimiser)
+        start = checkpoint.step
+    else:
+        method.calibrate(calibration_images(sampler.cases, flags.seed).to(place))
+    log = Log(folder, start, context.is_first, tensorboard)
+    if optimiser is None:  # nothing to train, as in `copy`: the run is complete
+        save_checkpoint(folder, method, None, config.train.steps)
+        return run
+    stream = coming_episodes(run, dataset, sampler, method, start, context, workers)
+    _loop(run, method, optimiser, stream, start, context, log, quiet)
+    context.leave()
+    return run
+
+
+def _loop(
+    run: Run,
+    method: Method,
+    optimiser: torch.optim.Optimizer,
+    stream: Steps,
+    start: int,
+    context: DistributedContext,
+    log: Log,
+    quiet: bool,
+) -> None:
+    """The training loop."""
+    options = run.config.train
+    last, wrapped = options.steps, context.wrap(method)
+    hidden = quiet or not context.is_first
+    with progress_bar(f"train {run.config.preset}", last, start, hidden) as bar:
+        for step, (episode, features) in stream:
+            rate = options.learning_rate * options.decay ** (step // options.decay_every)
+            torch.manual_seed(episode.seed)
+            with autocast(run.precision, context.device):
+                prediction: Prediction = wrapped(episode, features)
+            terms = loss_terms(prediction, episode, options)
+            loss = torch.stack(list(terms.values())).sum()
+            take_step(optimiser, loss, rate, options.clip_gradient)
+            done = step + 1
+            if done % options.log_every == 0 or done == last:
+                values = log.write(done, loss, terms, prediction, rate)
+                bar(done, f"loss {values['loss']:.3f}")
+            if context.is_first and done % options.checkpoint_every == 0:
+                save_checkpoint(run.folder, method, optimiser, done)
+    if context.is_first:
+        save_checkpoint(run.folder, method, optimiser, last)
+
+
+def make_sampler(run: Run, dataset: PreparedDataset, device: torch.device) -> EpisodeSampler:
+    """The episodes of a run: its fold's training cases, its setting's slices; made on `device`.
+
+    Raises:
+        ConfigError: Setting 2 without the labels that are to be tested.
+    """
+    flags = run.flags
+    cases = dataset.cases
+    if flags.fold is not None:
+        names = run.make_fold(dataset).train
+        cases = tuple(case for case in dataset.cases if case.name in names)
+    if flags.setting == 2 and not flags.test_labels:
+        raise ConfigError("--setting 2 needs --test-labels: their slices are kept out of training")
+    excluded = flags.test_labels if flags.setting == 2 else ()
+    trained = tuple(value for value in dataset.labels if value not in flags.test_labels)
+    return EpisodeSampler(
+        cases, run.config.episodes, flags.seed, excluded, flags.exclusion, trained, device
+    )
+
+
+def make_optimiser(method: Method, options: TrainOptions) -> torch.optim.Optimizer | None:
+    """SGD or AdamW over what is trained; None if nothing is."""
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    if not parameters:
+        return None
+    if options.optimiser == "adamw":
+        return torch.optim.AdamW(
+            parameters, options.learning_rate, weight_decay=options.weight_decay
+        )
+    return torch.optim.SGD(
+        parameters, options.learning_rate, options.momentum, weight_decay=options.weight_decay
+    )
+
+
+def calibration_images(cases: tuple[PreparedCase, ...], seed: int) -> Tensor:
+    """(≤64, 1, H, W): training slices drawn evenly over the cases."""
+    random = np.random.default_rng([seed, CALIBRATION_SLICES])
+    count = max(1, CALIBRATION_SLICES // len(cases))
+    slices = [
+        case.image[z]
+        for case in cases[:CALIBRATION_SLICES]
+        for z in random.choice(len(case.image), min(count, len(case.image)), replace=False)
+    ]
+    return torch.from_numpy(np.stack(slices).astype(np.float32))[:, None]
+
+
+def coming_episodes(
+    run: Run,
+    dataset: PreparedDataset,
+    sampler: EpisodeSampler,
+    method: Method,
+    start: int,
+    context: DistributedContext,
+    workers: int,
+) -> Steps:
+    """(step, (episode, trunk features if the trunk is frozen)) of the steps from `start` on.
+
+    With fixed views the features come from a bank; else those of a few coming episodes are
+    computed in one batch. Batches are cut at multiples of `ahead`, so that a resumed run computes
+    the same ones.
+    """
+    options = run.config.train
+    ahead = options.ahead if method.trunk_frozen else 1
+    begin = start - start % ahead
+    mine = range(begin * context.size + context.rank, options.steps * context.size, context.size)
+    stream: Iterator[tuple[Episode, Features | None]]
+    if method.trunk_frozen and run.config.episodes.views:
+        bank = FeatureBank(dataset, sampler, method, run.precision, context.device, options.bank_gb)
+        stream = iter(bank.episodes(sampler.plan(n) for n in mine))
+    else:
+        loader = DataLoader(sampler, batch_size=None, sampler=mine, num_workers=workers)
+        episodes = (episode.to(context.device) for episode in loader)
+        if method.trunk_frozen:
+            stream = iter(with_trunk_features(episodes, method, run.precision, ahead))
+        else:
+            stream = ((episode, None) for episode in episodes)
+    return itertools.islice(enumerate(stream, begin), start - begin, None)
+
+
+def loss_terms(
+    prediction: Prediction, episode: Episode, options: TrainOptions
+) -> dict[str, Tensor]:
+    """The query's loss and the method's own terms by name (of DPCENet: 1.11 and 1.12)."""
+    assert episode.query_masks is not None
+    query = segmentation_loss(prediction.log_probs, episode.query_masks, options.class_weights)
+    return {"query": query, **prediction.losses}
+
+
+def take_step(
+    optimiser: torch.optim.Optimizer, loss: Tensor, rate: float, clip_gradient: float
+) -> None:
+    """One optimiser step at the given learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip_gradient:
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, clip_gradient)
+    optimiser.step()

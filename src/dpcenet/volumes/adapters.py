@@ -1,0 +1,174 @@
+"""Every kind of image that a scan may come as, and masks in the kind of their scan.
+
+A `Volume` is (Z, Y, X) with an affine to RAS+ mm. nibabel has (X, Y, Z) and RAS+ mm; SimpleITK's
+arrays are (Z, Y, X), its mm LPS+; MONAI has (X, Y, Z), perhaps with a channel in front, and RAS+
+mm unless its image says LPS. MONAI is no dependency: its MetaTensor is known by what it carries.
+"""
+
+# nibabel and SimpleITK have few annotations:
+# mypy: allow-untyped-calls
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+import torch
+from nibabel.nifti1 import Nifti1Pair
+from nibabel.spatialimages import SpatialImage
+
+from dpcenet.errors import VolumeError
+from dpcenet.types import Volume
+from dpcenet.volumes.dicom.find_series import Series
+from dpcenet.volumes.dicom.read_series import read_series
+from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
+from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.itk import affine_of
+from dpcenet.volumes.masks import read_mask
+from dpcenet.volumes.nifti import geometry_fields, header_for
+
+Native = ScanFile | Volume | Series | Path | str
+Image = SpatialImage | sitk.Image | torch.Tensor
+Scan = Native | Image
+ImageT = TypeVar("ImageT", bound=Image)
+
+_AN_IMAGE = "Give a path, dpcenet.Volume(data, affine), or a nibabel, SimpleITK or MONAI image."
+
+
+def open_scan(scan: Scan) -> ScanFile:
+    """A scan of any kind as a volume with its grid.
+
+    Args:
+        scan: a path (of a file, or of a folder with one DICOM series), a Series, a Volume, a
+            ScanFile, or an image of nibabel, SimpleITK or MONAI.
+
+    Raises:
+        VolumeError: it cannot be used, or its kind is unknown.
+    """
+    if isinstance(scan, ScanFile):
+        return scan
+    if isinstance(scan, Path | str):
+        return read_volume(Path(scan))
+    if isinstance(scan, Series):
+        return read_series(scan)
+    if isinstance(scan, Volume):
+        volume = scan
+    elif isinstance(scan, SpatialImage):
+        volume = _from_nibabel(scan)
+    elif isinstance(scan, sitk.Image):
+        volume = _from_simpleitk(scan)
+    elif _is_metatensor(scan):
+        volume = _from_monai(scan)
+    else:
+        found = f"{type(scan).__name__} has no place in the patient"
+        raise VolumeError("the array", found, "an image with its geometry", _AN_IMAGE)
+    _check(volume)
+    return ScanFile(volume, SourceGrid.of(volume))
+
+
+def open_mask(mask: Scan, image: ScanFile) -> Volume:
+    """A mask of any kind; segmentations that cover a part of the image are spread over all of it.
+
+    Raises:
+        VolumeError: it cannot be used.
+    """
+    if isinstance(mask, Path | str):
+        return read_mask(Path(mask), image).volume
+    return open_scan(mask).volume
+
+
+def same_kind(mask: Volume, scan: Scan) -> Any:
+    """A mask in the kind of its scan: an image as an image, anything else as the volume.
+
+    Args:
+        mask: (Z, Y, X) labels on the scan's grid.
+        scan: what `open_scan` opened.
+    """
+    if isinstance(scan, SpatialImage):
+        return _to_nibabel(mask, scan)
+    if isinstance(scan, sitk.Image):
+        image = sitk.GetImageFromArray(np.ascontiguousarray(mask.data))
+        image.CopyInformation(scan)
+        return image
+    if isinstance(scan, torch.Tensor):
+        return _to_monai(mask, scan)
+    return mask
+
+
+def several(scans: Scan | Sequence[Scan]) -> list[Scan]:
+    """One scan, or a list or tuple of them, as a list."""
+    if isinstance(scans, list | tuple):
+        return list(scans)
+    return [cast("Scan", scans)]  # images are sequences, too, as far as a type checker knows
+
+
+def name_of(scan: Scan) -> str:
+    """What messages and reports call a scan."""
+    return str(scan) if isinstance(scan, Path | str | Series) else "the array"
+
+
+def _from_nibabel(image: SpatialImage) -> Volume:
+    data = np.asanyarray(image.dataobj)
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    unit = image.header.get_xyzt_units()[0] if isinstance(image, Nifti1Pair) else "mm"
+    if unit in ("meter", "micron"):
+        raise VolumeError("the image", f"lengths are in {unit}", "mm", "Set the header's unit.")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    return Volume(data.transpose(), affine[:, [2, 1, 0, 3]])
+
+
+def _to_nibabel(mask: Volume, scan: SpatialImage) -> SpatialImage:
+    data = np.ascontiguousarray(mask.data.transpose())
+    if not isinstance(scan, Nifti1Pair):
+        return type(scan)(data, scan.affine)
+    # Only what places the voxels: a header's free text and extensions may name the patient.
+    grid = SourceGrid.of(mask, "nifti", geometry_fields(scan.header))
+    return type(scan)(data, scan.affine, header_for(grid), dtype=data.dtype)
+
+
+def _from_simpleitk(image: sitk.Image) -> Volume:
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        found = f"{image.GetDimension()} axes, {image.GetNumberOfComponentsPerPixel()} numbers each"
+        raise VolumeError("the image", found, "a 3-D grey image", "Take one volume of it.")
+    return Volume(sitk.GetArrayFromImage(image), affine_of(image))
+
+
+def _is_metatensor(scan: object) -> bool:
+    return isinstance(scan, torch.Tensor) and hasattr(scan, "affine") and hasattr(scan, "meta")
+
+
+def _from_monai(image: Any) -> Volume:
+    data = image.detach().cpu().as_subclass(torch.Tensor).numpy()
+    if data.ndim == 4 and len(data) == 1:
+        data = data[0]
+    affine = np.asarray(torch.as_tensor(image.affine).cpu(), dtype=np.float64)
+    if str(image.meta.get("space", "RAS")) == "LPS":
+        affine = LPS_TO_RAS @ affine
+    return Volume(data.transpose(), affine[:, [2, 1, 0, 3]])
+
+
+def _to_monai(mask: Volume, image: Any) -> torch.Tensor:
+    data = torch.from_numpy(np.ascontiguousarray(mask.data.transpose()))
+    if image.ndim == 4:
+        data = data[None]
+    made: torch.Tensor = type(image)(
+        data.to(image.device),
+        meta={**deepcopy(image.meta), "affine": image.affine},
+        applied_operations=deepcopy(getattr(image, "applied_operations", None)),
+    )
+    return made
+
+
+def _check(volume: Volume) -> None:
+    """Refuse what is no 3-D volume of real numbers on a right-angled grid."""
+    data: npt.NDArray[Any] = volume.data
+    if data.ndim != 3 or 0 in data.shape or data.dtype.kind not in "biuf":
+        found = f"the array is {data.shape} {data.dtype}"
+        raise VolumeError("the array", found, "a 3-D array of real numbers", "Take one volume.")
+    check_affine(volume.affine, "the array")

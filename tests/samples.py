@@ -1,0 +1,46 @@
+"""Made signals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dpcenet.segmentation.review.calibration import Sample
+from dpcenet.segmentation.review.signals import Shape, Signals
+
+GOOD = Signals(
+    reverse=0.9,
+    agreement=0.95,
+    confidence=0.95,
+    likeness=0.8,
+    shape=Shape(volume_ml=100.0, extent_mm=80.0, components=1, largest=1.0, continuity=0.9),
+    volume_ratio=1.0,
+    extent_ratio=1.0,
+    continuity_loss=0.0,
+)
+
+
+def like_good(**changes: Any) -> Signals:
+    """Good signals but for some."""
+    return replace(GOOD, **changes)
+
+
+def made_samples(count: int, seed: int, noise: float = 0.5) -> list[Sample]:
+    """Segmentations whose Dice follows confidence and volume, with normal noise in logits."""
+    random = np.random.default_rng(seed)
+    samples = []
+    for number in range(count):
+        steps = random.normal(size=4)
+        ratio = float(np.exp(random.normal(scale=0.5)))
+        signals = like_good(
+            reverse=float(1 / (1 + np.exp(-1 - 0.5 * steps[0]))),
+            agreement=float(1 / (1 + np.exp(-1 - 0.5 * steps[1]))),
+            confidence=float(1 / (1 + np.exp(-1 - 0.5 * steps[2]))),
+            volume_ratio=ratio,
+            continuity_loss=float(random.normal(scale=0.1)),
+        )
+        logit = 0.5 + 0.6 * steps[2] - 0.8 * abs(np.log(ratio)) + noise * steps[3]
+        samples.append(Sample(number % 5, signals, float(1 / (1 + np.exp(-logit)))))
+    return samples

@@ -1,0 +1,156 @@
+"""`dpcenet segment` and `dpcenet task` as a person meets them."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from dpcenet.cli import app
+from dpcenet.errors import ConfigError, DatasetError, TaskError
+from made_scans import write_scans
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def support(scans: Path) -> list[object]:
+    image, label = scans / "image_01.nii.gz", scans / "label_01.nii.gz"
+    return ["--support-image", image, "--support-mask", label, "--label", 4, "--name", "4=spleen"]
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scans")
+    write_scans(folder, 2)
+    return folder
+
+
+def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
+    done = call("segment", scans, *support(scans), "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "2 masks in" in done.stdout and "review.html" in done.stdout
+    assert (tmp_path / "image_02_seg.nii.gz").is_file()
+    rows = list(csv.DictReader((tmp_path / "review.csv").read_text().splitlines()))
+    assert {(row["case"], row["label"]) for row in rows} == {
+        ("image_01", "spleen"),
+        ("image_02", "spleen"),
+    }
+    again = call("segment", scans, *support(scans), "--out", tmp_path)
+    assert "2 masks in" in again.stdout and "2 of them from before" in again.stdout
+
+
+def test_a_correction_given_back_is_not_segmented(scans: Path, tmp_path: Path) -> None:
+    """Labelled scans and masks in one folder, a corrected mask as a second support."""
+    place = tmp_path / "all"
+    shutil.copytree(scans, place)
+    done = call("segment", place, *support(place), "--no-check", "--out", place)
+    assert done.exit_code == 0, done.output
+    corrected = place / "image_02_seg.nii.gz"
+    shutil.copy(place / "label_02.nii.gz", corrected)
+    before = corrected.read_bytes()
+    second = ["--support-image", place / "image_02.nii.gz", "--support-mask", corrected]
+    again = call("segment", place, *support(place), *second, "--no-check", "--out", place)
+    assert again.exit_code == 0, again.output
+    assert "2 masks in" in again.stdout
+    assert "kept as a person left them" in again.stdout and "image_02_seg" in again.stdout
+    assert corrected.read_bytes() == before
+
+
+def test_the_labelled_scan_alone_is_judged(scans: Path, tmp_path: Path) -> None:
+    done = call("segment", scans / "image_01.nii.gz", *support(scans), "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "1 masks in" in done.stdout and "review.html" in done.stdout
+
+
+def test_what_was_dropped_is_rejected(scans: Path, tmp_path: Path) -> None:
+    query = scans / "image_02.nii.gz"
+    call("segment", query, *support(scans), "--min-volume", 1e12, "--out", tmp_path)
+    (row,) = csv.DictReader((tmp_path / "review.csv").read_text().splitlines())
+    assert (row["flag"], row["volume ml"]) == ("reject", "0.0")
+
+
+def test_masks_are_no_scans_whatever_their_names(scans: Path, tmp_path: Path) -> None:
+    place = tmp_path / "odd"
+    place.mkdir()
+    for number in "12":
+        shutil.copy(scans / f"image_0{number}.nii.gz", place / f"pat{number}.nii.gz")
+        shutil.copy(scans / f"label_0{number}.nii.gz", place / f"pat{number}_organs.nii.gz")
+    given = ["--support-image", place / "pat1.nii.gz", "--support-mask"]
+    done = call("segment", place, *given, place / "pat1_organs.nii.gz", "--out", tmp_path / "o")
+    assert isinstance(done.exception, DatasetError)
+    assert "1 of 3 scans were not segmented" in str(done.exception)
+    assert "pat2_organs.nii.gz" in str(done.exception)
+    assert "this looks like a mask" in str(done.exception)
+    assert not (tmp_path / "o" / "pat1_organs_seg.nii.gz").exists()
+    swapped = call("segment", place, *reversed(given), place / "pat1.nii.gz", "--out", tmp_path)
+    assert swapped.exit_code != 0
+
+
+def test_a_task_does_not_replace_another_file(scans: Path, tmp_path: Path) -> None:
+    scan = tmp_path / "precious.nii.gz"
+    shutil.copy(scans / "image_01.nii.gz", scan)
+    before = scan.read_bytes()
+    refused = call("task", "create", *support(scans), "-o", scan)
+    assert isinstance(refused.exception, TaskError)
+    assert scan.read_bytes() == before
+
+
+def test_a_task_file_in_place_of_the_scan(scans: Path, tmp_path: Path) -> None:
+    """The same masks to the voxel."""
+    task = tmp_path / "spleen.task"
+    flags = ["--note", "a phantom", "-o", task, "--with-images"]
+    made = call("task", "create", *support(scans), *flags)
+    assert made.exit_code == 0 and "holds the slices" in made.stdout
+    shown = call("task", "show", task)
+    assert "4 = spleen" in shown.stdout and "their images" in shown.stdout
+    assert "a phantom" in shown.stdout
+    query = scans / "image_02.nii.gz"
+    masks = []
+    for name, source in (("scan", support(scans)), ("task", ["--task", task])):
+        done = call("segment", query, *source, "--no-check", "--out", tmp_path / name)
+        assert done.exit_code == 0, done.output
+        masks.append(np.asarray(nibabel.load(tmp_path / name / "image_02_seg.nii.gz").dataobj))
+    assert np.array_equal(*masks) and masks[0].any()
+    assert not (tmp_path / "task" / "review.csv").exists()
+
+
+def test_a_task_file_without_images_says_what_it_gives_away(scans: Path, tmp_path: Path) -> None:
+    made = call("task", "create", *support(scans), "-o", tmp_path / "spleen.task")
+    assert made.exit_code == 0 and "holds no scan, but pictures" in made.stdout
+    assert "windows" in call("task", "show", tmp_path / "spleen.task").stdout
+
+
+def test_failures_are_named_in_the_summary(scans: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.nii.gz"
+    damaged.write_bytes((scans / "image_02.nii.gz").read_bytes()[:500])
+    paths = [damaged, scans / "label_02.nii.gz", scans / "image_02.nii.gz", tmp_path / "gone.nii"]
+    done = call("segment", *paths, *support(scans), "--no-check", "--out", tmp_path / "out")
+    assert done.exit_code != 0 and isinstance(done.exception, DatasetError)
+    message = str(done.exception)
+    assert message.startswith("3 of 4 scans were not segmented")
+    assert all(name in message for name in ("damaged.nii.gz", "this is a mask", "no such file"))
+    assert (tmp_path / "out" / "image_02_seg.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "no labelled scan"),
+        (["--task", "x.task", "--support-image", "x.nii"], "not both"),
+        (["--task", "x.task", "--memory", "lots"], "write a size such as 4GB"),
+        (["--support-image", "x.nii"], "give pairs"),
+    ],
+)
+def test_mistakes_are_said_at_once(
+    scans: Path, tmp_path: Path, flags: list[str], message: str
+) -> None:
+    done = call("segment", scans, "--out", tmp_path, *flags)
+    assert isinstance(done.exception, ConfigError) and message in str(done.exception)
+    assert not list(tmp_path.iterdir())

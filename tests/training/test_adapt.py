@@ -1,0 +1,148 @@
+"""Adapting keeps the better of before and after, and never looks at a label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dpcenet.data.store import open_dataset
+from dpcenet.data.synthetic.pairs import PairOptions
+from dpcenet.errors import DatasetError, RunError, WeightsError
+from dpcenet.inference.predictor import Predictor
+from dpcenet.methods.copy import Copy
+from dpcenet.methods.copy import Options as CopyOptions
+from dpcenet.methods.incontext.model import InContext, Options, load_weights
+from dpcenet.system.files import read_json
+from dpcenet.training import adapt as module
+from dpcenet.training.adapt import (
+    AdaptOptions,
+    Check,
+    adapt,
+    kept_state,
+    reverse_check,
+    stand_ins,
+)
+from dpcenet.training.config import load_preset
+from dpcenet.training.incontext_trainer import PretrainConfig
+from dpcenet.training.pretrain import WEIGHTS, pretrain
+from dpcenet.training.run_folder import RunFlags, open_run
+from dpcenet.training.train import train
+from made import write_prepared
+
+QUICK = AdaptOptions(minutes=1e-9, checks=2, batch=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_prepared(tmp_path_factory.mktemp("data"), count=3, labelled=False)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
+    """Reverse checks that come out as written."""
+    left = iter(scores)
+    monkeypatch.setattr(module, "reverse_check", lambda *_: next(left))
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return open_run(folder).load_method(torch.device("cpu")).state_dict()
+
+
+def test_a_gain_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, [0.5, 0.7, 0.6])
+    adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
+    history = read_json(tmp_path / "run" / "adapt.json")
+    assert [line["step"] for line in history["checks"]] == [0, 1, 2]
+    assert history["kept"] == 1
+    assert "step 1 is kept" in kept_state(tmp_path / "run")
+    shipped = module.build_shipped(module.ShippedOptions()).state_dict()
+    assert any(not torch.equal(v, shipped[k]) for k, v in weights_of(tmp_path / "run").items())
+
+
+def test_without_a_gain_the_network_stays(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.5, 0.4, 0.5])
+    adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
+    assert "did not help" in kept_state(tmp_path / "run")
+    shipped = module.build_shipped(module.ShippedOptions()).state_dict()
+    assert all(torch.equal(v, shipped[k]) for k, v in weights_of(tmp_path / "run").items())
+
+
+def test_labels_are_not_looked_at(data: Path, tmp_path: Path) -> None:
+    labelled = write_prepared(tmp_path / "labelled", count=3)
+    one, two = (tmp_path / name for name in ("one", "two"))
+    adapt(RunFlags(data), one, QUICK, quiet=True)
+    adapt(RunFlags(labelled), two, QUICK, quiet=True)
+    assert read_json(one / "adapt.json") == read_json(two / "adapt.json")
+    first, second = weights_of(one), weights_of(two)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_pretrained_network_of_any_size_is_adapted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = Options(size=32, widths=(4, 8, 8, 8))
+    pretrain(PretrainConfig(steps=1, batch=1, pairs=PairOptions(size=32), network=tiny), tmp_path)
+    changes = (f"options.weights={tmp_path / WEIGHTS}", "options.size=32")
+    own = load_preset("incontext/shipped", (*changes, "options.widths=[4, 8, 8, 8]"))
+    run = train(own, RunFlags(data), tmp_path / "own", quiet=True)
+    pretrained = load_weights(tmp_path / WEIGHTS, tiny).state_dict()
+    before = weights_of(run.folder)
+    assert all(torch.equal(before[name], value) for name, value in pretrained.items())
+
+    scripted(monkeypatch, [0.5, 0.6, 0.4])
+    adapt(RunFlags(data), tmp_path / "adapted", QUICK, start=run.folder, quiet=True)
+    adapted = open_run(tmp_path / "adapted").load_method(torch.device("cpu"))
+    assert isinstance(adapted, InContext)
+    assert adapted.options.size == 32
+    made = read_json(tmp_path / "adapted" / "adapt.json")["options"]
+    assert made["start"] == str(run.folder)
+    assert made["batch"] == 2
+
+
+def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="nowhere"):
+        module.build_shipped(module.ShippedOptions(str(tmp_path / "nowhere")))
+
+
+def test_it_ends_early_when_nothing_is_gained(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.5, 0.4])
+    options = AdaptOptions(minutes=1e-9, checks=9, patience=1, batch=2)
+    adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
+    assert len(read_json(tmp_path / "run" / "adapt.json")["checks"]) == 2
+
+
+def test_a_second_time_is_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.5, 0.4, 0.3])
+    adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
+    with pytest.raises(RunError, match="was adapted before"):
+        adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
+
+
+def test_one_scan_is_too_few(tmp_path: Path) -> None:
+    data = write_prepared(tmp_path / "data", count=1, labelled=False)
+    with pytest.raises(DatasetError, match="two scans"):
+        adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
+
+
+def test_the_reverse_check_of_copy_between_equal_scans_is_perfect(tmp_path: Path) -> None:
+    """`copy` takes the mask there and back unchanged: between equal scans nothing is lost."""
+    case = open_dataset(write_prepared(tmp_path, count=1)).cases[0]
+    check = Check(case, np.asarray(case.label), (1, 2), (case,))
+    method = Copy(CopyOptions()).eval()
+    assert reverse_check(Predictor(method), check) == 1.0
+
+
+def test_stand_ins_are_large_but_not_the_largest() -> None:
+    supervoxels = np.repeat(np.arange(10), np.arange(30, 130, 10))[:, None, None]
+    label = stand_ins(supervoxels)  # sizes 30 (outside), 40 … 120; 9 is the largest
+    values = {int(v): int(supervoxels[label == v][0]) for v in np.unique(label) if v}
+    assert list(values.values()) == [8, 7, 6, 5, 4, 3]
+    assert np.count_nonzero(label) == sum((110, 100, 90, 80, 70, 60))
