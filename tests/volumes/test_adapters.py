@@ -307,3 +307,36 @@ def test_a_series_in_a_folder_gets_a_seg(
     maker = made.SegmentationAlgorithmIdentificationSequence[0]
     assert maker.AlgorithmVersion.startswith(f"{dpcenet.__version__}+Copy ")
     assert find_queries([files[2]])[0].mask_name == Path("named_seg.dcm")
+
+
+def test_a_series_that_no_seg_can_be_made_for_gets_nifti(
+    copier: Segmenter,
+    case: tuple[Volume, Volume],
+    plain: dict[tuple[int, ...], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reason is kept, and the mask is found again by the next run."""
+    pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
+    from dpcenet.segmentation.queries import find_queries
+    from dpcenet.segmentation.segment_queries import Batch, segment_files
+    from dpcenet.volumes import io
+    from raw_layouts import write_dicom
+
+    def refused(_mask: object, path: Path, *_: object, **__: object) -> None:
+        raise VolumeError(path, "a header beyond repair", "another one", "Write NIfTI.")
+
+    monkeypatch.setattr(io, "write_seg", refused)
+    image, labels = case
+    whole = Volume(image.data.round().astype(np.int16), image.affine)
+    write_dicom(whole, tmp_path / "in")
+    batch, support = Batch(tmp_path / "out"), copier.support(image, labels)
+    queries = find_queries([tmp_path / "in"])
+    (first,) = segment_files(copier, queries, support, batch, quiet=True)
+    assert first.mask is not None and first.mask.name == "in_seg.nii.gz" and not first.error
+    assert first.facts["note"] == "no DICOM SEG: a header beyond repair"
+    assert voxels_in_mm(open_scan(first.mask).volume) == plain
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"in_seg.nii.gz", "in_seg.nii.gz.json", "segment.json"}
+    (again,) = segment_files(copier, queries, support, batch, quiet=True)
+    assert again.skipped and again.mask == first.mask

@@ -49,6 +49,12 @@ class Query:
         return self.name.with_name(f"{self.name.name}_seg{self.suffix}")
 
     @property
+    def mask_names(self) -> tuple[Path, ...]:
+        """Where its mask may lie: beside `mask_name`, as .nii.gz where no DICOM SEG can be made."""
+        name = self.mask_name
+        return (name, name.with_suffix(".nii.gz")) if self.suffix == ".dcm" else (name,)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Everything that is read for it."""
         return self.source.files if isinstance(self.source, Series) else (self.source,)

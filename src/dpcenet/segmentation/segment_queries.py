@@ -117,7 +117,7 @@ def check_targets(queries: Sequence[Query], batch: Batch) -> None:
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
-    for mask in (batch.out / query.mask_name for query in queries):
+    for mask in (batch.out / name for query in queries for name in query.mask_names):
         if ledger.is_foreign(mask) and mask.resolve() not in batch.keep:
             raise ConfigError(
                 f"{mask}: is there already, and dpcenet did not write it; choose another --out"
@@ -222,13 +222,16 @@ def _read(query: Query, batch: Batch, same: dict[str, Any], free: int | None) ->
     """Read a query, unless it is finished."""
     mask = batch.out / query.mask_name
     try:
-        corrected = ledger.is_corrected(mask) and not batch.overwrite
-        if corrected or mask.resolve() in batch.keep:
-            return Outcome(query.name, mask, skipped=True, corrected=True)
+        masks = [batch.out / name for name in query.mask_names]
+        for each in masks:
+            corrected = ledger.is_corrected(each) and not batch.overwrite
+            if corrected or each.resolve() in batch.keep:
+                return Outcome(query.name, each, skipped=True, corrected=True)
         inputs = {"query": query.digest(), **same}
-        facts = ledger.finished(mask, ledger.key_of(inputs))
-        if facts is not None and not batch.overwrite:
-            return Outcome(query.name, mask, facts=facts, skipped=True)
+        for each in masks:
+            facts = ledger.finished(each, ledger.key_of(inputs))
+            if facts is not None and not batch.overwrite:
+                return Outcome(query.name, each, facts=facts, skipped=True)
         scan = query.read() if free is None else memory.read_under(query, free)
     except (InputError, OSError, MemoryError) as error:
         return _failed(query, error)
@@ -254,17 +257,22 @@ def _attempt(
         model = f"{type(segmenter.predictor.method).__name__} {work.inputs['network'][:12]}"
         made_by = Algorithm(dpcenet.__version__, model)
         name = query.name.name
-        written = write_outputs(found, work.scan, mask, name, batch.wanted, support.names, made_by)
+        written, note = write_outputs(
+            found, work.scan, mask, name, batch.wanted, support.names, made_by
+        )
+        if written[0] != mask:  # no DICOM SEG could be made
+            ledger.withdraw(mask)
+            mask = written[0]
         if batch.check:
-            row = review_case(
-                segmenter, support, found, query.name.as_posix(), query.mask_name.as_posix()
-            )
+            place = mask.relative_to(batch.out).as_posix()
+            row = review_case(segmenter, support, found, query.name.as_posix(), place)
             save_case(batch.out, row)
         seconds = round(time.perf_counter() - start, 2)
         facts = {
             "labels": sizes(found),
             "seconds": seconds,
             "precision": segmenter.predictor.precision,
+            **({"note": note} if note else {}),
         }
         ledger.write_record(mask, work.inputs, written, facts)
     except (InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
