@@ -147,6 +147,33 @@ def test_gigabytes_of_one_value_are_refused_by_their_header(tmp_path):
         read_volume(tmp_path / "a.nii.gz")
 
 
+@pytest.mark.parametrize("marked", [False, True])
+def test_one_value_everywhere_is_seen_before_it_is_kept(tmp_path, marked):
+    header = nib.Nifti1Header()
+    header.set_data_shape((200, 200, 500))
+    header.set_data_dtype(np.float32)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    header.set_sform(np.eye(4), 1)
+    blank = np.full((500, 200 * 200), np.nan, np.float32)
+    if marked:  # a small structure in a large mask
+        blank[:] = 0
+        blank[250, :3] = 1
+    with gzip.open(tmp_path / "a.nii.gz", "wb", compresslevel=9) as stream:
+        stream.write(header.binaryblock + bytes(4))
+        stream.write(blank.tobytes())
+    assert (tmp_path / "a.nii.gz").stat().st_size * 900 < blank.nbytes
+    if marked:
+        np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").volume.data.sum(), 3)
+        return
+    del blank
+    tracemalloc.start()
+    with pytest.raises(VolumeError, match="all 20,000,000 voxels have the same value, or none"):
+        read_volume(tmp_path / "a.nii.gz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
 @pytest.mark.parametrize("value", [0.99999, 1.0009])
 def test_labels_that_are_nearly_whole_are_whole(value):
     image, labels = make_phantom(SHAPE)

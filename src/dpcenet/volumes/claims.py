@@ -113,6 +113,8 @@ def read_voxels(
     payload.check_claim(path, claimed * volumes, claimed * volumes, max(available, 0))
     if packed:
         payload.check_blank(path, claimed, size)
+        stream.seek(claims.offset + index * claimed)
+        payload.check_one_value(stream, path, claimed, size, claims.dtype.itemsize)
     stream.seek(claims.offset + index * claimed)
     more = int(
         index == volumes - 1 and not footer

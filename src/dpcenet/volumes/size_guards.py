@@ -23,6 +23,9 @@ BLANK_RATIO = 900
 BLANK_BYTES = 1024**3
 """So much of almost one value is no scan, and a mask only in a type that is far too wide."""
 
+LOOK_FIRST_BYTES = 64 * 1024**2
+"""From here on, what may be one value everywhere is looked through before it is kept."""
+
 COPY_AGAIN = "Copy or export the file again."
 
 
@@ -95,6 +98,31 @@ def check_blank(path: Path, claimed: int, size: int) -> None:
             "a scan or a mask",
             "Check that this is the scan; save a large mask as 8-bit numbers.",
         )
+
+
+def check_one_value(stream: BinaryIO, path: Path, claimed: int, size: int, width: int) -> None:
+    """Refuse one value everywhere, such as NaN, without keeping it; the stream is used up.
+
+    Args:
+        stream: that decompresses, at the first voxel.
+        path: the file.
+        claimed: bytes of voxels by the header.
+        size: of the compressed file, in bytes.
+        width: bytes of a voxel.
+
+    Raises:
+        VolumeError: every voxel has the same bytes.
+    """
+    if claimed <= max(LOOK_FIRST_BYTES, BLANK_RATIO * size):
+        return
+    first, left = stream.read(width), claimed - width
+    pattern = first * (CHUNK // width)
+    while left > 0 and (chunk := stream.read(min(len(pattern), left))):
+        if chunk != pattern[: len(chunk)]:
+            return
+        left -= len(chunk)
+    found = f"all {claimed // width:,} voxels have the same value, or none"
+    raise VolumeError(path, found, "an image or a mask", "Check that this is the scan.")
 
 
 def check_length(path: Path, found: int, claimed: int) -> None:
