@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dpcenet.inference.batched import BATCH, encode_slices, extract
 from dpcenet.methods.registry import build_method
-from dpcenet.nn.attention import attend, received
+from dpcenet.nn.attention import attend, pooled_attention
 from dpcenet.nn.pooling import mean_prototype
 from dpcenet.training.config import load_preset
 
@@ -104,7 +104,7 @@ def _cases() -> dict[str, tuple[Call, Call, tuple[float, float]]]:
             (1, 1),
         ),
         "sums of attended rows by the attention received": (
-            lambda: received(rows, rows, pools, 0.1) @ rows,
+            lambda: pooled_attention(rows, rows, pools, 0.1) @ rows,
             lambda: pools @ attend(rows, rows, rows, 0.1),
             (1, 1),
         ),

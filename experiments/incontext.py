@@ -30,7 +30,7 @@ from dpcenet.evaluation.protocols import OrganChunks
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.incontext import weights as shipped
-from dpcenet.methods.incontext.model import InContext, Options, load_weights
+from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.training.config import load_options
 from dpcenet.training.incontext_trainer import PretrainConfig
 from dpcenet.training.pretrain import LOG, WEIGHTS, Pace, pretrain
@@ -69,7 +69,7 @@ WAYS = {  # how scans are segmented: fields of `Predictor`
 def score(weights: str, data: Data, size: int = 96, ways: str = "", folds: int = FOLDS) -> None:
     """Print the mean Dice of weights, by the ways that are named with commas, by default all."""
     torch.set_num_threads(1)
-    network = _network(weights, Options(size=size))
+    network = _network(weights, NetworkOptions(size=size))
     for folder in data:
         chosen = {k: w for k, w in WAYS.items() if not ways or k in ways.split(",")}
         found = scores(network, open_dataset(folder), chosen, folds)
@@ -109,7 +109,7 @@ def _row(task: tuple[Path, str, tuple[Path, ...], int, int]) -> dict[str, float]
         PretrainConfig, None, (f"steps={steps}", f"seed={seed}", *size, *ROWS[name])
     )
     pretrain(config, folder, Pace(save_every=steps))
-    network = load_weights(folder / WEIGHTS, replace(config.network, size=96))
+    network = shipped.load_network(folder / WEIGHTS, replace(config.network, size=96))
     last = json.loads((folder / LOG).read_text().splitlines()[-1])
     found = {"steps": float(steps), "made-up": 100 * last["dice"]}
     for one in data:
@@ -123,10 +123,10 @@ def _file(out: Path, name: str) -> Path:
     return out / ("".join(c if c.isalnum() else "-" for c in name) + ".json")
 
 
-def _network(weights: str, options: Options) -> InContext:
+def _network(weights: str, options: NetworkOptions) -> InContext:
     if weights == "shipped":
         return shipped.build(shipped.Options(size=options.size)).eval()
-    return load_weights(Path(weights), options)
+    return shipped.load_network(Path(weights), options)
 
 
 def scores(

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.support import Support
 from dpcenet.methods.copy import Copy, Options
+from dpcenet.segmentation.output_folder import check_targets, collect
+from dpcenet.segmentation.queries import Query
+from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.volumes.preprocess import Preprocessing
 
 SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)
+
+
+def segment_files(
+    segmenter: Segmenter, queries: Sequence[Query], support: Support, options: SegmentOptions
+) -> list[Outcome]:
+    """Segment queries in this process, as `segment_folder` does."""
+    check_targets(queries, options)
+    each = segment_each(segmenter, queries, support, options)
+    return collect(each, queries, options.out, quiet=True)
 
 
 def quick_segmenter(size: int = 64) -> Segmenter:

@@ -79,7 +79,7 @@ def test_doctor_exit_codes(dpcenet, scans: Path, tmp_path: Path, capsys) -> None
     assert dpcenet("doctor", scans, "--fix", tmp_path / "fixed") == 1
     said = capsys.readouterr()
     assert "3: wrong:" in said.out and "up to 30.0 mm away" in said.out
-    assert "the labels took the place of their image" in said.err
+    assert "the labels were moved onto their image" in said.err
     assert dpcenet("doctor", tmp_path / "fixed") == 0
     assert sorted(p.name for p in (tmp_path / "fixed").iterdir()) == [
         "image_3.nii.gz",

@@ -41,7 +41,8 @@ def test_counts_are_those_of_the_arrays(data: Path) -> None:
 def test_the_page_holds_every_case_and_stands_alone(data: Path, tmp_path: Path) -> None:
     page = write_contact_sheet(open_dataset(data), tmp_path, slices=3).read_text()
     assert page.count("data:image/png;base64,") == 7
-    assert not re.search(r"(src|href)='(?!data:)", page)
+    assert not re.search(r"(src|href)=[\"'](?!data:)", page)
+    assert "<tr><td>2</td><td>2</td><td>18</td><td>12</td><td>12</td></tr>" in page  # a fold of two
     for name in ("case0", "case6", "liver", "kidney", "For research only"):
         assert name in page
     with Image.open(tmp_path / "contact.png") as sheet:

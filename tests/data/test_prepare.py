@@ -73,7 +73,7 @@ def test_a_damaged_array_is_made_again(pairs: Path, tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
-from dpcenet.prepare import prepare
+from dpcenet.data.prepare import prepare
 prepare(Path(sys.argv[1]), Path(sys.argv[2]), changes={"size": 48}, supervoxel_size=100, quiet=True)
 """
 

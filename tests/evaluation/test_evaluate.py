@@ -12,6 +12,7 @@ import pytest
 from dpcenet.data.store import open_dataset
 from dpcenet.errors import RunError
 from dpcenet.evaluation.evaluate import evaluate
+from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.evaluation.report.report import report
 from dpcenet.evaluation.report.run_labels import row_names
 from dpcenet.evaluation.report.table_formats import as_markdown
@@ -35,7 +36,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_scores_are_those_of_the_kept_masks(run: Run, data: Path) -> None:
-    evaluate(run.folder, "paper", quiet=True)
+    evaluate(run.folder, ProtocolOptions("paper"), quiet=True)
     dataset = open_dataset(data)
     fold = run.make_fold(dataset)
     ((support, queries),) = fold.pairs("last")
@@ -60,7 +61,7 @@ def test_scores_are_those_of_the_kept_masks(run: Run, data: Path) -> None:
 
 def test_copy_pastes_the_chunks_support_slices(run: Run, data: Path) -> None:
     """The pasted mask by hand: three chunks of six organ slices, supports at 1, 3 and 5."""
-    evaluate(run.folder, "paper", quiet=True)
+    evaluate(run.folder, ProtocolOptions("paper"), quiet=True)
     dataset = open_dataset(data)
     ((support, queries),) = run.make_fold(dataset).pairs("last")
     source, target = dataset.case(support).label == 1, dataset.case(queries[0]).label == 1
@@ -77,7 +78,7 @@ def test_copy_pastes_the_chunks_support_slices(run: Run, data: Path) -> None:
 def test_the_blind_protocol_never_looks_at_the_querys_labels(
     run: Run, data: Path, tmp_path: Path
 ) -> None:
-    evaluate(run.folder, "blind", quiet=True)
+    evaluate(run.folder, ProtocolOptions("blind"), quiet=True)
     dataset = open_dataset(data)
     ((support, queries),) = run.make_fold(dataset).pairs("last")
     moved = tmp_path / "moved"
@@ -87,7 +88,7 @@ def test_the_blind_protocol_never_looks_at_the_querys_labels(
         np.save(path, np.roll(np.load(path), 3, axis=0))
     again = tmp_path / "again"
     shutil.copytree(run.folder, again)
-    evaluate(again, "blind", data=moved, quiet=True)
+    evaluate(again, ProtocolOptions("blind"), data=moved, quiet=True)
     for query in queries:
         name = f"predictions-blind/{query}-by-{support}.npz"
         with np.load(run.folder / name) as one, np.load(again / name) as two:
@@ -97,7 +98,7 @@ def test_the_blind_protocol_never_looks_at_the_querys_labels(
 def test_every_support_can_be_asked_for(data: Path, tmp_path: Path) -> None:
     flags = RunFlags(data, fold=0, folds=3, scheme="lineage")
     lineage = train(tiny_config(2), flags, tmp_path / "run", device="cpu", quiet=True)
-    scores = evaluate(lineage.folder, "paper", support="all", quiet=True)
+    scores = evaluate(lineage.folder, ProtocolOptions("paper", support="all"), quiet=True)
     pairs = {(score.support, score.case) for score in scores}
     assert len(pairs) == 3 * 2
 
@@ -109,7 +110,7 @@ def test_a_run_on_every_case_has_none_left_to_evaluate(data: Path, tmp_path: Pat
 
 
 def test_the_report_prints_what_the_scores_say(run: Run, tmp_path: Path) -> None:
-    evaluate(run.folder, "paper", quiet=True)
+    evaluate(run.folder, ProtocolOptions("paper"), quiet=True)
     page = report([run.folder], tmp_path).read_text()
     rows = read_scores(run.folder / "scores-paper.csv")
     for method in ("tiny", "copy"):
@@ -132,7 +133,7 @@ def test_folds_of_one_config_make_one_row(run: Run, data: Path, tmp_path: Path) 
     )
     rows = []
     for one in (run, other):
-        rows += evaluate(one.folder, "ep2", quiet=True)
+        rows += evaluate(one.folder, ProtocolOptions("ep2"), quiet=True)
     tables = tables_of([run, other])
     (table,) = (t for t in tables if t.rules.startswith("ep2"))
     assert [row.name for row in table.rows] == ["tiny", "copy"]

@@ -12,8 +12,9 @@ import pytest
 from dpcenet.data.store import open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.evaluate import evaluate
+from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.evaluation.report.report import report
-from dpcenet.evaluation.scores import describe
+from dpcenet.evaluation.scores import describe_rules
 from dpcenet.system.files import read_json, write_json
 from dpcenet.training.run_folder import Run, RunFlags
 from dpcenet.training.train import train
@@ -46,7 +47,7 @@ def test_written_folds_are_the_runs_folds(run: Run, data: Path) -> None:
 
 
 def test_ep2_serves_every_slice_with_the_middle_one(run: Run) -> None:
-    scores = evaluate(run.folder, "ep2", quiet=True)
+    scores = evaluate(run.folder, ProtocolOptions("ep2"), quiet=True)
     assert {score.case for score in scores} == {"case0", "case6"}
     assert {score.protocol for score in scores} == {"ep2"}
     with np.load(run.folder / "predictions-ep2/case0-by-case1.npz") as arrays:
@@ -54,8 +55,8 @@ def test_ep2_serves_every_slice_with_the_middle_one(run: Run) -> None:
 
 
 def test_two_shots_use_both_scans(run: Run) -> None:
-    one = evaluate(run.folder, "paper", quiet=True)
-    two = evaluate(run.folder, "paper", shots=2, quiet=True)
+    one = evaluate(run.folder, ProtocolOptions("paper"), quiet=True)
+    two = evaluate(run.folder, ProtocolOptions("paper", shots=2), quiet=True)
     assert {(s.case, s.support, s.protocol) for s in two} == {
         ("case6", "case1+case0", "paper-2shot")
     }
@@ -69,7 +70,7 @@ def test_two_shots_use_both_scans(run: Run) -> None:
 
 def test_two_shots_of_copy_are_the_overlap_of_two_masks(run: Run, data: Path) -> None:
     """By hand: the mean of two pasted masks is above one half where both show the organ."""
-    scores = evaluate(run.folder, "paper", shots=2, chunks=1, quiet=True)
+    scores = evaluate(run.folder, ProtocolOptions("paper", shots=2, chunks=1), quiet=True)
     dataset = open_dataset(data)
     labels = {
         name: np.asarray(dataset.case(name).label) == 2 for name in ("case0", "case1", "case6")
@@ -83,18 +84,18 @@ def test_two_shots_of_copy_are_the_overlap_of_two_masks(run: Run, data: Path) ->
 
 
 def test_two_shots_blind(run: Run, tmp_path: Path) -> None:
-    scores = evaluate(run.folder, "blind", shots=2, quiet=True)
+    scores = evaluate(run.folder, ProtocolOptions("blind", shots=2), quiet=True)
     assert {s.protocol for s in scores} == {"blind-2shot"}
     assert report([run.folder], tmp_path).stat().st_size > 1000
 
 
 def test_too_many_shots(run: Run) -> None:
     with pytest.raises(ConfigError, match="--shots 3"):
-        evaluate(run.folder, shots=3, quiet=True)
+        evaluate(run.folder, ProtocolOptions(shots=3), quiet=True)
 
 
 def test_the_summary_names_its_rules_and_what_setting_2_removed(run: Run, data: Path) -> None:
-    evaluate(run.folder, "paper", chunks=1, bounds="range", quiet=True)
+    evaluate(run.folder, ProtocolOptions("paper", chunks=1, bounds="range"), quiet=True)
     summary = json.loads((run.folder / "summary-paper.json").read_text())
     assert summary["chunks"] == 1 and summary["bounds"] == "range"
     assert "looks at the query's truth" in summary["says"]
@@ -105,7 +106,7 @@ def test_the_summary_names_its_rules_and_what_setting_2_removed(run: Run, data: 
         "removed_by_any": 4 * 6,
         "removed_by_all": 4 * 6,
     }
-    line = describe(summary)
+    line = describe_rules(summary)
     for part in (
         "EP1",
         "1 chunks by range",
@@ -118,8 +119,8 @@ def test_the_summary_names_its_rules_and_what_setting_2_removed(run: Run, data: 
 
 def test_supports_that_were_trained_on_are_named(data: Path, tmp_path: Path) -> None:
     run = train(tiny_config(1), RunFlags(data, fold=1), tmp_path / "run", quiet=True)
-    scores = evaluate(run.folder, "paper", shots=2, quiet=True)
+    scores = evaluate(run.folder, ProtocolOptions("paper", shots=2), quiet=True)
     assert {score.support for score in scores} == {"case2+case3"}
     summary = read_json(run.folder / "summary-paper-2shot.json")
     assert summary["supports_trained_on"] == ["case3"] and summary["exclusion"] is None
-    assert "supports seen in training: case3" in describe(summary)
+    assert "supports seen in training: case3" in describe_rules(summary)

@@ -17,7 +17,7 @@ from dpcenet.inference.predictor import Predictor, SliceMap, Tasks
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import MatchJob, Method, SecondLook
-from dpcenet.methods.incontext.model import InContext, Options
+from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.types import Features
 
 SIZE = 48
@@ -26,7 +26,7 @@ SIZE = 48
 @pytest.fixture
 def network() -> InContext:
     torch.manual_seed(0)
-    network = InContext(Options(size=32, widths=(8, 8, 8, 16))).eval()
+    network = InContext(NetworkOptions(size=32, widths=(8, 8, 8, 16))).eval()
     network.second_look = SecondLook(size=32, gain=4.0, min_half=8.0)
     with torch.no_grad():
         for parameter in network.parameters():  # some start at zero and would hide differences

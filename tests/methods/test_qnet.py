@@ -23,6 +23,7 @@ TINY = EncoderOptions(name="resnet18", layout="64+32", outputs=("layer3", "layer
 C = 16
 SCALES = {"layer3": "s4", "layer4": "s8"}
 TOLERANCE = 1e-5
+ABSOLUTE = 1e-6  # on other inputs, probabilities of 0.003 differ by 1e-7
 CLASS_WEIGHTS = (0.1, 1.0)
 
 
@@ -69,7 +70,10 @@ def test_training_equals_the_official_output_losses_and_gradients(
     total = loss + prediction.losses["align"]
     total.backward()
     assert_allclose(
-        prediction.log_probs.detach().exp(), numbers[f"{case}.prob_train"], rtol=TOLERANCE
+        prediction.log_probs.detach().exp(),
+        numbers[f"{case}.prob_train"],
+        rtol=TOLERANCE,
+        atol=ABSOLUTE,
     )
     assert gap(loss, numbers[f"{case}.loss_query"]) < TOLERANCE
     align = prediction.losses["align"].detach()
@@ -90,7 +94,10 @@ def test_seven_steps_equal_the_official_prediction(
     with torch.set_grad_enabled(grad):
         prediction = qnet(alpha).eval().match(support, numbers["supp_mask"], query)
     assert_allclose(
-        prediction.log_probs.detach().exp(), numbers[f"{case}.prob_test_niters7"], rtol=TOLERANCE
+        prediction.log_probs.detach().exp(),
+        numbers[f"{case}.prob_test_niters7"],
+        rtol=TOLERANCE,
+        atol=ABSOLUTE,
     )
     assert prediction.losses == {}
     assert query["layer3"].grad is None  # the steps leave no gradient behind

@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from dpcenet.nn import attention
-from dpcenet.nn.attention import attend, effective_keys, received
+from dpcenet.nn.attention import attend, effective_keys, pooled_attention
 
 
 def test_attend_is_softmax_of_scaled_products() -> None:
@@ -28,7 +28,7 @@ def test_received_is_the_pools_of_the_weights_and_so_are_its_gradients(
     generator = torch.Generator().manual_seed(0)
     q, k = (torch.randn(2, n, 6, generator=generator).double().requires_grad_() for n in (150, 7))
     pools = torch.rand(2, 3, 150, generator=generator).double()
-    out = received(q, k, pools, 0.3)
+    out = pooled_attention(q, k, pools, 0.3)
     logits = 0.3 * q.detach().numpy() @ k.detach().numpy().transpose(0, 2, 1)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)

@@ -8,8 +8,8 @@ import torch
 from numpy.testing import assert_allclose
 
 from dpcenet.nn.losses import hard_masks, segmentation_loss
-from dpcenet.nn.pooling import enlarge, masked_average, pull_down, shrink
-from dpcenet.nn.similarity import cosine_maps, threshold_probability, two_class_log_probs
+from dpcenet.nn.pooling import adjoint_upsample, enlarge, masked_average, shrink
+from dpcenet.nn.similarity import cosine_maps, two_class_log_probs
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -23,23 +23,16 @@ def test_mean_of_upsampled_features_needs_no_upsampled_features(
 ) -> None:
     small, large = sizes
     features, mask = draw(2, 5, *small), (draw(2, *large, seed=1) > 0).double()
-    ours = masked_average(features, pull_down(mask, small, align_corners))
+    ours = masked_average(features, adjoint_upsample(mask, small, align_corners))
     upsampled = enlarge(features, large, align_corners).numpy()
     m = mask.numpy()[:, None]
     expected = (upsampled * m).sum((2, 3)) / (m.sum((2, 3)) + 1e-5)
     assert_allclose(ours, expected, rtol=1e-6, atol=1e-12)
 
 
-def test_an_empty_mask_has_the_mean_zero_under_either_floor() -> None:
-    for floor in ("add", "max"):
-        mean = masked_average(draw(1, 3, 4, 4), torch.zeros(1, 4, 4).double(), floor=floor)
-        assert_allclose(mean, np.zeros((1, 3)))
-
-
-def test_floors_differ_as_written() -> None:
-    features, mask = torch.ones(1, 1, 2, 2).double(), torch.ones(1, 2, 2).double()
-    assert masked_average(features, mask, eps=0.5, floor="add").item() == pytest.approx(4 / 4.5)
-    assert masked_average(features, mask, eps=0.5, floor="max").item() == pytest.approx(1.0)
+def test_an_empty_mask_has_the_mean_zero() -> None:
+    mean = masked_average(draw(1, 3, 4, 4), torch.zeros(1, 4, 4).double())
+    assert_allclose(mean, np.zeros((1, 3)))
 
 
 def test_shrink_samples_bilinearly_at_cell_centres() -> None:
@@ -61,13 +54,6 @@ def test_cosine_maps_are_cosines(shared: bool) -> None:
                 np.linalg.norm(f, axis=0) * np.linalg.norm(p)
             )
             assert_allclose(ours[n, k], expected, rtol=1e-9)
-
-
-def test_threshold_probability_is_half_at_the_threshold() -> None:
-    t = torch.tensor(-10.0)
-    assert threshold_probability(torch.tensor(0.5), t).item() == pytest.approx(0.5)
-    expected = 1 - 1 / (1 + np.exp(-0.5 * (-20 * 0.9 + 10)))
-    assert threshold_probability(torch.tensor(0.9), t).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_segmentation_loss_is_equation_1_11_and_its_weighted_mean() -> None:

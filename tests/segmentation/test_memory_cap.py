@@ -14,12 +14,12 @@ import torch
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.inference.disk_features import joined
-from dpcenet.segmentation import memory_cap as memory
+from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_queries import Batch, segment_files
+from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.types import Features, Volume
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from made_scans import quick_segmenter, write_scans
+from made_scans import quick_segmenter, segment_files, write_scans
 
 SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)
 
@@ -30,18 +30,19 @@ SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)
         ("4GB", 4 * 10**9),
         ("800 mb", 800 * 10**6),
         ("2GiB", 2 * 2**30),
+        (" 2 gi ", 2 * 2**30),
         ("1.5G", 15 * 10**8),
         ("123", 123),
     ],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert memory.parse_size(text) == size
+    assert memory_cap.parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "4TB", "much", "-4GB", "0", "4 G B"])
+@pytest.mark.parametrize("text", ["", "4TB", "much", "-4GB", "0", "4 G B", "4G,B"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="write a size such as 4GB"):
-        memory.parse_size(text)
+        memory_cap.parse_size(text)
 
 
 def test_features_on_disk_are_the_same_and_leave_nothing_behind(tmp_path: Path) -> None:
@@ -62,10 +63,10 @@ def test_masks_under_a_cap_are_the_same(tmp_path: Path) -> None:
     ((image, label), *_) = write_scans(tmp_path / "scans", 2)
     support = segmenter.support(image, label)
     queries = find_queries([tmp_path / "scans"])
-    roomy = memory.peak() + 10**9
+    roomy = memory_cap.peak() + 10**9
     for name, cap in (("free", None), ("capped", roomy)):
-        batch = Batch(tmp_path / name, memory=cap)
-        assert all(o.mask for o in segment_files(segmenter, queries, support, batch, quiet=True))
+        options = SegmentOptions(tmp_path / name, memory=cap)
+        assert all(o.mask for o in segment_files(segmenter, queries, support, options))
     for query in queries:
         one, two = ((tmp_path / n / query.mask_name).read_bytes() for n in ("free", "capped"))
         assert one == two
@@ -81,8 +82,7 @@ def test_a_cap_below_one_slice_is_refused(tmp_path: Path) -> None:
             segmenter,
             find_queries([image]),
             support,
-            Batch(tmp_path / "out", memory=10**6),
-            quiet=True,
+            SegmentOptions(tmp_path / "out", memory=10**6),
         )
 
 
@@ -93,30 +93,32 @@ def test_a_scan_that_takes_too_much_is_refused_by_name() -> None:
     scan = ScanFile(image, SourceGrid.of(image))
     voxels = 8 * 48 * 48
     least = voxels * (image.data.itemsize + 8 + 2) + 9 * 64 * 64 * 4 * (3 + 4)
-    memory.check_room(scan, support, least, "here.nii", 0, posed=False)
+    memory_cap.check_room(scan, support, least, "here.nii", 0, posed=False)
     with pytest.raises(VolumeError, match=r"here\.nii: segmenting 8 slices takes about"):
-        memory.check_room(scan, support, least - 1, "here.nii", 0, posed=False)
+        memory_cap.check_room(scan, support, least - 1, "here.nii", 0, posed=False)
     with pytest.raises(VolumeError, match="--memory"):
-        memory.check_room(scan, support, least, "here.nii", 4, posed=False)
+        memory_cap.check_room(scan, support, least, "here.nii", 4, posed=False)
     with pytest.raises(VolumeError, match="--memory"):
-        memory.check_room(scan, support, least, "here.nii", 0, posed=True)
+        memory_cap.check_room(scan, support, least, "here.nii", 0, posed=True)
 
 
 MEASURE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from made_scans import quick_segmenter
-from dpcenet.segmenting import folder, memory
-from dpcenet.segmenting.sources import find_queries
+from made_scans import quick_segmenter, segment_files
+from dpcenet.segmentation import memory_cap
+from dpcenet.segmentation.segment_options import SegmentOptions
+from dpcenet.segmentation.queries import find_queries
 place = Path(sys.argv[2])
-from dpcenet.segmenting.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter
 segmenter = quick_segmenter(size=128) if sys.argv[4] == "copy" else Segmenter.shipped("cpu")
 support = segmenter.support(place / "small.nii", place / "label.nii")
-cap = memory.peak() + int(sys.argv[3])
-batch = folder.Batch(place / sys.argv[3], memory=cap)
-(outcome,) = folder.segment_files(segmenter, find_queries([place / "ct.nii"]), support, batch, True)
-print(cap - memory.peak(), outcome.error)
+cap = memory_cap.peak() + int(sys.argv[3])
+options = SegmentOptions(place / sys.argv[3], memory=cap)
+queries = find_queries([place / "ct.nii"])
+(outcome,) = segment_files(segmenter, queries, support, options)
+print(cap - memory_cap.peak(), outcome.error)
 """
 
 
@@ -135,7 +137,7 @@ def test_a_large_ct_stays_under_the_cap(tmp_path: Path, network: str) -> None:
             tmp_path / f"{name}.nii",
         )
     nibabel.save(nibabel.Nifti1Image(large, np.diag([0.7, 0.7, 1.5, 1])), tmp_path / "ct.nii")
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for extra, refused in ((1_600_000_000, False), (500_000_000, True)):
         command = [sys.executable, "-c", MEASURE, here, str(tmp_path), str(extra), network]
@@ -153,4 +155,4 @@ def test_volume_is_not_copied_to_know_its_size() -> None:
     support = segmenter.support(image, labels)
     huge = Volume(np.broadcast_to(np.int16(0), (2000, 4000, 4000)), np.diag([1.0, 1, 1, 1]))
     with pytest.raises(VolumeError, match="takes about"):
-        memory.check_room(ScanFile(huge, SourceGrid.of(huge)), support, 10**9, "huge", 0, True)
+        memory_cap.check_room(ScanFile(huge, SourceGrid.of(huge)), support, 10**9, "huge", 0, True)

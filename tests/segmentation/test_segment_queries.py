@@ -19,12 +19,12 @@ import pytest
 
 from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
-from dpcenet.segmentation import segment_queries as batches
-from dpcenet.segmentation.outputs import Wanted
+from dpcenet.segmentation import segment_queries
+from dpcenet.segmentation.outputs import OutputOptions
 from dpcenet.segmentation.postprocess import Consistency
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_queries import Batch, Outcome, segment_files
-from made_scans import quick_segmenter, write_scans
+from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from made_scans import quick_segmenter, segment_files, write_scans
 
 SEGMENTER = quick_segmenter()
 
@@ -40,8 +40,8 @@ def support(scans: Path) -> Support:
     return SEGMENTER.support(scans / "image_01.nii.gz", scans / "label_01.nii.gz")
 
 
-def segment(scans: Path, support: Support, batch: Batch) -> list[Outcome]:
-    return segment_files(SEGMENTER, find_queries([scans]), support, batch, quiet=True)
+def segment(scans: Path, support: Support, options: SegmentOptions) -> list[Outcome]:
+    return segment_files(SEGMENTER, find_queries([scans]), support, options)
 
 
 def stamps(out: Path) -> dict[str, int]:
@@ -52,7 +52,7 @@ def test_every_file_asked_for_is_there_and_in_the_record(
     scans: Path, support: Support, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    segment(scans, support, Batch(out, Wanted(probability=True, mesh=True)))
+    segment(scans, support, SegmentOptions(out, OutputOptions(probability=True, mesh=True)))
     image = nibabel.load(scans / "image_02.nii.gz")
     mask = np.asarray(nibabel.load(out / "image_02_seg.nii.gz").dataobj)
     probability = nibabel.load(out / "image_02_prob_1.nii.gz")
@@ -77,22 +77,22 @@ def test_every_file_asked_for_is_there_and_in_the_record(
 def test_what_is_finished_is_skipped_and_what_has_changed_is_done_again(
     scans: Path, support: Support, tmp_path: Path
 ) -> None:
-    batch = Batch(tmp_path / "out")
-    assert not any(outcome.skipped for outcome in segment(scans, support, batch))
-    before = stamps(batch.out)
-    assert all(outcome.skipped for outcome in segment(scans, support, batch))
-    assert stamps(batch.out) == before
+    options = SegmentOptions(tmp_path / "out")
+    assert not any(outcome.skipped for outcome in segment(scans, support, options))
+    before = stamps(options.out)
+    assert all(outcome.skipped for outcome in segment(scans, support, options))
+    assert stamps(options.out) == before
 
     image = nibabel.load(scans / "image_02.nii.gz")
     changed = nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1].copy(), image.affine)
     nibabel.save(changed, scans / "image_02.nii.gz")
-    (batch.out / "image_03_seg.nii.gz").unlink()
-    again = segment(scans, support, batch)
+    (options.out / "image_03_seg.nii.gz").unlink()
+    again = segment(scans, support, options)
     assert [outcome.skipped for outcome in again] == [True, False, False]
 
     few = support.only([1])
-    assert not any(outcome.skipped for outcome in segment(scans, few, batch))
-    smooth = replace(batch, rules=Consistency(smooth_mm=5))
+    assert not any(outcome.skipped for outcome in segment(scans, few, options))
+    smooth = replace(options, consistency=Consistency(smooth_mm=5))
     assert not any(outcome.skipped for outcome in segment(scans, few, smooth))
     assert all(outcome.skipped for outcome in segment(scans, few, smooth))
     anew = replace(smooth, overwrite=True)
@@ -102,9 +102,9 @@ def test_what_is_finished_is_skipped_and_what_has_changed_is_done_again(
 def test_results_beside_the_scans_are_no_queries_the_next_time(
     scans: Path, support: Support
 ) -> None:
-    batch = Batch(scans, Wanted(probability=True))
-    segment(scans, support, batch)
-    again = segment(scans, support, batch)
+    options = SegmentOptions(scans, OutputOptions(probability=True))
+    segment(scans, support, options)
+    again = segment(scans, support, options)
     assert [str(o.query) for o in again] == ["image_01", "image_02", "image_03"]
     assert all(outcome.skipped for outcome in again)
 
@@ -114,7 +114,7 @@ def test_a_bad_file_is_named_and_stops_no_other(
 ) -> None:
     damaged = scans / "image_02.nii.gz"
     damaged.write_bytes(damaged.read_bytes()[:900])
-    first, second, third = segment(scans, support, Batch(tmp_path / "out"))
+    first, second, third = segment(scans, support, SegmentOptions(tmp_path / "out"))
     assert first.mask is not None and third.mask is not None
     assert second.mask is None and "image_02.nii.gz" in second.error
     assert not (tmp_path / "out" / "image_02_seg.nii.gz").exists()
@@ -123,15 +123,15 @@ def test_a_bad_file_is_named_and_stops_no_other(
 def test_a_full_disk_ends_the_run_with_the_reason(
     scans: Path, support: Support, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = batches.write_outputs
+    real = segment_queries.write_outputs
 
     def full(*arguments: object) -> list[Path]:
         if "image_02" in str(arguments[2]):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(batches, "write_outputs", full)
-    first, second = segment(scans, support, Batch(tmp_path / "out"))
+    monkeypatch.setattr(segment_queries, "write_outputs", full)
+    first, second = segment(scans, support, SegmentOptions(tmp_path / "out"))
     assert first.mask is not None
     assert "image_02.nii.gz: [Errno 28] No space left" in second.error
     assert "run again" in second.error
@@ -141,7 +141,7 @@ def test_a_full_disk_ends_the_run_with_the_reason(
 def test_a_folder_that_cannot_be_written_is_refused_at_once(scans: Path, support: Support) -> None:
     (scans / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="cannot be written"):
-        segment(scans, support, Batch(scans / "file"))
+        segment(scans, support, SegmentOptions(scans / "file"))
 
 
 def test_files_of_others_are_never_written_over(
@@ -152,25 +152,27 @@ def test_files_of_others_are_never_written_over(
     shutil.copy(scans / "label_02.nii.gz", out / "image_02_seg.nii.gz")
     before = (out / "image_02_seg.nii.gz").read_bytes()
     with pytest.raises(ConfigError, match=r"image_02_seg\.nii\.gz: is there already"):
-        segment(scans, support, Batch(out, overwrite=True))
+        segment(scans, support, SegmentOptions(out, overwrite=True))
     assert (out / "image_02_seg.nii.gz").read_bytes() == before
 
 
 def test_corrected_masks_are_kept(scans: Path, support: Support, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    segment(scans, support, Batch(out))
+    segment(scans, support, SegmentOptions(out))
     corrected = out / "image_02_seg.nii.gz"
     shutil.copy(scans / "label_02.nii.gz", corrected)
     before = corrected.read_bytes()
     rules = Consistency(largest=True)  # so all masks would be made again
-    for batch in (Batch(out), Batch(out, rules=rules)):
-        first, second, third = segment(scans, support, batch)
+    for options in (SegmentOptions(out), SegmentOptions(out, consistency=rules)):
+        first, second, third = segment(scans, support, options)
         assert second.corrected and corrected.read_bytes() == before
         assert not first.corrected and not third.corrected
-    given = Batch(out, rules=rules, overwrite=True, keep=frozenset([corrected.resolve()]))
+    given = SegmentOptions(
+        out, consistency=rules, overwrite=True, keep=frozenset([corrected.resolve()])
+    )
     assert segment(scans, support, given)[1].corrected
     assert corrected.read_bytes() == before
-    assert not segment(scans, support, Batch(out, overwrite=True))[1].corrected
+    assert not segment(scans, support, SegmentOptions(out, overwrite=True))[1].corrected
     assert corrected.read_bytes() != before
 
 
@@ -178,16 +180,16 @@ def test_two_queries_of_one_name_are_refused(scans: Path, support: Support, tmp_
     write_scans(tmp_path / "more", 1)
     queries = find_queries([scans, tmp_path / "more"])
     with pytest.raises(ConfigError, match="image_01: two queries"):
-        segment_files(SEGMENTER, queries, support, Batch(tmp_path / "out"), quiet=True)
+        segment_files(SEGMENTER, queries, support, SegmentOptions(tmp_path / "out"))
 
 
 COMMAND = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from made_scans import quick_segmenter
-from dpcenet.segmenting import folder, outputs
-from dpcenet.segmenting.sources import find_queries
+from made_scans import quick_segmenter, segment_files
+from dpcenet.segmentation.segment_options import SegmentOptions
+from dpcenet.segmentation.queries import find_queries
 from dpcenet.volumes import nifti
 class Slowly(type(Path())):
     def write_bytes(self, content):
@@ -201,7 +203,8 @@ nifti.write_atomically = lambda path, write, whole=nifti.write_atomically: whole
 scans = Path(sys.argv[1])
 segmenter = quick_segmenter()
 support = segmenter.support(scans / "image_01.nii.gz", scans / "label_01.nii.gz")
-folder.segment_files(segmenter, find_queries([scans]), support, folder.Batch(Path(sys.argv[2])))
+options = SegmentOptions(Path(sys.argv[2]))
+segment_files(segmenter, find_queries([scans]), support, options)
 """
 
 
@@ -209,7 +212,7 @@ def test_a_killed_run_leaves_no_half_mask_and_goes_on(
     scans: Path, support: Support, tmp_path: Path
 ) -> None:
     """The process is killed while its second mask is half-written."""
-    out, here = tmp_path / "out", str(Path(__file__).parent)
+    out, here = tmp_path / "out", str(Path(__file__).parents[1])
     command = [sys.executable, "-c", COMMAND, str(scans), str(out), here]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -221,7 +224,7 @@ def test_a_killed_run_leaves_no_half_mask_and_goes_on(
     process.wait()
     assert sorted(stamps(out)) == ["image_01_seg.nii.gz"]
     before = stamps(out)
-    again = segment(scans, support, Batch(out))
+    again = segment(scans, support, SegmentOptions(out))
     assert [outcome.skipped for outcome in again] == [True, False, False]
     assert stamps(out)["image_01_seg.nii.gz"] == before["image_01_seg.nii.gz"]
     assert len(stamps(out)) == 3 and not list(out.glob(".partial-*"))

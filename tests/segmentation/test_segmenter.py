@@ -16,11 +16,12 @@ from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_queries import Batch, segment_files
+from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.preprocess import Preprocessing
 from made import moved
+from made_scans import segment_files
 
 SHAPE, SPACING = (10, 72, 72), (9.0, 4.0, 4.0)
 
@@ -88,7 +89,7 @@ def test_files_come_out_in_their_own_format_and_geometry(
     damaged.write_bytes(image.read_bytes()[:2000])
     support = segmenter.support(image, label, labels=[1, 3])
     queries = find_queries([image, damaged, nrrd])
-    outcomes = segment_files(segmenter, queries, support, Batch(tmp_path / "out"), quiet=True)
+    outcomes = segment_files(segmenter, queries, support, SegmentOptions(tmp_path / "out"))
     assert [outcome.mask is not None for outcome in outcomes] == [True, False, True]
     assert "damaged.nii.gz" in outcomes[1].error
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -155,7 +156,7 @@ def test_a_single_slice_finds_its_place() -> None:
 
 def test_the_precision_can_be_forced() -> None:
     for precision in ("float32", "bfloat16"):
-        assert Segmenter.shipped("cpu", precision=precision).precision == precision
+        assert Segmenter.shipped("cpu", precision=precision).predictor.precision == precision
 
 
 def test_the_package_offers_what_it_says() -> None:

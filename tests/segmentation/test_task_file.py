@@ -25,7 +25,6 @@ from dpcenet.volumes.preprocess import Preprocessing
 from made_scans import quick_segmenter
 
 SHAPE, SPACING = (8, 48, 48), (11.0, 6.0, 6.0)
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +117,7 @@ def test_no_tensor_of_the_file_holds_the_image(support: Support, task: Path) -> 
             tensor = stream.get_tensor(name)
             assert name.endswith(".label") or tensor.shape[-2:] != pixels.shape[-2:], name
             assert not tensor.is_floating_point() or tensor.shape[1] > 1, name
-    kept = read_task(task, shipped.build(shipped.Options()).eval(), CPU)
+    kept = read_task(task, Predictor(shipped.build(shipped.Options()).eval()))
     assert not kept.scans[0].slices.images.any()
 
 
@@ -142,11 +141,11 @@ def test_a_method_without_second_look_needs_no_windows(tmp_path: Path) -> None:
 
 
 def test_other_weights_are_refused(task: Path) -> None:
-    other = shipped.build(shipped.Options(weights=None)).eval()
+    other = Predictor(shipped.build(shipped.Options(weights=None)).eval())
     with pytest.raises(TaskError, match=r"made with InContext weights .* give the --run"):
-        read_task(task, other, CPU)
+        read_task(task, other)
     with pytest.raises(TaskError, match="the network is Copy"):
-        read_task(task, quick_segmenter().method, CPU)
+        read_task(task, quick_segmenter().predictor)
 
 
 def test_a_newer_format_is_refused(task: Path, tmp_path: Path) -> None:

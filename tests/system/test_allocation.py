@@ -10,7 +10,7 @@ import pytest
 
 PAGES = """
 import resource, sys, torch
-from dpcenet.allocation import keep_freed_memory
+from dpcenet.system.allocation import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def faults():

@@ -14,7 +14,8 @@ from dpcenet.errors import DatasetError, RunError, WeightsError
 from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
-from dpcenet.methods.incontext.model import InContext, Options, load_weights
+from dpcenet.methods.incontext.model import InContext, NetworkOptions
+from dpcenet.methods.incontext.weights import load_network
 from dpcenet.system.files import read_json
 from dpcenet.training import adapt as module
 from dpcenet.training.adapt import (
@@ -84,12 +85,12 @@ def test_labels_are_not_looked_at(data: Path, tmp_path: Path) -> None:
 def test_a_pretrained_network_of_any_size_is_adapted(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = Options(size=32, widths=(4, 8, 8, 8))
+    tiny = NetworkOptions(size=32, widths=(4, 8, 8, 8))
     pretrain(PretrainConfig(steps=1, batch=1, pairs=PairOptions(size=32), network=tiny), tmp_path)
     changes = (f"options.weights={tmp_path / WEIGHTS}", "options.size=32")
     own = load_preset("incontext/shipped", (*changes, "options.widths=[4, 8, 8, 8]"))
     run = train(own, RunFlags(data), tmp_path / "own", quiet=True)
-    pretrained = load_weights(tmp_path / WEIGHTS, tiny).state_dict()
+    pretrained = load_network(tmp_path / WEIGHTS, tiny).state_dict()
     before = weights_of(run.folder)
     assert all(torch.equal(before[name], value) for name, value in pretrained.items())
 

@@ -6,15 +6,19 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from dpcenet.data.synthetic.cohort import CohortOptions
+from dpcenet.data.synthetic.episodes import CohortEpisodeOptions
 from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import ConfigError, RunError, WeightsError
-from dpcenet.methods.incontext.model import Options, load_weights
+from dpcenet.methods.incontext.model import NetworkOptions
+from dpcenet.methods.incontext.weights import load_network
 from dpcenet.training.config import load_options
 from dpcenet.training.incontext_trainer import (
     PretrainConfig,
@@ -31,7 +35,9 @@ TINY = PretrainConfig(
     bfloat16=False,
     validation_batches=1,
     pairs=PairOptions(size=32),
-    network=Options(size=32, widths=(4, 8, 8, 8)),
+    cohorts=CohortOptions(size=32, slices=8, patients=2),
+    episodes=CohortEpisodeOptions(window=2, stay=2),
+    network=NetworkOptions(size=32, widths=(4, 8, 8, 8)),
 )
 PACE = Pace(log_every=1, save_every=4)
 
@@ -41,10 +47,12 @@ def losses(folder: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
 
+@pytest.mark.parametrize("source", ["pairs", "cohorts"])
 def test_a_killed_run_goes_on_with_the_same_losses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Literal["pairs", "cohorts"]
 ) -> None:
-    pretrain(TINY, tmp_path / "whole", PACE)
+    tiny = replace(TINY, source=source)
+    pretrain(tiny, tmp_path / "whole", PACE)
 
     validations = iter([False, True])  # at the second one, steps 5…8 are in the log only
 
@@ -55,10 +63,10 @@ def test_a_killed_run_goes_on_with_the_same_losses(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("dpcenet.training.incontext_trainer.hard_dice", interrupted)
-        pretrain(TINY, tmp_path / "killed", PACE)
+        pretrain(tiny, tmp_path / "killed", PACE)
     with (tmp_path / "killed" / LOG).open("a") as stream:
         stream.write('{"step": 9, "lo')  # half a line
-    assert pretrain(TINY, tmp_path / "killed", PACE) == TINY.steps
+    assert pretrain(tiny, tmp_path / "killed", PACE) == TINY.steps
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     for name in (CHECKPOINT, WEIGHTS):
         killed, whole = (load_file(tmp_path / run / name) for run in ("killed", "whole"))
@@ -101,14 +109,14 @@ def test_time_runs_out(tmp_path: Path) -> None:
 
 def test_weights_load_and_others_are_refused(tmp_path: Path) -> None:
     pretrain(replace(TINY, steps=1), tmp_path, PACE)
-    network = load_weights(tmp_path / WEIGHTS, TINY.network)
+    network = load_network(tmp_path / WEIGHTS, TINY.network)
     assert all(torch.isfinite(p).all() for p in network.parameters())
     with pytest.raises(WeightsError):
-        load_weights(tmp_path / WEIGHTS)
+        load_network(tmp_path / WEIGHTS)
     with pytest.raises(WeightsError):
-        load_weights(tmp_path / "nowhere.safetensors")
+        load_network(tmp_path / "nowhere.safetensors")
     with pytest.raises(RunError):
-        pretrain(replace(TINY, network=Options(size=32)), tmp_path, PACE)
+        pretrain(replace(TINY, network=NetworkOptions(size=32)), tmp_path, PACE)
 
 
 def test_learning_rate_rises_stays_and_falls() -> None:

@@ -284,7 +284,8 @@ def test_a_series_in_a_folder_gets_a_seg(
     pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
     pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
     from dpcenet.segmentation.queries import find_queries
-    from dpcenet.segmentation.segment_queries import Batch, segment_files
+    from dpcenet.segmentation.segment_options import SegmentOptions
+    from made_scans import segment_files
     from raw_layouts import write_dicom
 
     image, labels = case
@@ -294,10 +295,10 @@ def test_a_series_in_a_folder_gets_a_seg(
         anonymous = pydicom.dcmread(path)
         del anonymous.FrameOfReferenceUID
         anonymous.save_as(path)
-    batch = Batch(tmp_path / "out")
+    options = SegmentOptions(tmp_path / "out")
     queries = find_queries([tmp_path / "in"])
     support = copier.support(image, labels)
-    outcomes = segment_files(copier, queries, support, batch, quiet=True)
+    outcomes = segment_files(copier, queries, support, options)
     masks = [outcome.mask for outcome in outcomes]
     assert [outcome.error for outcome in outcomes] == ["", ""]
     assert [mask.name for mask in masks if mask] == ["named_seg.dcm", "plain_seg.nii.gz"]
@@ -319,8 +320,9 @@ def test_a_series_that_no_seg_can_be_made_for_gets_nifti(
     """The reason is kept, and the mask is found again by the next run."""
     pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
     from dpcenet.segmentation.queries import find_queries
-    from dpcenet.segmentation.segment_queries import Batch, segment_files
+    from dpcenet.segmentation.segment_options import SegmentOptions
     from dpcenet.volumes import io
+    from made_scans import segment_files
     from raw_layouts import write_dicom
 
     def refused(_mask: object, path: Path, *_: object, **__: object) -> None:
@@ -330,13 +332,13 @@ def test_a_series_that_no_seg_can_be_made_for_gets_nifti(
     image, labels = case
     whole = Volume(image.data.round().astype(np.int16), image.affine)
     write_dicom(whole, tmp_path / "in")
-    batch, support = Batch(tmp_path / "out"), copier.support(image, labels)
+    options, support = SegmentOptions(tmp_path / "out"), copier.support(image, labels)
     queries = find_queries([tmp_path / "in"])
-    (first,) = segment_files(copier, queries, support, batch, quiet=True)
+    (first,) = segment_files(copier, queries, support, options)
     assert first.mask is not None and first.mask.name == "in_seg.nii.gz" and not first.error
     assert first.facts["note"] == "no DICOM SEG: a header beyond repair"
     assert voxels_in_mm(open_scan(first.mask).volume) == plain
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"in_seg.nii.gz", "in_seg.nii.gz.json", "segment.json"}
-    (again,) = segment_files(copier, queries, support, batch, quiet=True)
+    (again,) = segment_files(copier, queries, support, options)
     assert again.skipped and again.mask == first.mask

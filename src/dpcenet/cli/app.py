@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,72 +19,17 @@ app = typer.Typer(
 )
 
 
-class Modality(StrEnum):
-    """What kind of scans."""
-
-    mr = "mr"
-    ct = "ct"
-
-
-class ProtocolName(StrEnum):
-    """What an evaluation is told of the query."""
-
-    paper = "paper"
-    ep2 = "ep2"
-    blind = "blind"
-
-
-class BoundsName(StrEnum):
-    """How the organ slices of protocol "paper" are cut into chunks."""
-
-    number = "number"
-    range = "range"
-
-
-class ExclusionName(StrEnum):
-    """Which slices Setting 2 removes."""
-
-    any = "any"
-    all = "all"
-
-
-class Overflow(StrEnum):
-    """What happens to a field of view beyond the slice."""
-
-    fit = "fit"
-    crop = "crop"
-
-
-class SchemeName(StrEnum):
-    """The written form of the folds."""
-
-    disjoint = "disjoint"
-    lineage = "lineage"
-    official = "official"
-
-
-class PrecisionName(StrEnum):
-    """What a network computes in."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
-class EngineName(StrEnum):
-    """Where work is done."""
-
-    local = "local"
-    ray = "ray"
-
-
 DATASET_HELP = (
     "chaost2, sabs, cmr, acdc, nnunet, msd, lineage, chaost2-lineage, sabs-lineage, cmr-lineage, "
     "or folder."
 )
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 InPrecision = Annotated[
-    PrecisionName, typer.Option("--precision", help="auto: the faster one here, measured.")
+    Literal["auto", "float32", "bfloat16"],
+    typer.Option("--precision", help="auto: the faster one here, measured."),
+]
+OnEngine = Annotated[
+    Literal["local", "ray"], typer.Option(help="local: this machine; ray: a Ray cluster.")
 ]
 Address = Annotated[
     str | None, typer.Option(help="Of the Ray cluster; default: one on this machine.")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dpcenet.cli.app import Address, Device, EngineName, Out, app
+from dpcenet.cli.app import Address, Device, OnEngine, Out, app
 from dpcenet.errors import RunError
 
 
@@ -35,9 +35,7 @@ def benchmark(
         list[str] | None, typer.Option("--set", help="key=value of the plan; repeat.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time on this machine.")] = 1,
-    engine: Annotated[
-        EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
-    ] = EngineName.local,
+    engine: OnEngine = "local",
     address: Address = None,
     cpus: Annotated[float, typer.Option(help="Cores that a run takes on the cluster.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs that a run takes on the cluster.")] = 0,
@@ -47,11 +45,12 @@ def benchmark(
     device: Device = "auto",
 ) -> None:
     """Train and evaluate every run of a plan. Stopped and called again, it goes on."""
-    from dpcenet.evaluation.benchmark.experiments import Means, experiments
-    from dpcenet.evaluation.benchmark.phantom_data import NAME, made_data
+    from dpcenet.evaluation.benchmark.code_version import code_version
+    from dpcenet.evaluation.benchmark.experiments import PlanInputs, experiments
+    from dpcenet.evaluation.benchmark.phantom_data import PHANTOM, write_phantom_data
     from dpcenet.evaluation.benchmark.plan import load_plan, parse_folders
-    from dpcenet.evaluation.benchmark.run_experiment import Place, code_version
-    from dpcenet.evaluation.benchmark.run_plan import Named, choose_once, run_all
+    from dpcenet.evaluation.benchmark.run_experiment import ExecutionContext
+    from dpcenet.evaluation.benchmark.run_plan import PlanCommand, benchmark_precision, run_all
     from dpcenet.system.parallel import Engine, in_processes, in_turn, on_ray
 
     changes = [*(set_ or [])]
@@ -60,24 +59,19 @@ def benchmark(
     chosen = load_plan(plan, tuple(changes))
     folders = parse_folders(tuple(data or ()), chosen)
     if chosen.made:
-        folders = {**folders, NAME: made_data(out, chosen.made, workers)}
-    means = Means(
-        folders=folders,
-        weights=weights,
-        equal=equal,
-        precision=choose_once(out, device),
-    )
-    found = experiments(chosen, means)
+        folders = {**folders, PHANTOM: write_phantom_data(out, chosen.made, workers)}
+    inputs = PlanInputs(folders, weights, equal, benchmark_precision(out, device))
+    found = experiments(chosen, inputs)
     threads = 0
     run: Engine = in_turn
-    if engine is EngineName.ray:
+    if engine == "ray":
         run, threads = on_ray(address, cpus, gpus), max(1, int(cpus))
     elif workers > 1:
         run, threads = in_processes(workers), max(1, (os.cpu_count() or 1) // workers)
     summary = run_all(
-        Named(Path(plan).stem, chosen.title, f"dpcenet {shlex.join(sys.argv[1:])}"),
+        PlanCommand(Path(plan).stem, chosen.title, f"dpcenet {shlex.join(sys.argv[1:])}"),
         found,
-        Place(out.resolve(), device, threads, code_version()),
+        ExecutionContext(out.resolve(), device, threads, code_version()),
         run,
         any_code=any_code,
         say=typer.echo,

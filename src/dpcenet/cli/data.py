@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import typer
 
-from dpcenet.cli.app import DATASET_HELP, Modality, Out, Overflow, app, name_of
+from dpcenet.cli.app import DATASET_HELP, Out, app, name_of
 
 
 @app.command()
@@ -18,7 +18,7 @@ def prepare(
     out: Annotated[Path, typer.Argument(help="Folder of the prepared data set.")],
     dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
     modality: Annotated[
-        Modality | None, typer.Option(help="By default what the folder says, else mr.")
+        Literal["mr", "ct"] | None, typer.Option(help="By default what the folder says, else mr.")
     ] = None,
     spacing: Annotated[
         float | None,
@@ -29,7 +29,8 @@ def prepare(
         typer.Option(min=0.01, help="Slice distance in mm; by default the data set's."),
     ] = None,
     overflow: Annotated[
-        Overflow | None, typer.Option(help="A larger field of view: coarser pixels, or cut off.")
+        Literal["fit", "crop"] | None,
+        typer.Option(help="A larger field of view: coarser pixels, or cut off."),
     ] = None,
     size: Annotated[
         int | None,
@@ -49,14 +50,14 @@ def prepare(
     names = dict(name_of(text) for text in label or []) or None
     changes = {
         "slice_spacing_mm": slice_spacing,
-        "overflow": overflow and overflow.value,
+        "overflow": overflow,
         "size": size,
     }
     prepared = run_prepare(
         source,
         out,
         dataset=dataset,
-        modality=cast("Literal['mr', 'ct'] | None", modality and modality.value),
+        modality=modality,
         spacing_mm=spacing,
         supervoxel_size=supervoxel_size,
         labels=names,
@@ -82,9 +83,9 @@ def doctor(
     from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
 
     diagnosis = diagnose(paths, label=label, dataset=dataset)
-    mended = write_fixed(diagnosis, fix) if fix is not None else []
+    fixed = write_fixed(diagnosis, fix) if fix is not None else []
     typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
-    for line in mended:
+    for line in fixed:
         typer.echo(line, err=True)
     if diagnosis.wrong:
         raise typer.Exit(1)

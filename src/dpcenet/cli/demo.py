@@ -14,12 +14,13 @@ from dpcenet.data.phantom.phantom import PHANTOM_LABELS, write_phantoms
 from dpcenet.data.prepare import prepare
 from dpcenet.errors import DatasetError
 from dpcenet.evaluation.evaluate import evaluate
+from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.evaluation.report.report import report
 from dpcenet.evaluation.report.table_formats import as_text
 from dpcenet.evaluation.report.tables import tables_of
-from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.segment_folder import segment_folder
-from dpcenet.segmentation.segment_queries import Batch
+from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.training.config import load_preset
 from dpcenet.training.run_folder import RunFlags
 from dpcenet.training.train import train
@@ -60,16 +61,16 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
         if steps is not None and config.train.steps:  # the shipped network is not trained
             config = replace(config, train=replace(config.train, steps=steps))
         run = train(config, flags, out / "runs" / name, resume=True)
-        evaluate(run.folder, "paper")
-        evaluate(run.folder, "blind")
+        evaluate(run.folder, ProtocolOptions("paper"))
+        evaluate(run.folder, ProtocolOptions("blind"))
         runs.append(run)
     ((support_name, query_names),) = runs[0].make_fold(dataset).pairs("last")
     by_name = {case.name: case for case in cases}
     chosen = by_name[support_name]
     assert chosen.label is not None
-    opening = Opening((chosen.image,), (chosen.label,))
+    labelled = LabelledInput((chosen.image,), (chosen.label,))
     queries = [by_name[name].image for name in query_names]
-    outcomes = segment_folder(queries, opening, Batch(out / "masks")).outcomes
+    outcomes = segment_folder(queries, labelled, SegmentOptions(out / "masks")).outcomes
     page = report([run.folder for run in runs], out)
     masks = "\n".join(f"  {o.mask or o.error}" for o in outcomes)
     tables = as_text(tables_of(runs))

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dpcenet.cli.app import (
     Address,
     Device,
-    EngineName,
     InPrecision,
-    Modality,
+    OnEngine,
     Out,
-    PrecisionName,
     app,
     name_of,
 )
 from dpcenet.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from dpcenet.segmentation.segment_folder import Summary
+    from dpcenet.segmentation.segment_folder import SegmentSummary
 
 task_app = typer.Typer(help="Task files: what labelled scans teach, in one file.")
 app.add_typer(task_app, name="task")
@@ -41,7 +39,7 @@ Labels = Annotated[
 ]
 Names = Annotated[list[str] | None, typer.Option(help="VALUE=NAME of a label; repeat.")]
 Kind = Annotated[
-    Modality | None, typer.Option(help="Without --run; by default by the labelled scan.")
+    Literal["mr", "ct"] | None, typer.Option(help="Without --run; by default by the labelled scan.")
 ]
 
 
@@ -85,53 +83,51 @@ def segment(
     memory_cap: Annotated[
         str | None, typer.Option("--memory", help="Cap for all processes, such as 4GB.")
     ] = None,
-    engine: Annotated[
-        EngineName, typer.Option(help="local: this machine; ray: a Ray cluster.")
-    ] = EngineName.local,
+    engine: OnEngine = "local",
     address: Address = None,
     modality: Kind = None,
     device: Device = "auto",
-    precision: InPrecision = PrecisionName.auto,
+    precision: InPrecision = "auto",
 ) -> None:
     """Segment scans from one or several labelled scans; masks lie in each scan's own geometry.
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
-    from dpcenet.segmentation.labelled_input import Opening
+    from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.memory_cap import parse_size
-    from dpcenet.segmentation.outputs import Wanted
+    from dpcenet.segmentation.outputs import OutputOptions
     from dpcenet.segmentation.postprocess import Consistency
-    from dpcenet.segmentation.segment_folder import Cluster, segment_folder
-    from dpcenet.segmentation.segment_queries import Batch
+    from dpcenet.segmentation.segment_folder import SegmentLocation, segment_folder
+    from dpcenet.segmentation.segment_options import SegmentOptions
     from dpcenet.system.parallel import on_ray
 
-    opening = Opening(
+    labelled = LabelledInput(
         images=tuple(support_image or ()),
         masks=tuple(support_mask or ()),
         task=task,
         labels=tuple(label or ()),
         names=dict(name_of(text, "--name") for text in name or []),
         run=run,
-        modality=_kind(modality),
+        modality=modality,
         device=device,
-        precision=precision.value,
+        precision=precision,
     )
-    batch = Batch(
+    options = SegmentOptions(
         out=out,
-        wanted=Wanted(probability, mesh),
-        rules=Consistency(smooth, largest, min_volume),
+        outputs=OutputOptions(probability, mesh),
+        consistency=Consistency(smooth, largest, min_volume),
         check=check,
         overwrite=overwrite,
         memory=None if memory_cap is None else parse_size(memory_cap),
     )
-    cluster = None
-    if engine is EngineName.ray:
-        if batch.memory is not None or jobs > 1:
+    location = None
+    if engine == "ray":
+        if options.memory is not None or jobs > 1:
             raise ConfigError(
                 "--engine ray: --jobs and --memory are for one machine; leave them out"
             )
-        cluster = Cluster(on_ray(address, cpus=1, gpus=0))
-    _tell(segment_folder(queries, opening, batch, pattern, jobs, cluster), out)
+        location = SegmentLocation(on_ray(address, cpus=1, gpus=0))
+    _tell(segment_folder(queries, labelled, options, pattern, jobs, location), out)
 
 
 @task_app.command()
@@ -150,21 +146,21 @@ def create(
     device: Device = "auto",
 ) -> None:
     """Write what labelled scans teach: masks, and features of the slices or the slices."""
-    from dpcenet.segmentation.labelled_input import Opening
+    from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
 
-    opening = Opening(
+    labelled = LabelledInput(
         images=tuple(support_image or ()),
         masks=tuple(support_mask or ()),
         labels=tuple(label or ()),
         names=dict(name_of(text, "--name") for text in name or []),
         run=run,
-        modality=_kind(modality),
+        modality=modality,
         device=device,
     )
     if out.exists():
         task_facts(out)  # raises where it is something else
-    segmenter, support = opening.open()
+    segmenter, support = labelled.open()
     try:
         write_task(out, segmenter.predictor, support, note, with_images)
     except OSError as error:
@@ -199,8 +195,8 @@ def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
     typer.echo("\n".join(lines))
 
 
-def _tell(summary: Summary, out: Path) -> None:
-    """Say what was done.
+def _tell(summary: SegmentSummary, out: Path) -> None:
+    """Print what was done.
 
     Raises:
         DatasetError: a query was not segmented; the message names each.
@@ -216,12 +212,8 @@ def _tell(summary: Summary, out: Path) -> None:
         typer.echo(f"{summary.doubtful} need a look or are rejected: {summary.review}")
     failed = [outcome.error for outcome in summary.outcomes if outcome.mask is None]
     if unreached := summary.asked - len(summary.outcomes):
-        failed.append(f"{unreached} more were not reached")
+        failed.append(f"{unreached} more were not reached: run the same command again to go on")
     if failed:
         lines = "\n".join(f"  {line}" for line in failed)
         missing = summary.asked - len(masks)
         raise DatasetError(f"{missing} of {summary.asked} scans were not segmented:\n{lines}")
-
-
-def _kind(modality: Modality | None) -> Literal["mr", "ct"] | None:
-    return cast("Literal['mr', 'ct'] | None", modality and modality.value)

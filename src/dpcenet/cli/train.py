@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from dpcenet.cli.app import (
-    BoundsName,
-    Device,
-    ExclusionName,
-    InPrecision,
-    Out,
-    PrecisionName,
-    ProtocolName,
-    SchemeName,
-    app,
-)
+from dpcenet.cli.app import Device, InPrecision, Out, app
 from dpcenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from dpcenet.data.store import PreparedDataset
+
+Scheme = Annotated[
+    Literal["disjoint", "lineage", "official"], typer.Option(help="Form of the folds.")
+]
 
 
 @app.command()
@@ -33,7 +27,7 @@ def train(
         int | None, typer.Option(help="Fold kept out; by default every case is trained on.")
     ] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
-    scheme: Annotated[SchemeName, typer.Option(help="Form of the folds.")] = SchemeName.disjoint,
+    scheme: Scheme = "disjoint",
     setting: Annotated[int, typer.Option(min=1, max=2, help="1, or 2: tested organs unseen.")] = 1,
     test_labels: Annotated[
         str, typer.Option(help="Labels to test, by name or value, with commas; default all.")
@@ -42,8 +36,9 @@ def train(
         str, typer.Option(help="Labels to test, as a group of Setting 2: upper or lower.")
     ] = "",
     exclusion: Annotated[
-        ExclusionName, typer.Option(help="Setting 2 removes slices that show any or all of them.")
-    ] = ExclusionName.any,
+        Literal["any", "all"],
+        typer.Option(help="Setting 2 removes slices that show any or all of them."),
+    ] = "any",
     seed: Annotated[int, typer.Option(help="Of weights and episodes.")] = 0,
     steps: Annotated[int | None, typer.Option(help="In place of the preset's.")] = None,
     weights: Annotated[
@@ -72,10 +67,10 @@ def train(
         data=data,
         fold=fold,
         folds=folds,
-        scheme=scheme.value,
+        scheme=scheme,
         setting=cast("Literal[1, 2]", setting),
         test_labels=_tested(open_dataset(data), test_labels, group),
-        exclusion=exclusion.value,
+        exclusion=exclusion,
         seed=seed,
     )
     run_train(
@@ -94,15 +89,16 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     protocol: Annotated[
-        ProtocolName,
+        Literal["paper", "ep2", "blind"],
         typer.Option(help="paper: organ slices known; ep2: one support slice; blind: matched."),
-    ] = ProtocolName.paper,
+    ] = "paper",
     support: Annotated[str, typer.Option(help="first, last, all, or an index.")] = "last",
     shots: Annotated[int, typer.Option(min=1, help="Labelled scans at once.")] = 1,
     chunks: Annotated[int, typer.Option(min=1, help="Support slices, protocol paper.")] = 3,
     bounds: Annotated[
-        BoundsName, typer.Option(help="Chunks of equal number (ADNet), or range (SSL-ALPNet).")
-    ] = BoundsName.number,
+        Literal["number", "range"],
+        typer.Option(help="Chunks of equal number (ADNet), or range (SSL-ALPNet)."),
+    ] = "number",
     neighbours: Annotated[
         int | None,
         typer.Option(min=0, help="Support slices on either side; default: the method's own."),
@@ -112,21 +108,13 @@ def evaluate(
 ) -> None:
     """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
     from dpcenet.evaluation.evaluate import evaluate as run_evaluate
+    from dpcenet.evaluation.protocols import ProtocolOptions
     from dpcenet.evaluation.report.table_formats import as_text
     from dpcenet.evaluation.report.tables import tables_of
     from dpcenet.training.run_folder import open_run
 
-    run_evaluate(
-        run,
-        protocol.value,
-        support=support,
-        shots=shots,
-        chunks=chunks,
-        bounds=bounds.value,
-        neighbours=neighbours,
-        data=data,
-        device=device,
-    )
+    options = ProtocolOptions(protocol, support, shots, chunks, bounds, neighbours)
+    run_evaluate(run, options, data=data, device=device)
     typer.echo(as_text(tables_of([open_run(run)])))
 
 
@@ -189,10 +177,10 @@ def adapt(
     fold: Annotated[
         int | None, typer.Option(help="Fold kept out; by default every case is trained on.")
     ] = None,
-    scheme: Annotated[SchemeName, typer.Option(help="Form of the folds.")] = SchemeName.disjoint,
+    scheme: Scheme = "disjoint",
     seed: Annotated[int, typer.Option(help="Of the pairs.")] = 0,
     device: Device = "auto",
-    precision: InPrecision = PrecisionName.auto,
+    precision: InPrecision = "auto",
 ) -> None:
     """Let the in-context network learn from your own unlabelled scans; the better state is kept."""
     from dpcenet.system.allocation import keep_freed_memory
@@ -201,7 +189,7 @@ def adapt(
     from dpcenet.training.run_folder import RunFlags
 
     keep_freed_memory()
-    flags = RunFlags(data=data, fold=fold, scheme=scheme.value, seed=seed)
+    flags = RunFlags(data=data, fold=fold, scheme=scheme, seed=seed)
     options = AdaptOptions(minutes=minutes, seed=seed)
     run_adapt(
         flags,
@@ -210,7 +198,7 @@ def adapt(
         start=start,
         support=support,
         device=device,
-        precision=precision.value,
+        precision=precision,
     )
     typer.echo(kept_state(run))
 

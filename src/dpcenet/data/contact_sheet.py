@@ -1,4 +1,4 @@
-"""A contact sheet of a prepared data set: what it looks like, and how much of what it holds.
+"""A contact sheet of a prepared data set: what it looks like, and how much of each label it has.
 
 OUT/contact.png   for each case a row of slices with labels, and below it one with supervoxels
 OUT/index.html    the same with counts per case, label and fold; self-contained
@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
-from html import escape
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from skimage.segmentation import find_boundaries
 
-from dpcenet.data.splits import divide
+from dpcenet.data.splits import fold_numbers
 from dpcenet.data.store import PreparedCase, PreparedDataset
-from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.system.files import write_atomically, write_text
 
-Picture = npt.NDArray[np.uint8]
-FOLDS = 5
-
+RgbArray = npt.NDArray[np.uint8]
+TEMPLATE = "contact_sheet.html"
 COLOURS = np.array(
     [
         *((255, 176, 0), (0, 194, 255), (255, 90, 140), (120, 220, 90), (190, 140, 255)),
@@ -32,12 +31,7 @@ COLOURS = np.array(
     ],
     dtype=np.float64,
 )
-"""Of label 1, 2, …, from the start again after the last."""
-
-STYLE = """body{font-family:system-ui,sans-serif;margin:2rem;color:#1d2733}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;text-align:right}
-td:first-child,th:first-child{text-align:left}tr:nth-child(even){background:#f2f5f8}
-img{max-width:100%;display:block;image-rendering:pixelated}.swatch{font-weight:bold}"""
+"""Of label 1, 2, …; after the last one they start again."""
 
 
 def write_contact_sheet(dataset: PreparedDataset, out: Path, slices: int = 5) -> Path:
@@ -53,14 +47,15 @@ def write_contact_sheet(dataset: PreparedDataset, out: Path, slices: int = 5) ->
     padded = [
         np.pad(strip, ((0, 4), (0, width - strip.shape[1]), (0, 0))) for strip in strips.values()
     ]
-    write_atomically(out / "contact.png", lambda path: _save(np.concatenate(padded), path))
+    sheet = Image.fromarray(np.concatenate(padded))
+    write_atomically(out / "contact.png", lambda path: sheet.save(path, format="PNG"))
     write_text(out / "index.html", page(dataset, strips))
     return out / "index.html"
 
 
-def case_strip(case: PreparedCase, slices: int) -> Picture:
-    """Slices of a case side by side, RGB: labels above, supervoxels below; a pixel out of two."""
-    rows: list[list[Picture]] = [[], []]
+def case_strip(case: PreparedCase, slices: int) -> RgbArray:
+    """Slices of a case side by side, RGB: labels above, supervoxels below; every second pixel."""
+    rows: list[list[RgbArray]] = [[], []]
     low, high = np.percentile(case.image, (1, 99.5))
     for z in evenly_spaced(len(case.image), slices):
         grey = np.clip((case.image[z] - low) / max(high - low, 1e-6), 0, 1) * 255
@@ -76,129 +71,69 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
     return sorted({round(place) for place in places.tolist()})
 
 
-def with_labels(grey: npt.NDArray[np.floating], label: npt.NDArray[np.integer]) -> Picture:
-    """(H, W, 3): grey values 0…255, tinted where there is a label."""
-    colour = COLOURS[(label.astype(int) - 1) % len(COLOURS)]
-    picture = np.repeat(grey[..., None], 3, axis=-1)
-    return np.where(label[..., None] > 0, 0.5 * picture + 0.5 * colour, picture).astype(np.uint8)
+def with_labels(grey: npt.NDArray[np.floating], label: npt.NDArray[np.integer]) -> RgbArray:
+    """(H, W, 3): grey values 0…255, tinted where there is a label.
+
+    scikit-image's `label2rgb` would give a label another colour on each slice, by its rank among
+    the labels shown.
+    """
+    tint = np.where(label[..., None] > 0, colour_of(label), grey[..., None])
+    return (0.5 * grey[..., None] + 0.5 * tint).astype(np.uint8)
 
 
-def with_edges(grey: npt.NDArray[np.floating], segments: npt.NDArray[np.integer]) -> Picture:
+def with_edges(grey: npt.NDArray[np.floating], segments: npt.NDArray[np.integer]) -> RgbArray:
     """(H, W, 3): grey values 0…255, with the borders between segments, 2 pixels wide."""
-    edge = np.zeros(segments.shape, dtype=bool)
-    across, down = segments[:, 1:] != segments[:, :-1], segments[1:] != segments[:-1]
-    for part, different in (
-        (np.s_[:, 1:], across),
-        (np.s_[:, :-1], across),
-        (np.s_[1:], down),
-        (np.s_[:-1], down),
-    ):
-        edge[part] |= different
-    picture = np.repeat(grey[..., None], 3, axis=-1)
-    return np.where(edge[..., None], COLOURS[0], picture).astype(np.uint8)
+    edge = find_boundaries(segments, mode="thick")  # type: ignore[no-untyped-call]
+    return np.where(edge[..., None], COLOURS[0], grey[..., None]).astype(np.uint8)
+
+
+def colour_of(label: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """RGB colours (..., 3) of label values (...)."""
+    return np.asarray(COLOURS[(label.astype(int) - 1) % len(COLOURS)])
 
 
 def count_labels(dataset: PreparedDataset) -> list[dict[str, Any]]:
     """For each case: its fold, slices, supervoxels, and slices and millilitres of each label."""
-    folds = fold_numbers(dataset)
+    folds = fold_numbers([case.name for case in dataset.cases], dataset.origin.folds)
     rows = []
     for case in dataset.cases:
         voxel_ml = float(np.prod(case.spacing)) / 1000
         label = np.asarray(case.label) if case.labelled else np.zeros(case.image.shape, np.uint8)
-        shown = {value: label == value for value in dataset.labels}
+        masks = {value: label == value for value in dataset.labels}
         rows.append(
             {
                 "case": case.name,
                 "fold": folds.get(case.name),
                 "slices": len(label),
                 "supervoxels": len(np.unique(case.supervoxels[:])) - 1,
-                "label_slices": {v: int(m.any(axis=(1, 2)).sum()) for v, m in shown.items()},
-                "label_ml": {v: float(m.sum()) * voxel_ml for v, m in shown.items()},
+                "label_slices": {v: int(m.any(axis=(1, 2)).sum()) for v, m in masks.items()},
+                "label_ml": {v: float(m.sum()) * voxel_ml for v, m in masks.items()},
             }
         )
     return rows
 
 
-def fold_numbers(dataset: PreparedDataset) -> dict[str, int]:
-    """Case → the fold in which it is a query; empty where there are too few cases for folds."""
-    names = [case.name for case in dataset.cases]
-    written = dataset.origin.folds
-    try:
-        blocks = divide(names, len(written) or FOLDS, written)
-    except (ConfigError, DatasetError):
-        return {}
-    return {name: number for number, block in enumerate(blocks) for name in block}
-
-
-def page(dataset: PreparedDataset, strips: dict[str, Picture]) -> str:
+def page(dataset: PreparedDataset, strips: dict[str, RgbArray]) -> str:
     """The page as HTML."""
-    rows = count_labels(dataset)
     origin = dataset.origin
-    title = escape(origin.title or f"prepared data set {dataset.folder.name}")
-    legend = " ".join(
-        f'<span class="swatch" style="color:rgb{_rgb(value)}">■</span> {escape(name)}'
-        for value, name in dataset.labels.items()
+    folder = resources.files("dpcenet") / "assets" / "templates"
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    terms = escape("; ".join(filter(None, (origin.licence, origin.citation, origin.address))))
-    pictures = "".join(
-        f"<h3>{escape(name)}</h3><img alt='slices of {escape(name, quote=True)}' "
-        f"src='data:image/png;base64,{_png(strip)}'>"
-        for name, strip in strips.items()
-    )
-    return (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"
-        f"<style>{STYLE}</style><h1>{title}</h1><p>{len(rows)} cases, {dataset.modality}; "
-        f"hash {dataset.hash[:12]}. For research only.</p><p>{terms}</p><p>{legend}</p>"
-        f"<h2>By fold</h2>{_fold_table(dataset, rows)}<h2>By case</h2>{_case_table(dataset, rows)}"
-        f"<h2>Slices</h2><p>Above: labels. Below: supervoxels.</p>{pictures}</html>\n"
+    return environment.from_string((folder / TEMPLATE).read_text("utf-8")).render(
+        dataset=dataset,
+        title=origin.title or f"prepared data set {dataset.folder.name}",
+        terms="; ".join(filter(None, (origin.licence, origin.citation, origin.address))),
+        cases=count_labels(dataset),
+        legend=[
+            (name, colour_of(np.array(value)).astype(int).tolist())
+            for value, name in dataset.labels.items()
+        ],
+        pictures=[(name, _png(strip)) for name, strip in strips.items()],
     )
 
 
-def _fold_table(dataset: PreparedDataset, rows: Sequence[dict[str, Any]]) -> str:
-    heads = ["fold", "cases", "slices", *(f"{name}, slices" for name in dataset.labels.values())]
-    lines = []
-    for fold in sorted({row["fold"] for row in rows if row["fold"] is not None}):
-        mine = [row for row in rows if row["fold"] == fold]
-        counts = [sum(row["label_slices"][value] for row in mine) for value in dataset.labels]
-        lines.append([fold, len(mine), sum(row["slices"] for row in mine), *counts])
-    return _table(heads, lines)
-
-
-def _case_table(dataset: PreparedDataset, rows: Sequence[dict[str, Any]]) -> str:
-    names = dataset.labels.values()
-    heads = ["case", "fold", "slices", "supervoxels", *(f"{name}, slices / ml" for name in names)]
-    lines = [
-        [
-            row["case"],
-            "–" if row["fold"] is None else row["fold"],
-            row["slices"],
-            row["supervoxels"],
-            *(f"{row['label_slices'][v]} / {row['label_ml'][v]:.0f}" for v in dataset.labels),
-        ]
-        for row in rows
-    ]
-    return _table(heads, lines)
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in line) + "</tr>"
-        for line in lines
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _rgb(value: int) -> str:
-    red, green, blue = COLOURS[(value - 1) % len(COLOURS)].astype(int).tolist()
-    return f"({red},{green},{blue})"
-
-
-def _png(picture: Picture) -> str:
+def _png(picture: RgbArray) -> str:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, format="PNG")
     return base64.b64encode(stream.getvalue()).decode()
-
-
-def _save(picture: Picture, path: Path) -> None:
-    Image.fromarray(picture).save(path, format="PNG")

@@ -1,6 +1,6 @@
 """`dpcenet prepare`: scans of any data set → memory-mapped slices with pseudo-labels.
 
-Each case is prepared by itself (`datasets.recipe`), so a killed run goes on where it was. A case
+Each case is prepared by itself (`prepare_case`), so a killed run resumes where it stopped. A case
 that fails does not stop the others.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.datasets.registry import dataset_spec
-from dpcenet.data.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, read_pair
+from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder, read_pair
 from dpcenet.data.prepare_case import Recipe, Rules, prepare_case
 from dpcenet.data.store import FORMAT, PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, DatasetError, InputError
@@ -51,11 +51,11 @@ def prepare(
     Args:
         source: folder of scans, as downloaded.
         out: folder of the prepared data set.
-        dataset: its name in `datasets.table`; "folder" takes pairs, or nnU-Net's raw layout.
+        dataset: its name in `datasets.registry`; "folder" takes pairs, or nnU-Net's raw layout.
         modality: "mr" or "ct"; by default what the data set or the folder says, else "mr".
-        spacing_mm: of the prepared slices; by default the data set's, else the median of what
-            fits each scan's field of view to 256 pixels. A scan with a larger field of view gets
-            coarser pixels, unless the data set crops.
+        spacing_mm: of the prepared slices; by default the data set's, else the median over the
+            scans of the spacing that fits the field of view to 256 pixels. A scan with a larger
+            field of view gets coarser pixels, unless the data set crops.
         supervoxel_size: voxels of the smallest supervoxel; by default the data set's, else 5000.
         labels: names of the label values; by default what the data set or the folder says, else
             "label 1", …
@@ -70,8 +70,8 @@ def prepare(
     """
     spec = dataset_spec(dataset)
     found = find_cases(source, spec)
-    cases, missing, surplus = expected_cases(found, spec, source)
-    for name in surplus:
+    cases, missing, unknown = expected_cases(found, spec, source)
+    for name in unknown:
         _LOG.warning("%s: case %s is not one of %s; left out", source, name, spec.title)
     try:
         rules = _rules(spec, cases, modality or found.modality, spacing_mm, changes or {})
@@ -92,9 +92,9 @@ def prepare(
 
 
 def expected_cases(
-    found: Source, spec: DatasetSpec, source: Path
+    found: SourceFolder, spec: DatasetSpec, source: Path
 ) -> tuple[tuple[SourceCase, ...], list[str], list[str]]:
-    """The cases that belong to the data set, a line for each that is missing, and the surplus.
+    """The cases of the data set, a message for each missing one, and the names it does not have.
 
     Raises:
         DatasetError: none belongs to it.
@@ -102,17 +102,17 @@ def expected_cases(
     if not spec.cases:
         return found.cases, [], []
     by_name = {case.name: case for case in found.cases}
-    surplus = sorted(set(by_name) - set(spec.cases))
+    unknown = sorted(set(by_name) - set(spec.cases))
     missing = [f"{name}: no scan" for name in spec.cases if name not in by_name]
     belong = tuple(by_name[name] for name in spec.cases if name in by_name)
     missing += [f"{case.name}: no labels" for case in belong if case.label is None]
     if not belong:
         raise DatasetError(f"{source}: no case of {spec.title} among {', '.join(sorted(by_name))}")
-    return tuple(case for case in belong if case.label is not None), missing, surplus
+    return tuple(case for case in belong if case.label is not None), missing, unknown
 
 
-def _declared(spec: DatasetSpec, found: Source) -> tuple[int, ...]:
-    """Label values that dataset.json declares, where the person said that there is one."""
+def _declared(spec: DatasetSpec, found: SourceFolder) -> tuple[int, ...]:
+    """Label values that dataset.json declares, if `--dataset` names such a layout."""
     return tuple(found.labels) if spec.name != "folder" else ()
 
 
@@ -123,7 +123,7 @@ def _rules(
     spacing_mm: float | None,
     changes: dict[str, Any],
 ) -> Rules:
-    """The rules of the data set, or those that its scans suggest, with a person's changes."""
+    """The rules of the data set, or those that its scans suggest, with the changes asked for."""
     if spec.preprocessing is not None:
         chosen = replace(spec.preprocessing, **changes)
         if modality is not None:
@@ -157,7 +157,7 @@ def common_spacing(
 ) -> float | None:
     """Median, over a few scans, of the in-plane spacing in mm that fits the scan to its slices.
 
-    None if none of these can be read: each is then named as its turn comes.
+    None if none of these can be read: each is then reported when it is prepared.
     """
     spacings = []
     for case in cases[:: max(1, len(cases) // SPACING_SAMPLE)]:
@@ -185,7 +185,7 @@ def _each(
             try:
                 error = future.result()
             except BrokenProcessPool:
-                error = "a process was killed, most likely for want of memory; take fewer --jobs"
+                error = "a process was killed, most likely because memory ran out; use fewer --jobs"
             yield waiting[future], error
 
 
@@ -207,12 +207,12 @@ def _write_manifest(
     names: Sequence[str],
     labels: dict[int, str],
 ) -> None:
-    """manifest.json, from the cases' own files; not touched where it would not change."""
+    """Write manifest.json from the cases' own files, unless it would not change."""
     facts = {name: read_json(out / "cases" / name / "case.json") for name in names}
     hashes = {name: facts[name]["arrays"] for name in names}
     present = _label_values(out, [name for name in names if "label" in hashes[name]])
     preprocessing = rules.preprocessing
-    if rules.pixel_step is not None:  # `segment` prepares scans of any pixel size: in mm
+    if rules.pixel_step is not None:  # `segment` needs a spacing in mm, whatever a scan's pixels
         spacing = float(np.median([facts[name]["spacing"][1] for name in names]))
         preprocessing = replace(preprocessing, spacing_mm=spacing)
     manifest: dict[str, Any] = {
@@ -225,7 +225,7 @@ def _write_manifest(
         "cases": hashes,
     }
     if spec.name != "folder":
-        manifest["dataset"] = spec.origin()
+        manifest["dataset"] = spec.to_json()
     manifest["hash"] = hash_of(manifest)
     path = out / "manifest.json"
     if not path.exists() or read_json(path) != manifest:

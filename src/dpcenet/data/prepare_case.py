@@ -1,6 +1,6 @@
 """Prepare one case: its arrays, its pseudo-labels, and case.json, which is written last.
 
-A case without case.json is done again; one whose sources and rules have not changed is left alone.
+A case without case.json is prepared again; one with unchanged sources and rules is kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_lab
 
 @dataclass(frozen=True)
 class Rules:
-    """What is done to every scan of a data set.
+    """How every scan of a data set is prepared.
 
     Attributes:
         preprocessing: grid and intensities.
@@ -43,7 +43,7 @@ class Rules:
     pixel_step: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; what is left open is left out."""
+        """A JSON object, without the values that are None."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
     def of(self, volume: Volume) -> Preprocessing:
@@ -109,7 +109,7 @@ def save(array: npt.NDArray[Any], path: Path) -> None:
 
 
 def intact(folder: Path) -> bool:
-    """Whether every array that case.json names is there with its bytes."""
+    """Whether every array that case.json names is there and unchanged."""
     return all(
         (folder / f"{name}.npy").is_file() and file_hash(folder / f"{name}.npy") == digest
         for name, digest in read_json(folder / "case.json")["arrays"].items()
@@ -119,7 +119,7 @@ def intact(folder: Path) -> bool:
 def _compute(
     case: SourceCase, recipe: Recipe
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """The arrays of a case, and the facts that go beside them."""
+    """The arrays of a case, and the facts for its case.json."""
     rules = recipe.rules
     raw_case = recipe.read(case)
     check_intensities(raw_case.scan.volume, case.image)
@@ -128,7 +128,7 @@ def _compute(
     arrays: dict[str, npt.NDArray[Any]] = {"image": prepared.image}
     if raw_case.labels is not None:
         arrays["label"] = preprocess_labels(raw_case.labels, record)
-    # Segments are found in the intensities before normalisation: their scale is absolute.
+    # Segments are found in the intensities before normalisation, whose scale is absolute.
     raw = record.denormalise(prepared.image)
     arrays["supervoxels"] = supervoxels(
         raw, prepared.spacing, min_size=rules.supervoxel_size

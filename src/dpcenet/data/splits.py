@@ -26,11 +26,12 @@ import numpy.typing as npt
 from dpcenet.errors import ConfigError, DatasetError
 
 Scheme = Literal["lineage", "official", "disjoint"]
+FOLDS = 5  # of a data set that has none written down
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Who trains, and who is tested.
+    """Which cases are trained on, and which are tested.
 
     Attributes:
         index: number of the fold.
@@ -38,7 +39,7 @@ class Fold:
         test: cases of the fold in their written order.
         supports: those of `test` that may be the labelled one.
         scheme: the rule that made it.
-        further: cases that join a support in the form "disjoint" when there are several shots;
+        further: cases added to the support in the form "disjoint" when there are several shots;
             they were trained on, without their labels.
     """
 
@@ -62,16 +63,16 @@ class Fold:
 
         Args:
             rule: "first", "last", "all" or an index: the first support scan of the set.
-            shots: scans in the set. The others are those after it: of `supports`, which turn
-                round, or of `further`.
+            shots: scans in the set. The others follow it in `supports`, which wrap around, or are
+                taken from `further`.
 
         Raises:
             ConfigError: the rule is none of these, or there are too few scans.
         """
         count = len(self.supports)
-        turns = self.scheme != "disjoint"
-        ring = self.supports * 2 if turns else (*self.supports, *self.further)
-        if not 1 <= shots <= (count - 1 if turns else len(ring)):
+        wraps = self.scheme != "disjoint"
+        ring = self.supports * 2 if wraps else (*self.supports, *self.further)
+        if not 1 <= shots <= (count - 1 if wraps else len(ring)):
             raise ConfigError(f"--shots {shots}: this fold has too few scans for it")
         position = {"first": 0, "last": count - 1}.get(rule)
         if position is None and rule.isdecimal():
@@ -87,7 +88,7 @@ def make_fold(
     cases: Sequence[str],
     index: int,
     scheme: Scheme = "disjoint",
-    count: int = 5,
+    count: int = FOLDS,
     blocks: Sequence[Sequence[str]] = (),
     subjects: Mapping[str, str] | None = None,
 ) -> Fold:
@@ -144,6 +145,15 @@ def divide(
         if not part:
             raise DatasetError(f"fold {number}: none of its cases was prepared")
     return divided
+
+
+def fold_numbers(cases: Sequence[str], blocks: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Case → the fold in which it is a query; empty where there are too few cases for folds."""
+    try:
+        divided = divide(cases, len(blocks) or FOLDS, blocks)
+    except (ConfigError, DatasetError):
+        return {}
+    return {case: number for number, block in enumerate(divided) for case in block}
 
 
 def admissible_slices(

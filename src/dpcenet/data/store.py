@@ -11,7 +11,8 @@ OUT/cases/<case>/superpixels.npy (Z, 256, 256) uint16, numbered within each slic
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class PreparedCase:
 
     @cached_property
     def record(self) -> Record:
-        """Undoes the preprocessing of this case."""
+        """What reverses the preprocessing of this case."""
         return Record.from_json(self.facts["record"])
 
     @property
@@ -90,23 +91,24 @@ class PreparedCase:
 
 @dataclass(frozen=True)
 class Origin:
-    """Which data set it is, as its specification said when it was prepared.
+    """Which data set it is.
 
     Attributes:
-        name: of the specification.
-        folds: cases block by block; empty where none are written down.
-        subjects: case → patient, where a patient has several scans.
+        name: what `prepare --dataset` calls it.
+        title: what people call it.
+        folds: the cases of each fold; empty divides the cases evenly in their order.
+        subjects: case → patient, where a patient has several scans; these stay together.
         groups: of organs that Setting 2 tests apart, by label value.
         no_groups: why there are none.
-        title, licence, citation, address: of the data set.
+        licence, citation, address: terms, what to cite, and where a person gets the scans.
     """
 
     name: str = "folder"
-    folds: tuple[tuple[str, ...], ...] = ()
-    subjects: dict[str, str] = field(default_factory=dict)
-    groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    no_groups: str = "no groups of organs are written down for this data set"
     title: str = ""
+    folds: tuple[tuple[str, ...], ...] = ()
+    subjects: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    no_groups: str = "no groups of organs are written down for this data set"
     licence: str = ""
     citation: str = ""
     address: str = ""
@@ -118,6 +120,16 @@ class Origin:
         groups = {name: tuple(values) for name, values in data.get("groups", {}).items()}
         return cls(**{**data, "folds": folds, "groups": groups})
 
+    def to_json(self) -> dict[str, Any]:
+        """What goes into a manifest."""
+        facts = {f.name: getattr(self, f.name) for f in fields(Origin)}
+        return facts | {
+            "folds": [list(block) for block in self.folds],
+            "subjects": dict(self.subjects),
+            "groups": {name: list(values) for name, values in self.groups.items()},
+            "no_groups": "" if self.groups else self.no_groups,
+        }
+
 
 @dataclass(frozen=True)
 class PreparedDataset:
@@ -127,8 +139,8 @@ class PreparedDataset:
         folder: where it lies.
         labels: label value → name.
         modality: "mr" or "ct".
-        cases: in their order.
-        preprocessing: the rules, as JSON, by which the scans were prepared.
+        cases: in the order of the manifest.
+        preprocessing: how the scans were prepared, as JSON.
         hash: identifies the content.
         origin: which data set it is.
     """

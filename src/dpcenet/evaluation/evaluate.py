@@ -7,7 +7,9 @@ slice of each from the images alone. The last two are told nothing of the query'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.data.splits import count_excluded
-from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
-from dpcenet.evaluation.protocols import Bounds, ProtocolOptions, SameSlices
-from dpcenet.evaluation.scores import COPY, SAYS, Protocol, Score, summarise, write_scores
-from dpcenet.inference.encoded import EncodedScan
+from dpcenet.data.splits import Fold, count_excluded
+from dpcenet.data.store import PreparedDataset, open_dataset
+from dpcenet.evaluation.protocols import ProtocolOptions, SameSlices
+from dpcenet.evaluation.scores import COPY, SAYS, Score, summarise, write_scores
 from dpcenet.inference.predictor import Predictor, Request, Segmented
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.copy import Copy
@@ -34,13 +35,8 @@ from dpcenet.volumes.metrics import Mask, score_mask
 
 def evaluate(
     folder: Path,
-    protocol: Protocol = "paper",
+    options: ProtocolOptions | None = None,
     *,
-    support: str = "last",
-    shots: int = 1,
-    chunks: int = 3,
-    bounds: Bounds = "number",
-    neighbours: int | None = None,
     data: Path | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -49,7 +45,7 @@ def evaluate(
 
     Args:
         folder: of the run.
-        protocol, support, shots, chunks, bounds, neighbours: see `ProtocolOptions`.
+        options: how it is evaluated; by default as `ProtocolOptions` says.
         data: the prepared data set, if it has moved since the training.
         device: "auto", "cpu", "cuda", …
         quiet: no progress bar.
@@ -59,167 +55,166 @@ def evaluate(
     """
     run = open_run(folder)
     dataset = open_dataset(data or run.flags.data)
-    place = choose_device(device)
-    options = ProtocolOptions(protocol, support, shots, chunks, bounds, neighbours)
-    predictor = Predictor(run.load_method(place), run.precision, place, neighbours)
-    scan_of = _reader(run, dataset, predictor)
-    sets = run.make_fold(dataset).support_sets(support, shots)
+    place, options = choose_device(device), options or ProtocolOptions()
+    predictor = Predictor(run.load_method(place), run.precision, place, options.neighbours)
+    evaluation = _Evaluation(run, dataset, predictor, options)
+    sets = evaluation.fold.support_sets(options.support, options.shots)
     total = sum(len(queries) for _, queries in sets)
     scores: list[Score] = []
     done = 0
     with progress_bar(f"evaluate {options.tag}", total, quiet=quiet) as bar:
         for support_names, queries in sets:
-            labelled = [scan_of(name) for name in support_names]
-            for query_name in queries:
-                query = scan_of(query_name)
-                scores += _score_query(run, dataset, predictor, labelled, query, options)
+            support = [evaluation.scan(name) for name in support_names]
+            for query in queries:
+                scores += evaluation.score(support, evaluation.scan(query))
                 done += 1
-                bar(done, query_name)
-    reach = predictor.method.neighbours if neighbours is None else neighbours
-    _write(run, dataset, scores, options, reach)
-    return scores
-
-
-def _reader(
-    run: Run, dataset: PreparedDataset, predictor: Predictor
-) -> Callable[[str], LabelledScan]:
-    """Reads and encodes a case by its name.
-
-    Where the training kept features of a frozen trunk, these are used too.
-    """
-
-    def encode(case: PreparedCase) -> EncodedScan:
-        return predictor.encode(case.image, case.spacing)
-
-    method = predictor.method
-    if method.trunk_frozen and run.config.episodes.views:
-        limit = run.config.train.bank_gb
-        encode = KeptScans(dataset, method, run.precision, predictor.device, limit).encode
-
-    def scan_of(name: str) -> LabelledScan:
-        case = dataset.case(name)
-        return LabelledScan(name, encode(case), case.label)
-
-    return scan_of
-
-
-def _score_query(
-    run: Run,
-    dataset: PreparedDataset,
-    predictor: Predictor,
-    support: Sequence[LabelledScan],
-    query: LabelledScan,
-    options: ProtocolOptions,
-) -> list[Score]:
-    """Segment every tested label of one query and score it, beside the pasted mask.
-
-    The run's masks are kept for the report.
-    """
-    values = run.flags.test_labels or tuple(dataset.labels)
-    plan = options.plan(query.label)
-    found = predictor.segment(support, query.slices, plan, values)
-    plain = plan.slices(Request(predictor.method, support, query.slices, values), support)
-    pasted = Predictor(Copy(CopyOptions())).segment(
-        support, query.slices, SameSlices(plain), values
-    )
-    scores = []
-    for name, segmented in ((run.config.preset, found), (COPY, pasted)):
-        for value, mask in _scored(segmented, options).items():
-            truth = np.asarray(query.label == value)
-            scores.append(
-                Score(
-                    method=name,
-                    case=query.name,
-                    label=dataset.labels[value],
-                    support="+".join(scan.name for scan in support),
-                    fold=-1 if run.flags.fold is None else run.flags.fold,
-                    seed=run.flags.seed,
-                    protocol=options.tag,
-                    **score_mask(mask, truth, query.slices.spacing)._asdict(),
-                )
-            )
-    _save(run, dataset, options, support, query, found)
-    return scores
-
-
-def _scored(segmented: Segmented, options: ProtocolOptions) -> dict[int, Mask]:
-    """The masks that count: told where the organ is, a label that one scan lacks has no score."""
-    tasks = segmented.slices.tasks
-    return {
-        value: mask
-        for value, mask in segmented.masks.items()
-        if tasks[value] or options.protocol == "blind"
-    }
-
-
-def _save(
-    run: Run,
-    dataset: PreparedDataset,
-    options: ProtocolOptions,
-    support: Sequence[LabelledScan],
-    query: LabelledScan,
-    found: Segmented,
-) -> None:
-    """The masks of a query, and which support slice served each of its slices."""
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    starts = [0, *accumulate(len(scan.slices) for scan in support)]
-    for value, mask in _scored(found, options).items():
-        served = np.full(len(mask), -1, dtype=np.int16)
-        for task in found.slices.tasks[value]:
-            first = task.support[0]
-            served[list(task.query)] = starts[first.scan] + first.z
-        arrays[f"mask {dataset.labels[value]}"] = mask
-        arrays[f"support slice {dataset.labels[value]}"] = served
-    names = "+".join(scan.name for scan in support)
-    path = run.folder / f"predictions-{options.tag}" / f"{query.name}-by-{names}.npz"
-    write_atomically(
-        path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays)
-    )
-
-
-def _write(
-    run: Run,
-    dataset: PreparedDataset,
-    scores: Sequence[Score],
-    options: ProtocolOptions,
-    neighbours: int,
-) -> None:
-    """scores-<protocol>.csv and summary-<protocol>.json."""
+                bar(done, query)
     write_scores(run.folder / f"scores-{options.tag}.csv", scores)
-    fold = run.make_fold(dataset)
-    seen = {name for score in scores for name in score.support.split("+")} & set(fold.train)
-    summary = {
-        "protocol": options.protocol,
-        "says": SAYS[options.protocol],
-        "support": options.support,
-        "shots": options.shots,
-        "supports_trained_on": sorted(seen),
-        "chunks": options.chunks if options.protocol == "paper" else None,
-        "neighbours": neighbours,
-        "bounds": options.bounds if options.protocol == "paper" else None,
-        "dataset": dataset.origin.name,
-        "scheme": run.flags.scheme,
-        "setting": run.flags.setting,
-        "exclusion": _exclusion(run, dataset, fold.train),
-        "data_hash": dataset.hash,
-        "methods": {
-            name: summarise([score for score in scores if score.method == name])
-            for name in dict.fromkeys(score.method for score in scores)
-        },
-    }
-    write_json(run.folder / f"summary-{options.tag}.json", summary)
+    write_json(run.folder / f"summary-{options.tag}.json", evaluation.summary(scores))
+    return scores
 
 
-def _exclusion(run: Run, dataset: PreparedDataset, train: Sequence[str]) -> dict[str, Any] | None:
-    """What Setting 2 removed from the training, by its rule and by the other; None in Setting 1."""
-    if run.flags.setting == 1:
-        return None
-    labels = (dataset.case(name).label for name in train)
-    counted = count_excluded(labels, run.flags.test_labels)
-    return {
-        "rule": run.flags.exclusion,
-        "labels": [dataset.labels[value] for value in run.flags.test_labels],
-        "training_slices": counted.slices,
-        "removed_by_any": counted.any_removed,
-        "removed_by_all": counted.all_removed,
-    }
+@dataclass(frozen=True)
+class _Evaluation:
+    """A run, the data it is scored on, and how."""
+
+    run: Run
+    dataset: PreparedDataset
+    predictor: Predictor
+    options: ProtocolOptions
+
+    @cached_property
+    def fold(self) -> Fold:
+        """Which cases were trained on, and which are tested."""
+        return self.run.make_fold(self.dataset)
+
+    @cached_property
+    def _kept(self) -> KeptScans | None:
+        """Features of a frozen trunk that the training kept; None where it kept none."""
+        method = self.predictor.method
+        if not (method.trunk_frozen and self.run.config.episodes.views):
+            return None
+        limit = self.run.config.train.bank_gb
+        return KeptScans(self.dataset, method, self.run.precision, self.predictor.device, limit)
+
+    def scan(self, name: str) -> LabelledScan:
+        """Read and encode a case."""
+        case = self.dataset.case(name)
+        if self._kept is not None:
+            return LabelledScan(name, self._kept.encode(case), case.label)
+        return LabelledScan(name, self.predictor.encode(case.image, case.spacing), case.label)
+
+    def score(self, support: Sequence[LabelledScan], query: LabelledScan) -> list[Score]:
+        """Segment every tested label of a query, score it beside the pasted mask, and save it."""
+        found, pasted = self._segment(support, query)
+        scores = [
+            self._score(method, value, mask, support, query)
+            for method, segmented in ((self.run.config.preset, found), (COPY, pasted))
+            for value, mask in self._scored(segmented).items()
+        ]
+        self._save(support, query, found)
+        return scores
+
+    def _segment(
+        self, support: Sequence[LabelledScan], query: LabelledScan
+    ) -> tuple[Segmented, Segmented]:
+        """What the method finds, and what pasting the support's masks on the same slices gives."""
+        values = self.run.flags.test_labels or tuple(self.dataset.labels)
+        plan = self.options.plan(query.label)
+        found = self.predictor.segment(support, query.slices, plan, values)
+        request = Request(self.predictor.method, support, query.slices, values)
+        chosen = plan.slices(request, support)
+        pasting = Predictor(Copy(CopyOptions()))
+        return found, pasting.segment(support, query.slices, SameSlices(chosen), values)
+
+    def _scored(self, segmented: Segmented) -> dict[int, Mask]:
+        """The masks that count: told where the organ is, a label that one scan lacks has none."""
+        tasks, blind = segmented.slices.tasks, self.options.protocol == "blind"
+        return {value: mask for value, mask in segmented.masks.items() if tasks[value] or blind}
+
+    def _score(
+        self,
+        method: str,
+        value: int,
+        mask: Mask,
+        support: Sequence[LabelledScan],
+        query: LabelledScan,
+    ) -> Score:
+        flags = self.run.flags
+        truth = np.asarray(query.label == value)
+        return Score(
+            method=method,
+            case=query.name,
+            label=self.dataset.labels[value],
+            support=_joined(support),
+            fold=-1 if flags.fold is None else flags.fold,
+            seed=flags.seed,
+            protocol=self.options.tag,
+            **score_mask(mask, truth, query.slices.spacing)._asdict(),
+        )
+
+    def _save(self, support: Sequence[LabelledScan], query: LabelledScan, found: Segmented) -> None:
+        """Keep the masks for the report, and which support slice served each slice of the query.
+
+        Slices of several supports are numbered through all of them.
+        """
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        starts = [0, *accumulate(len(scan.slices) for scan in support)]
+        for value, mask in self._scored(found).items():
+            served = np.full(len(mask), -1, dtype=np.int16)
+            for task in found.slices.tasks[value]:
+                first = task.support[0]
+                served[list(task.query)] = starts[first.scan] + first.z
+            arrays[f"mask {self.dataset.labels[value]}"] = mask
+            arrays[f"support slice {self.dataset.labels[value]}"] = served
+        folder = self.run.folder / f"predictions-{self.options.tag}"
+        write_atomically(
+            folder / f"{query.name}-by-{_joined(support)}.npz",
+            lambda path: np.savez_compressed(path, allow_pickle=False, **arrays),
+        )
+
+    def summary(self, scores: Sequence[Score]) -> dict[str, Any]:
+        """What summary-<protocol>.json holds: the rules, and the means of the scores."""
+        options, flags = self.options, self.run.flags
+        told = options.protocol == "paper"
+        own = self.predictor.method.neighbours
+        seen = {name for score in scores for name in score.support.split("+")}
+        return {
+            "protocol": options.protocol,
+            "says": SAYS[options.protocol],
+            "support": options.support,
+            "shots": options.shots,
+            "supports_trained_on": sorted(seen & set(self.fold.train)),
+            "chunks": options.chunks if told else None,
+            "neighbours": own if options.neighbours is None else options.neighbours,
+            "bounds": options.bounds if told else None,
+            "dataset": self.dataset.origin.name,
+            "scheme": flags.scheme,
+            "setting": flags.setting,
+            "exclusion": self._exclusion(),
+            "data_hash": self.dataset.hash,
+            "methods": {
+                name: summarise([score for score in scores if score.method == name])
+                for name in dict.fromkeys(score.method for score in scores)
+            },
+        }
+
+    def _exclusion(self) -> dict[str, Any] | None:
+        """What Setting 2 removed from the training, by its rule and the other; else None."""
+        flags = self.run.flags
+        if flags.setting == 1:
+            return None
+        labels = (self.dataset.case(name).label for name in self.fold.train)
+        counted = count_excluded(labels, flags.test_labels)
+        return {
+            "rule": flags.exclusion,
+            "labels": [self.dataset.labels[value] for value in flags.test_labels],
+            "training_slices": counted.slices,
+            "removed_by_any": counted.any_removed,
+            "removed_by_all": counted.all_removed,
+        }
+
+
+def _joined(support: Sequence[LabelledScan]) -> str:
+    """The name of a set of labelled scans."""
+    return "+".join(scan.name for scan in support)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from dpcenet.errors import ConfigError
 from dpcenet.system.files import write_text
@@ -56,7 +56,7 @@ def write_scores(path: Path, scores: Sequence[Score]) -> None:
     write_text(path, stream.getvalue())
 
 
-def describe(summary: Mapping[str, Any]) -> str:
+def describe_rules(summary: Mapping[str, Any]) -> str:
     """One line for a table: the rules that its numbers were made by.
 
     Args:
@@ -81,6 +81,17 @@ def describe(summary: Mapping[str, Any]) -> str:
             f"'any' removes {removed['removed_by_any']}, 'all' {removed['removed_by_all']}"
         )
     return "; ".join(parts)
+
+
+def scores_of(scores: Sequence[Score], method: str) -> list[Score]:
+    """A method's scores; those of the pasted mask where it has none, as when it is `copy`."""
+    mine = [score for score in scores if score.method == method]
+    return mine or [score for score in scores if score.method == COPY]
+
+
+def percent_dice(scores: Sequence[Score]) -> float:
+    """Mean Dice in percent."""
+    return 100 * fmean(score.dice for score in scores)
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
@@ -109,10 +120,7 @@ def read_scores(path: Path) -> list[Score]:
     Raises:
         ConfigError: the file is missing or has other columns.
     """
-    kinds = {
-        f.name: {"int": int, "float": float}.get(str(f.type), str)
-        for f in dataclasses.fields(Score)
-    }
+    kinds = get_type_hints(Score)
     try:
         with path.open(newline="") as stream:
             return [

@@ -11,18 +11,23 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import role_swap_loss
-from dpcenet.nn.threshold_head import enlarged_log_probs, hard_cells, prototype_probability
+from dpcenet.nn.pooling import size_of
+from dpcenet.nn.similarity import COSINE_SCALE
+from dpcenet.nn.threshold_head import (
+    enlarged_log_probs,
+    hard_cells,
+    prototype_log_probs,
+    prototype_probability,
+)
 from dpcenet.types import Features, Prediction
-
-SCALE = 20.0  # of the cosine; the threshold T stands on the same scale
 
 
 @dataclass(frozen=True)
-class Options:
-    """Of the head there is little to choose.
+class Options(TrunkOptions):
+    """The trunk, and the start and weight of the threshold.
 
     Attributes:
         encoder: a trunk of one output.
@@ -56,23 +61,19 @@ class ADNet(SingleScale):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        size = (support_masks.shape[-2], support_masks.shape[-1])
-        cells = self._probability(support["features"], support_masks, query["features"])
+        size = size_of(support_masks)
+        shots, queries = support["features"], query["features"]
+        cells = prototype_probability(shots, support_masks, queries, self.threshold)
         log_probs = enlarged_log_probs(cells, size)
         if not self.training:
             return Prediction(log_probs)
         predicted = hard_cells(cells)
 
         def segment_support(i: int) -> Tensor:
-            swapped = self._probability(query["features"][[i]], predicted[[i]], support["features"])
-            return enlarged_log_probs(swapped, size)
+            return prototype_log_probs(queries[[i]], predicted[[i]], shots, self.threshold, size)
 
         losses = {
             "align": role_swap_loss(segment_support, predicted, support_masks),
-            "threshold": self.options.threshold_weight * self.threshold[0] / SCALE,
+            "threshold": self.options.threshold_weight * self.threshold[0] / COSINE_SCALE,
         }
         return Prediction(log_probs, losses, {"threshold": self.threshold[0].detach()})
-
-    def _probability(self, support: Tensor, masks: Tensor, query: Tensor) -> Tensor:
-        """Foreground probability (N, h, w) of the cells of `query`."""
-        return prototype_probability(support, masks, query, self.threshold)

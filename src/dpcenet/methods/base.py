@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,22 +18,40 @@ from dpcenet.nn.pooling import describe_slices
 from dpcenet.types import Episode, Features, Prediction
 
 
-def reduction(encoder: Encoder, width: int) -> nn.Module:
-    """A 1×1 convolution without bias from the encoder's one output to `width` channels.
+@dataclass(frozen=True)
+class MethodOptions:
+    """What a preset sets for a method. Each method derives its own `Options` from it."""
 
-    Args:
-        encoder: its options name one output.
-        width: channels after it; 0 keeps the trunk's features as they are.
+    @property
+    def trunk(self) -> EncoderOptions | None:
+        """The trunk, of a method that has one of the common ones."""
+        return None
 
-    Raises:
-        ConfigError: the encoder has several outputs.
+    def with_weights(self, weights: str | None) -> Self:
+        """The same options with another file of pretrained weights, where the method reads one."""
+        return self
+
+    def without_weights(self) -> Self:
+        """Options that start from random weights: the weights come from a checkpoint."""
+        return self.with_weights(None)
+
+
+@dataclass(frozen=True)
+class TrunkOptions(MethodOptions):
+    """Options of a method with one of the common trunks.
+
+    Attributes:
+        encoder: the trunk and its outputs.
     """
-    if len(encoder.channels) != 1:
-        raise ConfigError(
-            f"encoder outputs {list(encoder.channels)}: this method matches at one scale; name one"
-        )
-    (channels,) = encoder.channels.values()
-    return nn.Conv2d(channels, width, 1, bias=False) if width else nn.Identity()
+
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+
+    @property
+    def trunk(self) -> EncoderOptions:
+        return self.encoder
+
+    def with_weights(self, weights: str | None) -> Self:
+        return replace(self, encoder=replace(self.encoder, weights=weights))
 
 
 @dataclass(frozen=True)
@@ -85,10 +104,10 @@ class PoseSearch:
 
 @dataclass(frozen=True)
 class MatchJob:
-    """Query slices that the same support slices serve.
+    """Query slices that are segmented by the same support slices.
 
-    Jobs that look for several labels in the same slices hold the same objects of features, by
-    which a method may know what it computed before.
+    Jobs for several labels of the same slices hold the same `Features` objects, so that a method
+    can tell what it has computed already.
 
     Attributes:
         support: features of Sh slices.
@@ -104,15 +123,15 @@ class MatchJob:
 class Method(nn.Module, ABC):
     """A few-shot segmentation method.
 
-    `extract` is the trunk, which a preset may freeze: an engine may then compute its output once
-    and keep it. `project` is the trained part of the encoder. `match` needs features only. No
-    state of a support is kept on the module.
+    `extract` is the trunk, which a preset may freeze: its output is then computed once and kept.
+    `project` is the trained part of the encoder. `match` needs features only. The module keeps
+    nothing of a support.
 
     Attributes:
         neighbours: how many support slices on either side of the chosen one help to segment.
         second_look: windows through which a slice is segmented once more, or None.
         pose_search: how a support is aligned with a query in the plane, or None.
-        own_mean: whether descriptors of slices are seen from the mean of their own scan.
+        own_mean: whether the mean of a scan is subtracted from the descriptors of its slices.
     """
 
     neighbours: int = 0
@@ -123,13 +142,19 @@ class Method(nn.Module, ABC):
     @property
     def trunk(self) -> Encoder | None:
         """The encoder of a method that has one of the common trunks."""
-        encoder = dict(self.named_children()).get("encoder")
-        return encoder if isinstance(encoder, Encoder) else None
+        return None
 
     @property
     def trunk_frozen(self) -> bool:
         """Whether what `extract` returns never changes, and needs no gradient."""
         return self.trunk is not None and self.trunk.options.frozen
+
+    def frozen_names(self) -> set[str]:
+        """The names in `state_dict` that belong to a frozen trunk: training never changes them."""
+        if self.trunk is None or not self.trunk_frozen:
+            return set()
+        (prefix,) = (name for name, module in self.named_modules() if module is self.trunk.trunk)
+        return {name for name in self.state_dict() if name.startswith(f"{prefix}.")}
 
     @abstractmethod
     def extract(self, images: Tensor) -> Features:
@@ -144,7 +169,7 @@ class Method(nn.Module, ABC):
         return self.project(self.extract(images))
 
     def calibrate(self, images: Tensor) -> None:
-        """Measure what the method needs to know of the training slices (B, 1, H, W), once."""
+        """Measure, once, what the method needs to know about the training slices (B, 1, H, W)."""
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
         """Slice descriptors (B, d), which `slice_matching.descriptors` makes comparable."""
@@ -177,8 +202,8 @@ class Method(nn.Module, ABC):
     def match_each(self, jobs: Sequence[MatchJob], batch: int) -> list[Tensor]:
         """Log-probabilities (N, 2, H, W) of each job, when evaluating.
 
-        A method whose queries may have supports of their own in one batch does better than one job
-        after the other.
+        Here one job after the other. A method overrides this if queries with different supports
+        may share a batch.
 
         Args:
             jobs: any number.
@@ -220,21 +245,41 @@ class Method(nn.Module, ABC):
             )
 
 
-class SingleScale(Method):
+class TrunkMethod(Method):
+    """A method with one of the common trunks, which is all that `extract` runs."""
+
+    def __init__(self, encoder: EncoderOptions) -> None:
+        super().__init__()
+        self.encoder = Encoder(encoder)
+
+    @property
+    def trunk(self) -> Encoder:
+        return self.encoder
+
+    def extract(self, images: Tensor) -> Features:
+        return Features(self.encoder(images))
+
+
+class SingleScale(TrunkMethod):
     """What methods share that match at one scale: a trunk of one output and a trained 1×1.
 
     Args:
         encoder: its options name one output.
-        width: channels after the 1×1 convolution; 0 leaves it out.
+        width: channels after the 1×1 convolution, which has no bias; 0 leaves it out.
+
+    Raises:
+        ConfigError: the encoder has several outputs.
     """
 
     def __init__(self, encoder: EncoderOptions, width: int) -> None:
-        super().__init__()
-        self.encoder = Encoder(encoder)
-        self.reduce = reduction(self.encoder, width)
-
-    def extract(self, images: Tensor) -> Features:
-        return Features(self.encoder(images))
+        if len(encoder.outputs) != 1:
+            raise ConfigError(
+                f"encoder outputs {list(encoder.outputs)}: this method matches at one scale; "
+                "name one"
+            )
+        super().__init__(encoder)
+        (channels,) = self.encoder.channels.values()
+        self.reduce = nn.Conv2d(channels, width, 1, bias=False) if width else nn.Identity()
 
     def project(self, features: Features) -> Features:
         """The reduced map (B, width, h, w), as "features" whatever the trunk calls it."""

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import Method, MethodOptions
 from dpcenet.nn.pooling import describe_slices
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MethodOptions):
     """Nothing can be switched."""
 
 

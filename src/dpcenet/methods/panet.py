@@ -11,18 +11,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
-from dpcenet.nn.pooling import enlarge, mean_prototype
-from dpcenet.nn.similarity import cosine_maps
+from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
+from dpcenet.nn.similarity import COSINE_SCALE, cosine_maps
 from dpcenet.types import Features, Prediction
-
-SCALE = 20.0  # of the cosine, for the softmax
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """The trunk is all that can be chosen.
 
     Attributes:
@@ -52,7 +50,7 @@ class PANet(SingleScale):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         logits = _logits(support["features"], support_masks, query["features"])
         log_probs = enlarge(logits, size).log_softmax(dim=1)
         if not self.training:
@@ -68,7 +66,7 @@ def _logits(support: Tensor, masks: Tensor, query: Tensor) -> Tensor:
         support: (Sh, C, h, w); masks: (Sh, H, W) or (Sh, h, w); query: (N, C, h, w).
     """
     prototypes = torch.cat([mean_prototype(support, m) for m in (1 - masks, masks)])
-    return SCALE * cosine_maps(query, prototypes)
+    return COSINE_SCALE * cosine_maps(query, prototypes)
 
 
 def _align(support: Tensor, support_masks: Tensor, query: Tensor, predicted: Tensor) -> Tensor:
@@ -88,5 +86,5 @@ def _align(support: Tensor, support_masks: Tensor, query: Tensor, predicted: Ten
         return support.new_zeros(())
     one_image = query.transpose(0, 1).flatten(1, 2)[None]  # (1, C, N·h, w)
     logits = _logits(one_image, predicted.flatten(0, 1)[None], support)
-    size = (support_masks.shape[-2], support_masks.shape[-1])
+    size = size_of(support_masks)
     return segmentation_loss(enlarge(logits, size).log_softmax(dim=1), support_masks)

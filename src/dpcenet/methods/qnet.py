@@ -1,4 +1,4 @@
-"""Q-Net: ADNet's head at two scales, a threshold read from the image, prototypes refined at test.
+"""Q-Net: ADNet's head at two scales, a threshold from each image, prototypes refined at test.
 
 Source: Shen et al., "Q-Net: Query-Informed Few-Shot Medical Image Segmentation", IntelliSys 2023.
 docs/methods/qnet.md has the equations, the presets and the known defects of the official code.
@@ -14,20 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import Method
-from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.methods.base import TrunkMethod, TrunkOptions
+from dpcenet.nn.encoder import CLASS_SCORES, EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
-from dpcenet.nn.pooling import enlarge, mean_prototype
+from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.nn.threshold_head import foreground_probability, hard_cells
 from dpcenet.types import Features, Prediction
 
-SCORES = "fc"  # the trunk's class scores, from which the threshold is read
 THRESHOLD = "threshold"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """What the presets set.
 
     Attributes:
@@ -36,13 +35,13 @@ class Options:
         scale_weights: α, the share of each scale in the probability, in the order of the outputs.
         refine_steps: Adam steps on the prototypes of a test slice; 0 leaves them as they are.
         refine_rate: learning rate of those steps.
-        swap_threshold: whose threshold cuts the support in the role swap: the "query"'s, or the
-            support's "own".
+        swap_threshold: which threshold segments the support in the role swap: the "query"'s, or
+            the support's "own".
     """
 
     encoder: EncoderOptions = field(
         default_factory=lambda: EncoderOptions(
-            name="resnet101", layout="64+32", outputs=("layer3", "layer4", SCORES)
+            name="resnet101", layout="64+32", outputs=("layer3", "layer4", CLASS_SCORES)
         )
     )
     width: int = 512
@@ -52,7 +51,7 @@ class Options:
     swap_threshold: Literal["query", "own"] = "own"
 
 
-class QNet(Method):
+class QNet(TrunkMethod):
     """Two scales, one threshold for each image. See `Options` for what can be switched.
 
     Raises:
@@ -60,29 +59,26 @@ class QNet(Method):
     """
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
         outputs = options.encoder.outputs
-        self.options = options
-        self.scales = tuple(name for name in outputs if name.startswith("layer"))
-        if SCORES not in outputs or len(self.scales) != len(options.scale_weights):
+        scales = tuple(name for name in outputs if name.startswith("layer"))
+        if CLASS_SCORES not in outputs or len(scales) != len(options.scale_weights):
             raise ConfigError(
                 f"Q-Net with encoder outputs {list(outputs)} and {len(options.scale_weights)} "
-                f"scale_weights: give one layer for each weight, and {SCORES!r} for the threshold"
+                f"scale_weights: give one layer for each weight, and {CLASS_SCORES!r} for the "
+                "threshold"
             )
-        self.encoder = Encoder(options.encoder)
+        super().__init__(options.encoder)
+        self.options, self.scales = options, scales
         channels = self.encoder.channels
         self.reduce = nn.ModuleDict(
             {name: nn.Conv2d(channels[name], options.width, 1, bias=False) for name in self.scales}
         )
-        self.threshold = nn.Linear(channels[SCORES], 1)
-
-    def extract(self, images: Tensor) -> Features:
-        return Features(self.encoder(images))
+        self.threshold = nn.Linear(channels[CLASS_SCORES], 1)
 
     def project(self, features: Features) -> Features:
         """The 1×1 reduction of every scale, and the threshold (B, 1) of every image."""
         maps = {name: self.reduce[name](features[name]) for name in self.scales}
-        return Features(maps | {THRESHOLD: self.threshold(features[SCORES])})
+        return Features(maps | {THRESHOLD: self.threshold(features[CLASS_SCORES])})
 
     def match(
         self,
@@ -93,7 +89,7 @@ class QNet(Method):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         thresholds = query[THRESHOLD]
         prototypes = self._prototypes(support, support_masks)
         if self.training:
@@ -130,7 +126,7 @@ class QNet(Method):
         self, support: Features, support_masks: Tensor, query: Features, predicted: Tensor
     ) -> Tensor:
         """Loss of the supports, each query with its predicted mask (N, H, W) in their place."""
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         own = self.options.swap_threshold == "own"
 
         def segment(index: int) -> Tensor:
@@ -147,15 +143,16 @@ def refine_prototypes(
     """Move each query's prototype so that pasting it in changes the query's features least.
 
     Where a cell is predicted foreground its feature is replaced by the prototype. Both maps are
-    brought to 0…1 by their own extremes and through a sigmoid; Adam lowers the cross-entropy of
-    the first map with the second as target. The cells are predicted anew before every step.
+    scaled to 0…1 by their own extremes and passed through a sigmoid; Adam lowers the cross-entropy
+    of the original map with the changed one as target. The cells are predicted again before each
+    step.
 
     Args:
         features: (N, C, h, w) of the queries; no gradient goes back into them.
         prototypes: (1, C) or (N, C), the start.
         thresholds: N elements.
-        steps: how often.
-        rate: learning rate of Adam.
+        steps: of Adam.
+        rate: its learning rate.
 
     Returns:
         (N, C), without gradient. The queries do not influence each other.

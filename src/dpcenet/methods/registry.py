@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from dpcenet.methods import adnet, copy, panet, qnet, ssl_alpnet
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import Method, MethodOptions
 from dpcenet.methods.catnet import model as catnet
 from dpcenet.methods.dpcenet import model as dpcenet
 from dpcenet.methods.gmrd import model as gmrd
@@ -17,7 +17,7 @@ from dpcenet.methods.rpt import model as rpt
 class Entry(NamedTuple):
     """A method's options, and what builds it from them."""
 
-    options: type[Any]
+    options: type[MethodOptions]
     build: Callable[[Any], Method]
 
 

@@ -12,16 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
-from dpcenet.nn.pooling import enlarge, masked_average, shrink
-from dpcenet.nn.similarity import cosine_maps
+from dpcenet.nn.pooling import enlarge, masked_average, mean_prototype, shrink, size_of
+from dpcenet.nn.similarity import COSINE_SCALE, cosine_maps
 from dpcenet.types import Features, Prediction
+
+EPS = 1e-4  # smallest norm of a cosine
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """The windows and the trunk.
 
     Attributes:
@@ -58,7 +60,7 @@ class SSLALPNet(SingleScale):
         query_masks: Tensor | None = None,
         seed: int = 0,
     ) -> Prediction:
-        size = (support_masks.shape[-2], support_masks.shape[-1])
+        size = size_of(support_masks)
         logits = self._logits(support["features"], support_masks, query["features"])
         log_probs = enlarge(logits, size).log_softmax(dim=1)
         if not self.training:
@@ -78,7 +80,7 @@ class SSLALPNet(SingleScale):
         Args:
             support: (Sh, C, h, w); masks: (Sh, H, W) or (Sh, h, w); query: (N, C, h, w).
         """
-        cells = (support.shape[-2], support.shape[-1])
+        cells = size_of(support)
         foreground, background = shrink(masks, cells), shrink(1 - masks, cells)
         pair = [self._background(support, background), self._foreground(support, foreground)]
         return torch.stack([assigned_score(query, prototypes) for prototypes in pair], dim=1)
@@ -87,35 +89,27 @@ class SSLALPNet(SingleScale):
         """Prototypes (K, C) of the covered windows.
 
         Deviates: the published code fails where no window is covered, and its training loop skips
-        such an episode; here the global prototype takes over.
+        such an episode; here the global prototype is used.
         """
         local = self._local(support, masks)
-        return local if len(local) else _global(support, masks).mean(dim=0, keepdim=True)
+        return local if len(local) else mean_prototype(support, masks)
 
     def _foreground(self, support: Tensor, masks: Tensor) -> Tensor:
         """Prototypes (K, C): local and global ones, or the global one alone for a small organ."""
         options = self.options
         if window_means(masks[:, None], options.window).max() >= options.coverage:
-            return torch.cat([self._local(support, masks), _global(support, masks)])
-        return _global(support, masks).mean(dim=0, keepdim=True)
+            return torch.cat([self._local(support, masks), masked_average(support, masks)])
+        return mean_prototype(support, masks)
 
     def _local(self, support: Tensor, masks: Tensor) -> Tensor:
         window = self.options.window if self.training else self.options.test_window
         return local_prototypes(support, masks, window, self.options.coverage)
 
 
-def _global(support: Tensor, masks: Tensor) -> Tensor:
-    """Prototype (Sh, C) of each shot's whole mask (Sh, h, w)."""
-    return masked_average(support, masks)
-
-
-EPS = 1e-4  # floor of the norms
-
-
 def window_means(maps: Tensor, window: int) -> Tensor:
-    """Means over window×window cells, side by side: (B, C, h, w) → (B·cells, C).
+    """Means of adjoining windows of cells: (B, C, h, w) → (B·windows, C).
 
-    A rest of the map that fills no window is left out; a map smaller than the window is one window.
+    Cells at the edge that fill no window are left out; a map smaller than a window is one window.
     """
     size = min(window, maps.shape[-2], maps.shape[-1])
     return F.avg_pool2d(maps, size).flatten(2).transpose(1, 2).flatten(0, 1)
@@ -137,16 +131,15 @@ def local_prototypes(features: Tensor, masks: Tensor, window: int, coverage: flo
     return window_means(features, window)[covered]
 
 
-def assigned_score(query: Tensor, prototypes: Tensor, scale: float = 20.0) -> Tensor:
-    """Σ_k softmax_k(d) d_k with d_k = scale·cos(query, p_k): near the best prototype's score.
+def assigned_score(query: Tensor, prototypes: Tensor) -> Tensor:
+    """Σ_k softmax_k(d) d_k with d_k = 20 cos(query, p_k): close to the best prototype's score.
 
     Args:
         query: (N, C, h, w).
         prototypes: (K, C), at least one.
-        scale: factor of the cosine.
 
     Returns:
         (N, h, w).
     """
-    similarity = scale * cosine_maps(query, prototypes, eps=EPS)
+    similarity = COSINE_SCALE * cosine_maps(query, prototypes, eps=EPS)
     return (similarity.softmax(dim=1) * similarity).sum(dim=1)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-BLOCK = 2**24  # attention weights held at once by `received`: 64 MiB of float32
+BLOCK = 2**24  # attention weights held at once by `pooled_attention`: 64 MiB of float32
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
@@ -27,7 +27,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tenso
     return F.scaled_dot_product_attention(q, k, v, scale=scale)[:, 0]
 
 
-def received(queries: Tensor, keys: Tensor, pools: Tensor, scale: float) -> Tensor:
+def pooled_attention(queries: Tensor, keys: Tensor, pools: Tensor, scale: float) -> Tensor:
     """How much attention each key gets from pools of queries: pools · softmax(scale·queries keysᵀ).
 
     Whoever needs only weighted sums of an attention's output rows, w (A V), may take them as
@@ -46,19 +46,19 @@ def received(queries: Tensor, keys: Tensor, pools: Tensor, scale: float) -> Tens
     count = queries.shape[1]
     step = max(64, BLOCK // (len(queries) * keys.shape[1]))
     if step >= count:
-        return _received(queries, keys, pools, scale)
+        return _pooled_attention(queries, keys, pools, scale)
     blocks = zip(torch.split(queries, step, 1), torch.split(pools, step, 2), strict=True)
     parts = (
-        checkpoint(_received, q, keys, w, scale, use_reentrant=False)
+        checkpoint(_pooled_attention, q, keys, w, scale, use_reentrant=False)
         if torch.is_grad_enabled()
-        else _received(q, keys, w, scale)
+        else _pooled_attention(q, keys, w, scale)
         for q, w in blocks
     )
     total: Tensor = sum(parts, start=pools.new_zeros(()))
     return total
 
 
-def _received(queries: Tensor, keys: Tensor, pools: Tensor, scale: float) -> Tensor:
+def _pooled_attention(queries: Tensor, keys: Tensor, pools: Tensor, scale: float) -> Tensor:
     return pools @ torch.softmax((scale * queries) @ keys.mT, dim=-1)
 
 

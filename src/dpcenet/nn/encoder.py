@@ -13,6 +13,7 @@ from dpcenet.nn import vgg
 from dpcenet.nn.resnet import Layout, ResNet
 from dpcenet.nn.weights import LoadReport, load_weights
 
+CLASS_SCORES = "fc"  # the output from which Q-Net and RPT read a threshold
 TrunkName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "vgg16"]
 
 

@@ -1,23 +1,29 @@
 """Averages of features under a mask, at each of the resolutions that the methods use.
 
-Features are (B, C, h, w), masks (B, H, W). Three ways are known to bring them together:
+Features are (B, C, h, w), masks (B, H, W). There are three ways to combine the two:
 
 1. features go up to the mask (PANet, ADNet, Q-Net, RPT): `masked_average` with
-   `weights=pull_down(mask, (h, w))`, which is the same number without the upsampled features;
+   `adjoint_upsample(mask, (h, w))`, which is the same number without the upsampled features;
 2. the mask goes down to the features (SSL-ALPNet): `masked_average` with `shrink(mask, (h, w))`;
-3. both have one size already: `masked_average` with the mask.
+3. both have the same size already: `masked_average` with the mask.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+EPS = 1e-5  # added to the sum of the weights, as the ADNet lineage does
+
+
+def size_of(maps: Tensor) -> tuple[int, int]:
+    """(h, w) of maps (..., h, w)."""
+    return maps.shape[-2], maps.shape[-1]
 
 
 def enlarge(maps: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
@@ -42,7 +48,7 @@ def _interpolation_matrix(
     return rows[0].T.contiguous()
 
 
-def pull_down(masks: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+def adjoint_upsample(masks: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
     """The adjoint of bilinear upsampling, applied to masks (B, H, W): (B, *size).
 
     Bilinear upsampling is linear and separable, up(F) = U_y F U_xᵀ, therefore
@@ -61,21 +67,16 @@ def pull_down(masks: Tensor, size: tuple[int, int], align_corners: bool = False)
     return u_y.T @ masks @ u_x
 
 
-def masked_average(
-    features: Tensor, weights: Tensor, eps: float = 1e-5, floor: Literal["add", "max"] = "add"
-) -> Tensor:
+def masked_average(features: Tensor, weights: Tensor) -> Tensor:
     """Mean feature under non-negative weights: (B, C, h, w), (B, h, w) → (B, C).
 
     Args:
         features: feature maps.
-        weights: a mask of the same h×w, or what `pull_down` or `shrink` made of one.
-        eps: keeps an empty mask from dividing by zero; its mean is then zero.
-        floor: the denominator is Σw + eps ("add", the ADNet lineage) or max(Σw, eps) ("max",
-            DPCENet, equation 1.10).
+        weights: a mask of the same h×w, or what `adjoint_upsample` or `shrink` made of one; the
+            mean under an empty mask is zero.
     """
-    total = weights.sum(dim=(-2, -1))
-    denominator = total + eps if floor == "add" else total.clamp_min(eps)
-    return torch.einsum("bchw,bhw->bc", features, weights) / denominator[:, None]
+    total = weights.sum(dim=(-2, -1)) + EPS
+    return torch.einsum("bchw,bhw->bc", features, weights) / total[:, None]
 
 
 def mean_prototype(features: Tensor, masks: Tensor, align_corners: bool = False) -> Tensor:
@@ -89,7 +90,7 @@ def mean_prototype(features: Tensor, masks: Tensor, align_corners: bool = False)
     Returns:
         (1, C); zero where every mask is empty.
     """
-    weights = pull_down(masks, (features.shape[-2], features.shape[-1]), align_corners)
+    weights = adjoint_upsample(masks, size_of(features), align_corners)
     return masked_average(features, weights).mean(dim=0, keepdim=True)
 
 

@@ -1,10 +1,12 @@
-"""Cosine similarity of feature maps with prototypes, and what turns a score into a probability."""
+"""Cosine similarity of feature maps with prototypes, and log-probabilities of two classes."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+COSINE_SCALE = 20.0  # factor of cosines in PANet, SSL-ALPNet, ADNet and those after it
 
 
 def cosine_maps(features: Tensor, prototypes: Tensor, eps: float = 1e-8) -> Tensor:
@@ -13,7 +15,7 @@ def cosine_maps(features: Tensor, prototypes: Tensor, eps: float = 1e-8) -> Tens
     Args:
         features: (N, C, h, w).
         prototypes: (K, C), the same for all queries, or (N, K, C).
-        eps: floor of each norm, so that a zero vector is similar to nothing.
+        eps: floor of each norm, so that a zero vector has similarity 0.
 
     Returns:
         (N, K, h, w) in −1…1.
@@ -23,21 +25,6 @@ def cosine_maps(features: Tensor, prototypes: Tensor, eps: float = 1e-8) -> Tens
     if unit_prototypes.ndim == 2:
         return torch.einsum("nchw,kc->nkhw", unit_features, unit_prototypes)
     return torch.einsum("nchw,nkc->nkhw", unit_features, unit_prototypes)
-
-
-def threshold_probability(cosine: Tensor, threshold: Tensor, scale: float = 20.0) -> Tensor:
-    """Foreground probability of a cosine map under a learnt threshold.
-
-    p = 1 − sigmoid(½ (−scale·cos − t)): foreground where cos > −t / scale.
-
-    Args:
-        cosine: (..., h, w) in −1…1.
-        threshold: t, broadcastable to `cosine`; ADNet starts it at −10.
-        scale: factor of the cosine.
-
-    Source: ADNet (Hansen et al., Medical Image Analysis 2022).
-    """
-    return 1 - torch.sigmoid(0.5 * (-scale * cosine - threshold))
 
 
 def two_class_log_probs(foreground: Tensor) -> Tensor:

@@ -1,35 +1,36 @@
 """Foreground by a prototype and a threshold: the head that ADNet gave to its whole lineage.
 
 One foreground prototype, no background prototype: a cell is foreground where its cosine with the
-prototype passes a learnt threshold. Q-Net, CAT-Net and RPT change where the prototype, the
-features or the threshold come from, and keep these functions.
+prototype exceeds a learnt threshold. Q-Net, CAT-Net and RPT take the prototype, the features or
+the threshold from elsewhere, and use the same functions.
 
 Source: ADNet (Hansen et al., Medical Image Analysis 2022).
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dpcenet.nn.pooling import enlarge, mean_prototype
-from dpcenet.nn.similarity import threshold_probability, two_class_log_probs
+from dpcenet.nn.similarity import COSINE_SCALE, two_class_log_probs
 
 
 def foreground_probability(query: Tensor, prototypes: Tensor, threshold: Tensor) -> Tensor:
-    """Foreground probability of every cell.
+    """p = 1 − sigmoid(½ (−20 cos − t)) of every cell: foreground where cos > −t / 20.
 
     Args:
         query: (N, C, h, w).
         prototypes: (1, C), the same for all queries, or (N, C).
-        threshold: t, of one element, or of N: one for each query.
+        threshold: t, of one element, or of N: one for each query. ADNet starts it at −10.
 
     Returns:
         (N, h, w) in 0…1.
     """
-    # The official operation, to the last bit: gradients of t magnify what rounding leaves.
+    # The official operation, to the last bit: gradients of t magnify rounding errors.
     cosine = F.cosine_similarity(query, prototypes[..., None, None], dim=1)
-    return threshold_probability(cosine, threshold.reshape(-1, 1, 1))
+    return 1 - torch.sigmoid(0.5 * (-COSINE_SCALE * cosine - threshold.reshape(-1, 1, 1)))
 
 
 def prototype_probability(
@@ -51,3 +52,10 @@ def enlarged_log_probs(probability: Tensor, size: tuple[int, int]) -> Tensor:
     without.
     """
     return two_class_log_probs(enlarge(probability[:, None], size, align_corners=True)[:, 0])
+
+
+def prototype_log_probs(
+    support: Tensor, masks: Tensor, query: Tensor, threshold: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """`prototype_probability` of the queries as log-probabilities of pixels (N, 2, *size)."""
+    return enlarged_log_probs(prototype_probability(support, masks, query, threshold), size)

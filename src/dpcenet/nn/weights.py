@@ -1,14 +1,12 @@
 """Files of pretrained weights: read, check, fit, and (only when asked) download.
 
-A file fits a network when every tensor of the one has its counterpart of the same shape in the
-other. What is left out on purpose is named by the caller and listed in the report.
+A file fits a network when both have the same tensors, by name and shape. The caller names the
+exceptions, and the report lists those that occurred.
 """
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +25,6 @@ from dpcenet.system.files import file_hash
 # A step counter of batch norm: older official files lack it, and it changes no output.
 COUNTER = "num_batches_tracked"
 NAMES_SHOWN = 8
-CHUNK_BYTES = 1 << 20
-TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -68,11 +64,11 @@ OFFICIAL: dict[str, OfficialFile] = {
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_weights` left out, as the caller allowed.
+    """The exceptions that occurred in `load_weights`.
 
     Attributes:
         ignored: names in the file that were not used.
-        kept: names in the network that the file lacks and that keep their values.
+        kept: names in the network that the file lacks; they keep their values.
     """
 
     ignored: tuple[str, ...]
@@ -210,29 +206,16 @@ def download(name: str, folder: Path | str) -> Path:
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as work:
-            part = Path(work, target.name)
-            digest = _stream(source.url, part)
-            if not digest.startswith(source.sha256_prefix):
-                raise WeightsError(
-                    f"{source.url}: sha256 {digest} does not start with {source.sha256_prefix}; "
-                    "the file was damaged or replaced on its way and has been thrown away"
-                )
-            return part.replace(target)
+        torch.hub.download_url_to_file(
+            source.url, str(target), source.sha256_prefix, progress=False
+        )
     except (OSError, HTTPException) as error:
         raise WeightsError(
             f"{source.url}: download failed ({error}); fetch it elsewhere and give its path"
         ) from error
-
-
-def _stream(url: str, target: Path) -> str:
-    """Write what the address gives to `target`; returns its SHA-256."""
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply, target.open("wb") as file:
-        while chunk := reply.read(CHUNK_BYTES):
-            digest.update(chunk)
-            file.write(chunk)
-    return digest.hexdigest()
+    except RuntimeError as error:  # a wrong hash; the file is deleted already
+        raise WeightsError(f"{source.url}: damaged or replaced on its way: {error}") from error
+    return target
 
 
 def _rename(

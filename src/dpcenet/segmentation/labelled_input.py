@@ -15,7 +15,7 @@ from dpcenet.system.device import Precision
 
 
 @dataclass(frozen=True)
-class Opening:
+class LabelledInput:
     """A segmenter and its support, by name; a worker process opens its own.
 
     Attributes:
@@ -61,7 +61,7 @@ class Opening:
             raise ConfigError(f"--name {unknown[0]}=…: the labels are {list(support.values)}")
         return segmenter, replace(support, names={**support.names, **self.names})
 
-    def absolute(self) -> Opening:
+    def absolute(self) -> LabelledInput:
         """The same with paths that hold in any folder."""
         return replace(
             self,

@@ -1,4 +1,7 @@
-"""A cap on memory: what a process has taken, and what a scan will take."""
+"""A cap on memory: what a process holds, and what a scan will need.
+
+The size is read here and not by `pydantic.ByteSize`, which takes "4G,B" for 4 GB and refuses "4Gi".
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from dpcenet.volumes.grid import ScanFile
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
 _READING = 5
-"""Bytes that reading takes at most for a byte of voxels: 8-bit values become float32."""
+"""The most bytes that reading needs for a byte of voxels: 8-bit values become float32."""
 _PREPARING = 8
-"""Bytes for a voxel of the scan: two float32 copies of it while it is prepared."""
+"""Bytes for a voxel of the scan: two float32 copies while it is prepared."""
 _POSING = 13
-"""Bytes for a pixel of a labelled scan: image and label in the new pose, and masks on the way."""
+"""Bytes for a pixel of a labelled scan: its aligned image and label, and masks in between."""
 _REMEDY = "Raise --memory, take fewer --jobs, or crop the scan."
 
 
@@ -50,10 +53,10 @@ def peak() -> int:
 
 
 def free_of(cap: int, support: Support) -> int:
-    """What a cap leaves for a scan beside the network and the labelled scans, as they now are.
+    """Bytes that a cap leaves for a scan, with the network and the labelled scans in memory.
 
     Raises:
-        ConfigError: not even one slice.
+        ConfigError: they are too few for one slice.
     """
     size = support.rules.size
     slice_bytes = size * size * 4 * (3 + len(support.values))
@@ -68,10 +71,10 @@ def free_of(cap: int, support: Support) -> int:
 
 
 def read_under(query: Query, free: int) -> ScanFile:
-    """Read a query if reading and scaling its voxels fits.
+    """Read a query if there is memory to read and scale its voxels.
 
     Raises:
-        VolumeError: it does not, or the query cannot be used.
+        VolumeError: there is not, or the query cannot be used.
     """
     limit = free // _READING
     try:
@@ -86,19 +89,18 @@ def read_under(query: Query, free: int) -> ScanFile:
 def check_room(
     scan: ScanFile, support: Support, free: int, name: str, maps: int, posed: bool
 ) -> None:
-    """Refuse a scan that takes more than there is. Features of slices do not count: they lie on
-    disk.
+    """Refuse a scan that needs more memory than is free. Features do not count: they are on disk.
 
     Args:
         scan: as read.
-        support: by whose rules it will be prepared.
+        support: its rules are those by which the scan will be prepared.
         free: from `free_of`.
         name: of the scan.
         maps: float32 arrays on the scan's own grid that will be written (probabilities).
-        posed: whether copies of the labelled scans are brought into the scan's pose.
+        posed: whether the labelled scans are aligned with the scan, in copies.
 
     Raises:
-        VolumeError: the message says how much it takes.
+        VolumeError: the message says how much it needs.
     """
     volume = scan.volume
     oriented, _ = orient(volume, support.affine)

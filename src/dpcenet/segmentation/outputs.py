@@ -1,4 +1,4 @@
-"""What is written for a query: its mask, and on demand probabilities and surfaces."""
+"""What is written for a query: its mask and, if asked for, probabilities and surfaces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dpcenet.volumes.nifti import write_nifti
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputOptions:
     """What is written beside the mask.
 
     Attributes:
@@ -32,52 +32,52 @@ class Wanted:
 
 
 def write_outputs(
-    found: SegmentationResult,
+    result: SegmentationResult,
     scan: ScanFile,
     mask: Path,
     name: str,
-    wanted: Wanted,
+    outputs: OutputOptions,
     names: Mapping[int, str],
     algorithm: Algorithm,
 ) -> tuple[list[Path], str]:
     """Write each file whole or not at all.
 
     Args:
-        found: in the query.
+        result: in the query.
         scan: the query; its grid is the mask's.
-        mask: where that goes.
+        mask: path of the mask.
         name: of the query, for the other files in the mask's folder.
-        wanted: which others.
-        names: of label values; a DICOM SEG names its segments so.
-        algorithm: what made the mask; a DICOM SEG says so.
+        outputs: which other files.
+        names: of label values; they are written into a DICOM SEG.
+        algorithm: what made the mask; it is written into a DICOM SEG.
 
     Returns:
         what was written, the mask first; and why it is no DICOM SEG, "" where that is no question.
     """
-    known = {value: names.get(value, f"label {value}") for value in found.probability}
-    written, note = write_somehow(found.mask.data, _cleared(mask), scan, known, algorithm)
+    known = {value: names.get(value, f"label {value}") for value in result.probability}
+    written, note = write_somehow(result.mask.data, _cleared(mask), scan, known, algorithm)
     paths = [written]
-    for value, probability in found.probability.items():
-        if wanted.probability:
+    for value, probability in result.probability.items():
+        if outputs.probability:
             paths.append(_cleared(mask.with_name(f"{name}_prob_{value}.nii.gz")))
-            write_nifti(found.record.restore_probability(probability), paths[-1], scan.grid)
-        if wanted.mesh:
+            write_nifti(result.record.restore_probability(probability), paths[-1], scan.grid)
+        if outputs.mesh:
             paths.append(_cleared(mask.with_name(f"{name}_mesh_{value}.stl")))
-            write_stl(surface(found.mask, value), paths[-1])
+            write_stl(surface(result.mask, value), paths[-1])
     return paths, note
 
 
 def _cleared(path: Path) -> Path:
-    """The path, without what a killed run left half-written beside it."""
+    """The path; half-written files that a killed run left beside it are deleted."""
     for left in path.parent.glob(f".partial-????????{glob.escape(path.name)}"):
         left.unlink(missing_ok=True)
     return path
 
 
-def sizes(found: SegmentationResult) -> dict[str, dict[str, Any]]:
+def sizes(result: SegmentationResult) -> dict[str, dict[str, Any]]:
     """Voxels and millilitres of each label in a mask."""
-    voxel_ml = float(abs(np.linalg.det(found.mask.affine[:3, :3]))) / 1000
-    counts = {v: int((found.mask.data == v).sum()) for v in found.probability}
+    voxel_ml = float(abs(np.linalg.det(result.mask.affine[:3, :3]))) / 1000
+    counts = {v: int((result.mask.data == v).sum()) for v in result.probability}
     return {
         str(value): {"voxels": count, "ml": round(count * voxel_ml, 3)}
         for value, count in counts.items()

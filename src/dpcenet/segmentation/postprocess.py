@@ -33,19 +33,19 @@ class Consistency:
         if not (self.smooth_mm >= 0 and self.min_volume_mm3 >= 0):
             raise ValueError(f"lengths and volumes must not be below 0: {self}")
 
-    def apply(self, found: SegmentationResult) -> SegmentationResult:
-        """What was found, with the rules applied: first the smoothing, then the parts."""
+    def apply(self, result: SegmentationResult) -> SegmentationResult:
+        """The result with the rules applied: first the smoothing, then the parts."""
         if self.smooth_mm > 0:
-            spacing = found.query.spacing[0]
+            spacing = result.query.spacing[0]
             probability = {
                 value: smooth_across(each, spacing, self.smooth_mm)
-                for value, each in found.probability.items()
+                for value, each in result.probability.items()
             }
-            mask = Volume(found.record.restore_labels(probability), found.mask.affine)
-            found = replace(found, probability=probability, mask=mask)
+            mask = Volume(result.record.restore_labels(probability), result.mask.affine)
+            result = replace(result, probability=probability, mask=mask)
         if self.largest or self.min_volume_mm3 > 0:
-            found = replace(found, mask=self._parts(found.mask))
-        return found
+            result = replace(result, mask=self._parts(result.mask))
+        return result
 
     def _parts(self, mask: Volume) -> Volume:
         voxel = float(abs(np.linalg.det(mask.affine[:3, :3])))

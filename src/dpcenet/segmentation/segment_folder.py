@@ -7,30 +7,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpcenet.inference.support import Support
-from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation.labelled_input import LabelledInput
+from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.review_page import read_cases, write_review
 from dpcenet.segmentation.review.suggest import support_signatures
-from dpcenet.segmentation.segment_queries import (
-    Batch,
-    Outcome,
-    check_targets,
-    collect,
-    segment_each,
-)
+from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
 
 
 @dataclass(frozen=True)
-class Summary:
+class SegmentSummary:
     """What was done.
 
     Attributes:
         asked: number of queries.
-        outcomes: of those that were reached, in their order.
-        review: the page that ranks the results; None where nothing was judged.
+        outcomes: of the queries that were reached, in their order.
+        review: the page that ranks the results; None where no quality was predicted.
         doubtful: results with a label to look at, or to reject.
     """
 
@@ -41,8 +37,8 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """Workers elsewhere: an engine of `dpcenet.system.parallel`, and torch's threads in each."""
+class SegmentLocation:
+    """Where to segment in place of this machine: an engine, and torch's threads in each worker."""
 
     engine: Engine
     threads: int = 1
@@ -50,73 +46,76 @@ class Cluster:
 
 def segment_folder(
     paths: Sequence[Path | str],
-    opening: Opening,
-    batch: Batch,
+    labelled: LabelledInput,
+    options: SegmentOptions,
     pattern: str | None = None,
     jobs: int = 1,
-    cluster: Cluster | None = None,
+    location: SegmentLocation | None = None,
     quiet: bool = False,
-) -> Summary:
+) -> SegmentSummary:
     """Segment files, folders and globs.
 
     Args:
         paths: see `find_queries`.
-        opening: the network and the labelled scans.
-        batch: where to, and how.
+        labelled: the network and the labelled scans.
+        options: where results go, and how they are made.
         pattern: of names to take from folders.
         jobs: processes on this machine.
-        cluster: where else to segment, in their place; files must have the same paths there.
+        location: where to segment instead; files must have the same paths there.
         quiet: no progress bar.
 
     Raises:
         InputError, RunError: nothing can be segmented. A single scan that cannot is an outcome.
     """
-    if cluster is not None:
-        paths, opening = [Path(path).absolute() for path in paths], opening.absolute()
-        batch = replace(batch, out=batch.out.absolute())
-    batch = replace(batch, keep=frozenset(mask.resolve() for mask in opening.masks))
+    if location is not None:
+        paths, labelled = [Path(path).absolute() for path in paths], labelled.absolute()
+        options = replace(options, out=options.out.absolute())
+    options = replace(options, keep=frozenset(mask.resolve() for mask in labelled.masks))
     queries = [
         query
-        for query in find_queries(paths, pattern, batch.out)
-        if batch.keep.isdisjoint(path.resolve() for path in query.files)
+        for query in find_queries(paths, pattern, options.out)
+        if options.keep.isdisjoint(path.resolve() for path in query.files)
     ]
-    segmenter, support = opening.open()
-    check_targets(queries, batch)
-    if cluster is not None:
-        each = segment_on(cluster.engine, opening, queries, batch, cluster.threads)
-    elif jobs == 1:
-        each = segment_each(segmenter, queries, support, batch)
-    else:
-        each = segment_shares(opening, queries, batch, min(jobs, len(queries)))
-    outcomes = tuple(collect(each, queries, batch, quiet))
-    summary = Summary(len(queries), outcomes)
-    judged = {o.query.as_posix() for o in outcomes if o.mask is not None and not o.corrected}
-    if not (batch.check and judged):
-        return summary
-    return _reviewed(summary, segmenter, support, batch, judged, _labelled(queries, opening))
+    segmenter, support = labelled.open()
+    with locked(options.out):
+        check_targets(queries, options)
+        if location is not None:
+            each = segment_on(location.engine, labelled, queries, options, location.threads)
+        elif jobs == 1:
+            each = segment_each(segmenter, queries, support, options)
+        else:
+            each = segment_shares(labelled, queries, options, min(jobs, len(queries)))
+        outcomes = tuple(collect(each, queries, options.out, quiet))
+        summary = SegmentSummary(len(queries), outcomes)
+        if not options.check:
+            return summary
+        labelled_names = _labelled_names(queries, labelled)
+        return _reviewed(summary, segmenter, support, options.out, labelled_names)
 
 
 def _reviewed(
-    summary: Summary,
+    summary: SegmentSummary,
     segmenter: Segmenter,
     support: Support,
-    batch: Batch,
-    judged: set[str],
-    labelled: list[str],
-) -> Summary:
-    """The summary with a review of this run's cases, but for corrected ones; an earlier run's are
-    left out."""
-    rows = [row for row in read_cases(batch.out) if row.case in judged]
-    page = write_review(
-        batch.out, rows, support_signatures(segmenter.predictor.method, support), labelled
-    )
+    out: Path,
+    labelled_names: list[str],
+) -> SegmentSummary:
+    """The summary with a review of this call's results; masks that a person corrected, and cases
+    of earlier calls, are left out."""
+    outcomes = summary.outcomes
+    judged = {o.query.as_posix() for o in outcomes if o.mask is not None and not o.corrected}
+    if not judged:
+        return summary
+    rows = [row for row in read_cases(out) if row.case in judged]
+    signatures = support_signatures(segmenter.predictor.method, support)
+    page = write_review(out, rows, signatures, labelled_names)
     doubtful = sum(any(q.flag != "accept" for q in row.labels.values()) for row in rows)
-    return Summary(summary.asked, summary.outcomes, page, doubtful)
+    return replace(summary, review=page, doubtful=doubtful)
 
 
-def _labelled(queries: Sequence[Query], opening: Opening) -> list[str]:
+def _labelled_names(queries: Sequence[Query], labelled: LabelledInput) -> list[str]:
     """Names of the queries that are labelled scans themselves."""
-    known = {image.resolve() for image in opening.images}
+    known = {image.resolve() for image in labelled.images}
     return [
         query.name.as_posix()
         for query in queries

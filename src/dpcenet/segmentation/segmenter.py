@@ -108,7 +108,7 @@ class Segmenter:
         """Encode one or several labelled scans.
 
         Args:
-            images: a scan of any kind that `images.open_scan` takes, or a list of them.
+            images: a scan of any kind that `adapters.open_scan` takes, or a list of them.
             masks: whole numbers on each scan's grid, 0 background; as many as scans. A DICOM SEG
                 may leave slices out.
             labels: values to segment; by default every value of the masks.
@@ -159,7 +159,7 @@ class Segmenter:
         """Segment a scan, and keep what judging the result needs.
 
         Args:
-            query: of any kind that `images.open_scan` takes.
+            query: of any kind that `adapters.open_scan` takes.
             support: what `Segmenter.support` made.
             disk: folder in which features lie instead of in memory.
 

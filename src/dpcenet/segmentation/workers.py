@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -13,49 +14,53 @@ from typing import cast
 import torch
 
 from dpcenet.errors import ConfigError
-from dpcenet.segmentation import memory_cap as memory
-from dpcenet.segmentation.labelled_input import Opening
+from dpcenet.segmentation import memory_cap
+from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.queries import Query
-from dpcenet.segmentation.segment_queries import Batch, Outcome, segment_each
+from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.system.parallel import Engine, in_processes
 
 _POLL_S = 0.2
 SHARE = 4
-"""Queries of a worker's turn on a cluster: opening the network takes about as long as one scan."""
+"""Queries that a cluster's worker gets at a time: loading the network takes as long as one scan."""
 
 
 @dataclass(frozen=True)
 class _Share:
-    """The queries of one process, and the pipe through which it tells what it has done."""
+    """The queries of one process, and the pipe by which it sends its outcomes."""
 
     queries: tuple[Query, ...]
-    tell: Connection
+    sender: Connection
 
 
 def segment_shares(
-    opening: Opening, queries: Sequence[Query], batch: Batch, jobs: int
+    labelled: LabelledInput, queries: Sequence[Query], options: SegmentOptions, jobs: int
 ) -> Iterator[Outcome]:
-    """Like `segment_each`, in processes among which torch's threads and the memory are divided.
+    """Like `segment_each`, in several processes, which share torch's threads and the memory.
 
-    A process that is killed costs the rest of its own queries only.
+    If a process is killed, only the rest of its own queries is missing.
 
     Raises:
-        ConfigError: the memory cap is used up by this process.
+        ConfigError: this process alone has reached the memory cap.
     """
-    if batch.memory is not None:
-        batch = replace(batch, memory=_memory_of_each(batch.memory, jobs))
+    if options.memory is not None:
+        options = replace(options, memory=_memory_of_each(options.memory, jobs))
     serve = partial(
-        _serve, opening=opening, batch=batch, threads=max(1, torch.get_num_threads() // jobs)
+        _serve,
+        labelled=labelled,
+        options=options,
+        threads=max(1, torch.get_num_threads() // jobs),
     )
     pipes = [multiprocessing.Pipe(duplex=False) for _ in range(jobs)]
     shares = [_Share(tuple(queries[n::jobs]), pipe[1]) for n, pipe in enumerate(pipes)]
     left = {query.name: query for query in queries}
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(lambda: list(in_processes(jobs)(serve, shares)))
-        ears = [pipe[0] for pipe in pipes]
-        while (ready := wait(ears, _POLL_S)) or not running.done():
-            for ear in ready:
-                outcome: Outcome = cast(Connection, ear).recv()
+        receivers = [pipe[0] for pipe in pipes]
+        while (ready := wait(receivers, _POLL_S)) or not running.done():
+            for receiver in ready:
+                outcome: Outcome = cast(Connection, receiver).recv()
                 left.pop(outcome.query, None)
                 yield outcome
     for share in running.result():
@@ -65,17 +70,21 @@ def segment_shares(
 
 
 def segment_on(
-    engine: Engine, opening: Opening, queries: Sequence[Query], batch: Batch, threads: int
+    engine: Engine,
+    labelled: LabelledInput,
+    queries: Sequence[Query],
+    options: SegmentOptions,
+    threads: int,
 ) -> Iterator[Outcome]:
     """Like `segment_each`, a few queries at a time, wherever the engine has room.
 
     Args:
         engine: of `dpcenet.system.parallel`. Every worker must find the files under the same paths.
-        opening, queries, batch: what is segmented, and how.
+        labelled, queries, options: what is segmented, and how.
         threads: of torch in a worker.
     """
     shares = [tuple(queries[start : start + SHARE]) for start in range(0, len(queries), SHARE)]
-    work = partial(_segment_share, opening=opening, batch=batch, threads=threads)
+    work = partial(_segment_share, labelled=labelled, options=options, threads=threads)
     for done in engine(work, shares):
         if done.error:
             for query in shares[done.index]:
@@ -84,25 +93,31 @@ def segment_on(
 
 
 def _segment_share(
-    queries: Sequence[Query], opening: Opening, batch: Batch, threads: int
+    queries: Sequence[Query], labelled: LabelledInput, options: SegmentOptions, threads: int
 ) -> list[Outcome]:
-    """What a worker does with a few queries."""
-    torch.set_num_threads(threads)
-    segmenter, support = opening.open()
-    return list(segment_each(segmenter, queries, support, batch))
+    """What a worker of a cluster does with a few queries."""
+    return list(_segment_here(queries, labelled, options, threads))
 
 
-def _serve(share: _Share, opening: Opening, batch: Batch, threads: int) -> None:
-    """What one process does."""
+def _serve(share: _Share, labelled: LabelledInput, options: SegmentOptions, threads: int) -> None:
+    """What one process of this machine does; Ctrl-C ends it without a traceback of its own."""
+    with suppress(KeyboardInterrupt):
+        for outcome in _segment_here(share.queries, labelled, options, threads):
+            share.sender.send(outcome)
+
+
+def _segment_here(
+    queries: Sequence[Query], labelled: LabelledInput, options: SegmentOptions, threads: int
+) -> Iterator[Outcome]:
+    """`segment_each` with a network of this process's own."""
     torch.set_num_threads(threads)
-    segmenter, support = opening.open()
-    for outcome in segment_each(segmenter, share.queries, support, batch):
-        share.tell.send(outcome)
+    segmenter, support = labelled.open()
+    yield from segment_each(segmenter, queries, support, options)
 
 
 def _memory_of_each(cap: int, jobs: int) -> int:
-    each = (cap - memory.peak()) // jobs
+    each = (cap - memory_cap.peak()) // jobs
     if each <= 0:
-        taken = memory.peak() / 1e9
+        taken = memory_cap.peak() / 1e9
         raise ConfigError(f"--memory: {taken:.1f} GB are taken before the first scan; give more")
     return each

@@ -1,4 +1,4 @@
-"""One function over many items, wherever there is room: here, in processes, or on a Ray cluster.
+"""Apply a function to many items: in this process, in several, or on a Ray cluster.
 
 An item that fails does not stop the others. Results come as they are ready.
 """
@@ -21,8 +21,8 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Result]):
-    """What became of one item.
+class ItemOutcome(Generic[Result]):
+    """How one item went.
 
     Attributes:
         index: of the item.
@@ -36,19 +36,21 @@ class Outcome(Generic[Result]):
 
 
 RETRIES = 5  # of an item whose node or process was lost
-Engine = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Outcome[Any]]]
+Engine = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[ItemOutcome[Any]]]
 
 
-def attempt(function: Callable[[Item], Result], index: int, item: Item) -> Outcome[Result]:
+def attempt(function: Callable[[Item], Result], index: int, item: Item) -> ItemOutcome[Result]:
     """Call the function; an exception becomes an outcome."""
     try:
-        return Outcome(index, function(item))
+        return ItemOutcome(index, function(item))
     except Exception as error:
-        return Outcome(index, error=f"{type(error).__name__}: {error}")
+        return ItemOutcome(index, error=f"{type(error).__name__}: {error}")
 
 
-def in_turn(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
-    """One after the other, in this process."""
+def in_turn(
+    function: Callable[[Item], Result], items: Sequence[Item]
+) -> Iterator[ItemOutcome[Result]]:
+    """Apply the function to one item after the other, in this process."""
     for index, item in enumerate(items):
         yield attempt(function, index, item)
 
@@ -60,7 +62,9 @@ def in_processes(workers: int) -> Engine:
     however it ends.
     """
 
-    def run(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
+    def run(
+        function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[ItemOutcome[Result]]:
         with ThreadPoolExecutor(workers) as pool:
             futures = [
                 pool.submit(_in_child, function, index, item) for index, item in enumerate(items)
@@ -77,7 +81,7 @@ def in_processes(workers: int) -> Engine:
 def on_ray(address: str | None, cpus: float, gpus: float) -> Engine:
     """An engine of a Ray cluster, which retries what a lost node or a killed process was doing.
 
-    What the function reads and writes must lie where every node finds it under the same path.
+    Every node must find the files that the function reads and writes under the same path.
 
     Args:
         address: of the cluster, or "auto"; None starts one on this machine.
@@ -96,7 +100,9 @@ def on_ray(address: str | None, cpus: float, gpus: float) -> Engine:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(f"--address {address}: no Ray cluster answers ({error})") from error
 
-    def run(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
+    def run(
+        function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[ItemOutcome[Result]]:
         remote: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(attempt)
         waiting = {remote.remote(function, index, item): index for index, item in enumerate(items)}
         while waiting:
@@ -105,35 +111,37 @@ def on_ray(address: str | None, cpus: float, gpus: float) -> Engine:
             try:
                 yield ray.get(ready)
             except ray.exceptions.RayError as error:
-                yield Outcome(index, error=f"{type(error).__name__}: {error}")
+                yield ItemOutcome(index, error=f"{type(error).__name__}: {error}")
 
     return run
 
 
-def _in_child(function: Callable[[Item], Result], index: int, item: Item) -> Outcome[Result]:
+def _in_child(function: Callable[[Item], Result], index: int, item: Item) -> ItemOutcome[Result]:
     """The outcome of one item in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(theirs, function, index, item), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(sender, function, index, item), daemon=True)
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        outcome: Outcome[Result] = ours.recv()
+        outcome: ItemOutcome[Result] = receiver.recv()
     except EOFError:
         process.join()
-        return Outcome(index, error=f"the process ended by itself (exit code {process.exitcode})")
+        return ItemOutcome(
+            index, error=f"the process ended by itself (exit code {process.exitcode})"
+        )
     process.join()
     return outcome
 
 
 def _serve(answer: Connection, function: Callable[[Item], Result], index: int, item: Item) -> None:
-    """What the child does."""
+    """Run one item in the child process and send its outcome to the parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answer.send(attempt(function, index, item))
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed leaves no child behind that goes on working."""
+    """End this process as soon as its parent has ended, even if that was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -57,7 +57,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def split_state(method: Method) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A method's state as (what training changes, what a frozen trunk keeps)."""
     state = method.state_dict()
-    frozen = {name for name in state if method.trunk_frozen and name.startswith("encoder.trunk.")}
+    frozen = method.frozen_names()
     return (
         {name: tensor for name, tensor in state.items() if name not in frozen},
         {name: state[name] for name in frozen},

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dpcenet.errors import ConfigError
 from dpcenet.methods.registry import METHODS
+from dpcenet.system.assets import asset
 from dpcenet.system.device import Precision
 from dpcenet.training.episodes import EpisodeOptions
 
@@ -71,10 +71,9 @@ class Config:
 
 def preset_names() -> list[str]:
     """The presets that come with the package, as "method/preset"."""
-    root = resources.files("dpcenet") / "assets" / "presets"
     return sorted(
         f"{folder.name}/{file.name.removesuffix('.yaml')}"
-        for folder in root.iterdir()
+        for folder in asset("presets").iterdir()
         if folder.is_dir()
         for file in folder.iterdir()
         if file.name.endswith(".yaml")
@@ -99,9 +98,7 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
         label = path.stem
     elif name in preset_names():
-        text = (resources.files("dpcenet") / "assets" / "presets" / f"{name}.yaml").read_text(
-            "utf-8"
-        )
+        text = asset(f"presets/{name}.yaml").read_text("utf-8")
         label = name
     else:
         raise ConfigError(

@@ -1,17 +1,20 @@
-"""Training of an in-context network on batches of pairs, whoever makes the pairs."""
+"""Training of an in-context network on batches of episodes or pairs, whoever makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dpcenet.data.synthetic.cohort import CohortOptions
+from dpcenet.data.synthetic.episodes import CohortEpisodeOptions, Episodes
 from dpcenet.data.synthetic.pairs import PairOptions, Pairs
 from dpcenet.methods.incontext.blocks import correspondence_loss
-from dpcenet.methods.incontext.model import InContext, Options
+from dpcenet.methods.incontext.model import InContext, NetworkOptions
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class PretrainConfig:
         steps: steps in all, decay included.
         decay: share of the steps over which the learning rate falls to 0.
         warmup: steps over which it rises.
-        batch: pairs per step.
+        source: "pairs" of slices, or "cohorts" of volumes, from which episodes are drawn.
+        batch: pairs or episodes per step.
         learning_rate: highest learning rate.
         weight_decay: AdamW's.
         average: decay of the running mean of the weights, which is what is evaluated and kept.
@@ -33,6 +37,7 @@ class PretrainConfig:
         bfloat16: whether the network runs in bfloat16.
         validation_batches: synthetic batches of another seed that give the validation Dice.
         pairs: what the training pairs are like.
+        cohorts, episodes: what the cohorts, and the episodes drawn from them, are like.
         network: the network's size.
     """
 
@@ -41,6 +46,7 @@ class PretrainConfig:
     steps: int = 10_000
     decay: float = 0.2
     warmup: int = 200
+    source: Literal["pairs", "cohorts"] = "pairs"
     batch: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -50,7 +56,9 @@ class PretrainConfig:
     bfloat16: bool = True
     validation_batches: int = 8
     pairs: PairOptions = field(default_factory=PairOptions)
-    network: Options = field(default_factory=Options)
+    cohorts: CohortOptions = field(default_factory=CohortOptions)
+    episodes: CohortEpisodeOptions = field(default_factory=CohortEpisodeOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 def learning_rate_at(step: int, config: PretrainConfig) -> float:
@@ -99,7 +107,9 @@ class PairTraining:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = InContext(network.options).to(self.device)
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(self._groups(), config.learning_rate, (0.9, 0.99))
+        self.optimiser = torch.optim.AdamW(
+            self._groups(), config.learning_rate, (0.9, 0.99), fused=True
+        )
         self.step = 0
 
     def _groups(self) -> list[dict[str, object]]:
@@ -111,12 +121,12 @@ class PairTraining:
             {"params": vectors, "weight_decay": 0.0},
         ]
 
-    def advance(self, pairs: Pairs) -> Tensor:
+    def advance(self, batch: Episodes | Pairs) -> Tensor:
         """One step; its loss, for which a GPU is not waited."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate_at(self.step, self.config)
         self.network.train()
-        loss = self._loss(pairs)
+        loss = self._loss(batch if isinstance(batch, Episodes) else batch.episodes())
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
@@ -125,45 +135,50 @@ class PairTraining:
         self._follow()
         return loss.detach()
 
-    def _loss(self, pairs: Pairs) -> Tensor:
-        compared, attention = self._compare(self.network, pairs)
-        matched = correspondence_loss(attention, pairs.support_labels, pairs.query_labels)
+    def _loss(self, episodes: Episodes) -> Tensor:
+        compared, attention = self._compare(self.network, episodes)
+        matched = correspondence_loss(attention, episodes.support_labels, episodes.query_labels)
         loss = self.config.correspondence * matched
         for number, (logits, presence) in enumerate(compared):
-            masks = pairs.query_masks[:, number]
+            masks = episodes.query_masks[:, number]
             there = F.binary_cross_entropy_with_logits(presence, masks.flatten(1).amax(1))
             one = pair_loss(logits, masks) + self.config.network.presence_weight * there
             loss = loss + one / len(compared)
         return loss
 
     def _compare(
-        self, network: InContext, pairs: Pairs
+        self, network: InContext, episodes: Episodes
     ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Logits and presence of each target, and the attention that all targets share."""
-        count = len(pairs.targets)
+        count, shots = episodes.support_images.shape[:2]
+        images = torch.cat([episodes.support_images.flatten(0, 1)[:, None], episodes.query_images])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-            features = network.encode(torch.cat([pairs.support_images, pairs.query_images]))
-            support = features.rows(slice(None, count)).apply(lambda x: x[:, None])
-            query = features.rows(slice(count, None))
+            features = network.encode(images)
+            support = features.rows(slice(None, count * shots))
+            support = support.apply(lambda x: x.view(count, shots, *x.shape[1:]))
+            query = features.rows(slice(count * shots, None))
             attention = network.align(support["key"], query["key"])
-            masks = pairs.support_masks[:, None].unbind(2)
-            return [network.compare(support, m, query, attention) for m in masks], attention
+            # Converted once, not for each target.
+            carried = attention.bfloat16() if self.config.bfloat16 else attention
+            masks = episodes.support_masks.unbind(1)
+            return [network.compare(support, m, query, carried) for m in masks], attention
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Moves the averaged weights; early on they follow quickly."""
         keep = min(self.config.average, (1 + self.step) / (10 + self.step))
-        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
-        for mean, new in pairs:
-            mean.lerp_(new, 1 - keep)
+        means: list[Tensor] = list(self.average.parameters())
+        new: list[Tensor] = list(self.network.parameters())
+        torch._foreach_lerp_(means, new, 1 - keep)
 
     @torch.no_grad()
-    def validate(self, batches: Iterable[Pairs]) -> float:
+    def validate(self, batches: Iterable[Episodes | Pairs]) -> float:
         """Mean Dice of the averaged weights on some batches."""
         self.average.eval()
         scores = []
-        for pairs in batches:
-            compared, _ = self._compare(self.average, pairs)
+        for batch in batches:
+            episodes = batch if isinstance(batch, Episodes) else batch.episodes()
+            compared, _ = self._compare(self.average, episodes)
             logits = torch.stack([logits for logits, _ in compared], 1)
-            scores.append(hard_dice(logits.flatten(0, 1), pairs.query_masks.flatten(0, 1)))
+            scores.append(hard_dice(logits.flatten(0, 1), episodes.query_masks.flatten(0, 1)))
         return float(torch.cat(scores).mean())

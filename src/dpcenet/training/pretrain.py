@@ -1,4 +1,4 @@
-"""Training of the in-context network on made-up pairs: from a config and a seed, resumable.
+"""Training of the in-context network on made-up images: from a config and a seed, resumable.
 
 The learning rate warms up, stays, and decays at the end (warm-up, stable, decay). The state
 before the decay is kept beside the checkpoint, so that a longer training can go on from there.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dpcenet.data.synthetic.episodes import EpisodeGenerator, Episodes
 from dpcenet.data.synthetic.pairs import PairGenerator, Pairs
 from dpcenet.data.synthetic.preview import save_contact_sheet
 from dpcenet.errors import RunError
@@ -89,19 +90,22 @@ def pretrain(config: PretrainConfig, folder: Path, pace: Pace | None = None) -> 
 
 
 class _Run(PairTraining):
-    """A training on made-up pairs that a checkpoint holds wholly."""
+    """A training on made-up images that a checkpoint holds wholly."""
 
     def __init__(self, config: PretrainConfig, pace: Pace, folder: Path) -> None:
         torch.manual_seed(config.seed)
         super().__init__(_initial(config), config, choose_device(pace.device))
         self.folder = folder
-        self.generator = PairGenerator(config.seed, config.batch, config.pairs, self.device)
+        self.generator = _generator(config, config.seed, self.device)
+        self._others: list[Episodes | Pairs] = []
 
-    def others(self) -> Iterator[Pairs]:
-        """Batches of another seed, for validation."""
-        seed = self.config.seed + 1
-        others = PairGenerator(seed, self.config.batch, self.config.pairs, self.device)
-        return (others(number) for number in range(self.config.validation_batches))
+    def others(self) -> list[Episodes | Pairs]:
+        """Batches of another seed, for validation; made once."""
+        if not self._others:
+            generator = _generator(self.config, self.config.seed + 1, self.device)
+            stay = self.config.episodes.stay
+            self._others = [generator(n * stay) for n in range(self.config.validation_batches)]
+        return self._others
 
     def save(self) -> None:
         """The weights and their card, then the whole state, whole or not at all; before the decay
@@ -171,10 +175,22 @@ def _initial(config: PretrainConfig) -> InContext:
     return shipped.build(shipped.Options(config.start, size, widths))
 
 
+def _generator(
+    config: PretrainConfig, seed: int, device: torch.device
+) -> Callable[[int], Episodes | Pairs]:
+    """What makes the batches."""
+    if config.source == "pairs":
+        return PairGenerator(seed, config.batch, config.pairs, device)
+    return EpisodeGenerator(seed, config.batch, config.cohorts, config.episodes, device)
+
+
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Keys in which configs differ, but for the length: a training may be made longer."""
-    now = json.loads(json.dumps(now))  # tuples are lists in what was stored
-    return [k for k in now if k not in ("steps", "decay") and before.get(k) != now[k]]
+    """Keys in which configs differ, but for the length: a training may be made longer.
+
+    What a config of an earlier version does not name was as it is by default.
+    """
+    usual, now = (json.loads(json.dumps(c)) for c in (asdict(PretrainConfig()), now))
+    return [k for k in now if k not in ("steps", "decay") and (usual | before)[k] != now[k]]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -104,7 +104,7 @@ class Run:
         checkpoint = load_checkpoint(self.folder)
         if checkpoint is None:
             raise RunError(f"{self.folder}: no checkpoint yet; run `dpcenet train` first")
-        method = build_method(self.config.method, without_weights(self.config.options))
+        method = build_method(self.config.method, self.config.options.without_weights())
         restore(checkpoint, method)
         if fast:
             ready_to_predict(method, self.precision == "bfloat16")
@@ -122,16 +122,6 @@ def fold_of(flags: RunFlags, dataset: PreparedDataset) -> Fold:
         dataset.origin.folds,
         dataset.origin.subjects,
     )
-
-
-def without_weights(options: Any) -> Any:
-    """Options that start from random weights, for weights that a checkpoint brings."""
-    if hasattr(options, "encoder"):
-        encoder = dataclasses.replace(options.encoder, weights=None)
-        return dataclasses.replace(options, encoder=encoder)
-    if hasattr(options, "weights"):
-        return dataclasses.replace(options, weights=None)
-    return options
 
 
 def create_run(

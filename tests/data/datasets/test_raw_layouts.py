@@ -201,7 +201,7 @@ def test_cmr_values_are_200_500_600(tmp_path: Path) -> None:
     wrong = Volume(labels.data * 100, labels.affine)
     write_nifti(wrong, tmp_path / "patient1_C0_manual.nii.gz")
     with pytest.raises(VolumeError, match=r"patient1_C0_manual.*100, 300 are unknown.*200, 500"):
-        cmr.read(cmr.find(tmp_path).cases[0])
+        cmr.SPEC.read(cmr.find(tmp_path).cases[0])
 
 
 def test_lineage_cmr_knows_both_ways_of_storing_labels(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
-from dpcenet.data.doctor.examine import Report
+from dpcenet.data.doctor.examine import CaseReport
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.system.files import file_hash
@@ -28,7 +28,7 @@ def write_pair(folder: Path, name: str, image: Volume, labels: Volume | None = N
         write_nifti(labels, folder / f"label_{name}.nii.gz")
 
 
-def examined(folder: Path, **options: object) -> Report:
+def examined(folder: Path, **options: object) -> CaseReport:
     (report,) = diagnose([folder], quiet=True, **options).reports
     return report
 
@@ -69,7 +69,7 @@ def test_labels_elsewhere_are_an_error_in_mm_and_mended(tmp_path: Path) -> None:
     assert any("up to 5.0 mm away" in text for text in report.errors) and diagnosis.wrong
     hashes = {path: file_hash(path) for path in (tmp_path / "in").iterdir()}
     (line,) = write_fixed(diagnosis, tmp_path / "out")
-    assert "the labels took the place of their image, up to 5.0 mm away" in line
+    assert "the labels were moved onto their image, by up to 5.0 mm" in line
     assert hashes == {path: file_hash(path) for path in (tmp_path / "in").iterdir()}
     assert examined(tmp_path / "out").errors == ()
     mended = read_volume(tmp_path / "out/label_a.nii.gz").volume
@@ -129,7 +129,7 @@ def test_constant_and_clipped_slices_are_noted(tmp_path: Path) -> None:
     report = examined(tmp_path)
     assert report.constant_slices == (0,) and report.clipped_slices == (3, 4)
     assert report.notes == (
-        "slices of one value: 0",
+        "constant slices: 0",
         "more than 2% at the highest value in slices 3-4",
     )
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_read_is_an_error_and_cannot_be_mended(tmp_path: Path) ->
     (tmp_path / "image_a.nii.gz").write_bytes(b"no scan")
     diagnosis = diagnose([tmp_path / "image_a.nii.gz"], quiet=True)
     assert "image_a.nii.gz" in diagnosis.reports[0].errors[0]
-    assert write_fixed(diagnosis, tmp_path / "out") == ["a: cannot be mended"]
+    assert write_fixed(diagnosis, tmp_path / "out") == ["a: cannot be repaired"]
     assert not (tmp_path / "out").exists()
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dpcenet.evaluation.benchmark.experiments import Means, experiments
+from dpcenet.evaluation.benchmark.code_version import code_version
+from dpcenet.evaluation.benchmark.experiments import PlanInputs, experiments
 from dpcenet.evaluation.benchmark.plan import load_plan
-from dpcenet.evaluation.benchmark.run_experiment import Place, code_version
-from dpcenet.evaluation.benchmark.run_plan import Named, run_all
+from dpcenet.evaluation.benchmark.run_experiment import ExecutionContext
+from dpcenet.evaluation.benchmark.run_plan import PlanCommand, run_all
 from dpcenet.system.parallel import in_turn, on_ray
 from made import write_prepared
 
@@ -46,11 +47,11 @@ def test_a_lost_node_loses_nothing(cluster: object, tmp_path: Path) -> None:
     data = write_prepared(tmp_path / "data")
     (tmp_path / "tiny.yaml").write_text(PLAN)
     plan = load_plan(str(tmp_path / "tiny.yaml"))
-    found = experiments(plan, Means({"made": data}, None, True, "float32"))
-    named = Named("tiny", "Tiny", "")
-    alone = Place(tmp_path / "alone", "cpu", 1, code_version())
+    found = experiments(plan, PlanInputs({"made": data}, None, True, "float32"))
+    named = PlanCommand("tiny", "Tiny", "")
+    alone = ExecutionContext(tmp_path / "alone", "cpu", 1, code_version())
     run_all(named, found, alone, in_turn, quiet=True, say=len)
-    together = Place(tmp_path / "together", "cpu", 1, code_version())
+    together = ExecutionContext(tmp_path / "together", "cpu", 1, code_version())
     engine = on_ray(cluster.address, 1, 0)  # type: ignore[attr-defined]
     assert sum(node["Alive"] for node in ray.nodes()) == 2
     told: list[str] = []

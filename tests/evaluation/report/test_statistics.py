@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import pytest
 
-from dpcenet.evaluation.report.published import _DPCENET_PAPER, printed
-from dpcenet.evaluation.report.statistics import holm, interval_of_mean, paired_p, wins
+from dpcenet.evaluation.report.statistics import (
+    common_cases,
+    holm,
+    interval_of_mean,
+    p_against,
+    paired_p,
+    wins,
+)
 
 
 def test_wilcoxon_is_the_share_of_sign_patterns_as_extreme() -> None:
@@ -39,27 +45,12 @@ def test_interval_holds_the_mean_and_narrows() -> None:
     assert np.isnan(interval_of_mean([3.0])).all()
 
 
-def test_faults_of_printed_tables_are_those_that_arithmetic_shows() -> None:
-    wrong, twins = set(), set()
-    for where, methods in _DPCENET_PAPER.items():
-        for name, (*cells, mean) in methods.items():
-            if abs(sum(cells) / len(cells) - mean) > 0.011:
-                wrong.add((where, name))
-            if any(a == b for a, b in pairwise(cells)):
-                twins.add((where, name))
-    assert wrong == {
-        ("sabs-1", "PANet"), ("sabs-1", "ADNet"), ("chaos-2", "PANet"), ("cmr-1", "PANet")
-    }  # fmt: skip
-    assert twins == {("chaos-2", "Q-Net"), ("chaos-2", "CAT-Net")}
-    for where, methods in _DPCENET_PAPER.items():
-        for name in methods:
-            line = printed(where, name)
-            assert line is not None
-            assert bool(line.faults) == ((where, name) in wrong | twins)
-    line = printed("sabs-1", "PANet")
-    assert line is not None and line.faults == ("the columns' mean is 55.88, printed 57.88",)
-
-
-def test_what_is_only_remembered_is_not_printed() -> None:
-    assert printed("chaos-1", "ADNet", own=True) is None
-    assert printed("acdc-1", "DPCENet") is None
+def test_methods_are_compared_over_the_cases_that_both_have() -> None:
+    values = {
+        "a": {"x": 5.0, "y": 7.5, "z": 9.1, "only a": 99.0},
+        "b": {"z": 1.0, "x": 2.0, "y": 4.0},
+        "c": {"x": 5.0, "y": 7.5, "z": 9.1},
+    }
+    assert common_cases(values["a"], values["b"]) == ([5.0, 7.5, 9.1], [2.0, 4.0, 1.0])
+    # three differences of one sign: p = 2 / 2³, and the smallest of two tests counts twice
+    assert p_against(values, "a") == pytest.approx({"b": 0.5, "c": 1.0})

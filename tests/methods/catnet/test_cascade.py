@@ -27,13 +27,13 @@ def norm(layer: nn.LayerNorm, rows: Array) -> Array:
     return scaled * layer.weight.detach().numpy() + layer.bias.detach().numpy()
 
 
-def read(layer: nn.Module, asking: Array, telling: Array, matrix: Array | None = None) -> Array:
+def read(layer: nn.Module, target: Array, source: Array, matrix: Array | None = None) -> Array:
     """softmax(Q Kᵀ / √d) ⊙ matrix, times V."""
-    queries, keys = linear(layer.query, asking), linear(layer.key, telling)
+    queries, keys = linear(layer.query, target), linear(layer.key, source)
     logits = queries @ keys.T / np.sqrt(queries.shape[-1])
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
-    return (weights if matrix is None else weights * matrix) @ linear(layer.value, telling)
+    return (weights if matrix is None else weights * matrix) @ linear(layer.value, source)
 
 
 def slow_block(
@@ -44,11 +44,11 @@ def slow_block(
     def within(rows: Array) -> Array:
         return norm(block.norm_self, rows + read(block.self_attention, rows, rows))
 
-    def across(asking: Array, telling: Array, asking_mask: Array, telling_mask: Array) -> Array:
-        shape = (len(asking), len(telling))
-        side = telling_mask[None] if block.mask_on == "keys" else asking_mask[:, None]
+    def across(target: Array, source: Array, target_mask: Array, source_mask: Array) -> Array:
+        shape = (len(target), len(source))
+        side = source_mask[None] if block.mask_on == "keys" else target_mask[:, None]
         matrix = np.broadcast_to(side, shape)
-        rows = norm(block.norm_cross, asking + read(block.cross_attention, asking, telling, matrix))
+        rows = norm(block.norm_cross, target + read(block.cross_attention, target, source, matrix))
         hidden = np.maximum(linear(block.mlp[0], rows), 0)
         return norm(block.norm_mlp, rows + linear(block.mlp[2], hidden))
 

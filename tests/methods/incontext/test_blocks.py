@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from dpcenet.methods.incontext.blocks import (
-    Align,
+    SoftRegistration,
     correspondence_loss,
-    moved_by,
     prototype_similarity,
     squared_distances,
+    warp,
 )
 
 
@@ -24,7 +24,7 @@ def test_moved_maps_come_from_where_the_attention_points() -> None:
             source = row * 3 + (column + 1) % 3
             attention[0, row * 3 + column, [source, 6 + source]] = 0.5
     expected = support.mean(1).roll(-1, -1)
-    torch.testing.assert_close(moved_by(attention, support), expected)
+    torch.testing.assert_close(warp(attention, support), expected)
 
 
 def test_similarity_against_numpy() -> None:
@@ -64,6 +64,6 @@ def test_alignment_finds_the_same_slice() -> None:
     """With equal keys and strong preference for the alike, each place attends mostly to itself."""
     keys = torch.nn.functional.normalize(torch.randn(1, 16, 4, 4), dim=1)
     with torch.no_grad():
-        attention = Align()(keys[:, None], keys)
+        attention = SoftRegistration()(keys[:, None], keys)
     assert torch.equal(attention[0].argmax(1), torch.arange(16))
     torch.testing.assert_close(attention.sum(-1), torch.ones(1, 16))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dpcenet.methods.incontext.model import InContext, Options
+from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.types import Episode
 
-SMALL = Options(size=64, widths=(8, 8, 16, 16))
+SMALL = NetworkOptions(size=64, widths=(8, 8, 16, 16))
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,9 @@ def test_a_label_that_was_not_found_is_rejected_and_others_are_judged(copier: Se
     found = replace(
         found, probability={**found.probability, 2: np.zeros_like(found.probability[2])}
     )
-    calibration = fit(made_samples(50, seed=0), hash_of_state(copier.method), "made samples")
+    calibration = fit(
+        made_samples(50, seed=0), hash_of_state(copier.predictor.method), "made samples"
+    )
     qualities = assess(copier, support, found, calibration)
     assert list(qualities) == [1, 2]
     assert qualities[2] == nothing_found() and qualities[2].flag == "reject"

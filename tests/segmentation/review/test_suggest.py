@@ -8,7 +8,6 @@ import pytest
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.segmentation.review.suggest import (
     Candidate,
-    expected_curve,
     signature_of,
     suggest_order,
     support_signatures,
@@ -55,26 +54,21 @@ def test_confident_cases_need_no_label() -> None:
     assert suggest_order([], [at(0)]) == []
 
 
-def test_the_expected_curve_counts_corrected_cases_as_right() -> None:
-    order = [Candidate(str(n), dice, at(0)) for n, dice in enumerate((0.2, 0.6))]
-    assert expected_curve(order) == pytest.approx([0.4, 0.8, 1.0])
-
-
 def test_signatures_keep_cosines(copier: Segmenter) -> None:
     """Of the mean descriptors of the slices that show a label, in far fewer numbers."""
     volumes = [phantom(seed, (10, 72, 72), (9.0, 4.0, 4.0)) for seed in (1, 2, 3)]
     support = copier.support([v[0] for v in volumes], [v[1] for v in volumes], [1])
-    signatures = support_signatures(copier.method, support)
+    signatures = support_signatures(copier.predictor.method, support)
     whole = []
     for scan in support.scans:
-        rows = copier.method.describe(scan.slices.features)
+        rows = copier.predictor.method.describe(scan.slices.features)
         mean = rows[(scan.label == 1).any(axis=(1, 2))].mean(axis=0)
         whole.append(mean / np.linalg.norm(mean))
     np.testing.assert_allclose(
         np.stack(signatures) @ np.stack(signatures).T, np.stack(whole) @ np.stack(whole).T, atol=0.1
     )
     scan = support.scans[0]
-    again = signature_of(copier.method, scan.slices, scan.label == 1)
+    again = signature_of(copier.predictor.method, scan.slices, scan.label == 1)
     assert np.array_equal(again, signatures[0])
-    nothing = signature_of(copier.method, scan.slices, np.zeros(scan.label.shape, bool))
+    nothing = signature_of(copier.predictor.method, scan.slices, np.zeros(scan.label.shape, bool))
     assert np.linalg.norm(nothing) == pytest.approx(1.0)  # of the whole scan

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from dpcenet.data.datasets.cmr import NO_GROUPS
-from dpcenet.data.datasets.spec import DatasetSpec, Source, SourceCase
+from dpcenet.data.datasets.spec import DatasetSpec, SourceCase, SourceFolder
 from dpcenet.errors import DatasetError
 from dpcenet.volumes.preprocess import Preprocessing
 
@@ -20,7 +20,7 @@ PATIENTS = 100
 PHASES = ("ED", "ES")
 
 
-def find(folder: Path) -> Source:
+def find(folder: Path) -> SourceFolder:
     """The ED and ES frames of each patient below a folder.
 
     Raises:
@@ -36,7 +36,7 @@ def find(folder: Path) -> Source:
             image = _file(info.parent, f"{patient}_frame{frame:02d}")
             label = _file(info.parent, f"{patient}_frame{frame:02d}_gt")
             cases[name] = SourceCase(name, image, label if label.is_file() else None)
-    return Source(tuple(cases[name] for name in sorted(cases)))
+    return SourceFolder(tuple(cases[name] for name in sorted(cases)))
 
 
 def _frames(info: Path) -> dict[str, int]:

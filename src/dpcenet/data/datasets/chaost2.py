@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dpcenet.data.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, remap
+from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder, remap
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.read_series import read_series
@@ -34,7 +34,7 @@ scan that lacks one.
 """
 
 
-def find(folder: Path) -> Source:
+def find(folder: Path) -> SourceFolder:
     """The T2-SPIR series below a folder.
 
     Raises:
@@ -50,7 +50,7 @@ def find(folder: Path) -> Source:
         if name in cases:
             raise DatasetError(f"{folder}: patient {name} twice: {cases[name].image} and {images}")
         cases[name] = SourceCase(name, images, labels if labels.is_dir() else None)
-    return Source(tuple(cases[name] for name in sorted(cases)))
+    return SourceFolder(tuple(cases[name] for name in sorted(cases)))
 
 
 def read(case: SourceCase) -> RawCase:

@@ -5,10 +5,10 @@ As downloaded: patient1_C0.nii.gz … and patient1_C0_manual.nii.gz …; labels 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from dpcenet.data.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, find_files, remap
-from dpcenet.volumes.io import read_volume
+from dpcenet.data.datasets.spec import DatasetSpec, SourceFolder, find_files, read_pair
 from dpcenet.volumes.preprocess import Preprocessing
 
 LABELS = {1: "LV-MYO", 2: "LV-BP", 3: "RV"}
@@ -21,8 +21,8 @@ NO_GROUPS = (
 )
 
 
-def find(folder: Path) -> Source:
-    """Pairs patient1_C0, patient1_C0_manual below a folder; T2 and LGE are left aside.
+def find(folder: Path) -> SourceFolder:
+    """Pairs patient1_C0, patient1_C0_manual below a folder; T2 and LGE are ignored.
 
     Raises:
         DatasetError: a case has two files, or a label no image.
@@ -31,19 +31,7 @@ def find(folder: Path) -> Source:
     cases = find_files(
         folder, start + ending, start + "_manual" + ending, lambda n: f"{int(n):02d}"
     )
-    return Source(cases)
-
-
-def read(case: SourceCase) -> RawCase:
-    """Read a pair.
-
-    Raises:
-        VolumeError: a file cannot be used, or a label value is unknown.
-    """
-    scan = read_volume(case.image)
-    if case.label is None:
-        return RawCase(scan, None)
-    return RawCase(scan, remap(read_volume(case.label).volume, VALUES, case.label))
+    return SourceFolder(cases)
 
 
 _IDS = tuple(f"{n:02d}" for n in range(1, 36))
@@ -52,7 +40,7 @@ SPEC = DatasetSpec(
     name="cmr",
     title="MS-CMRSeg bSSFP (Card-MRI)",
     find=find,
-    read=read,
+    read=partial(read_pair, values=VALUES),
     labels=LABELS,
     preprocessing=Preprocessing.for_mr(spacing_mm=1.25, slice_spacing_mm=7.99, overflow="crop"),
     supervoxel_size=1000,

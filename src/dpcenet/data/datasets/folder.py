@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dpcenet.data.datasets import nnunet
 from dpcenet.data.datasets.nnunet import scans
-from dpcenet.data.datasets.spec import DatasetSpec, Source, SourceCase
+from dpcenet.data.datasets.spec import DatasetSpec, SourceCase, SourceFolder
 from dpcenet.errors import DatasetError
 from dpcenet.volumes.io import SUFFIXES, stem
 from dpcenet.volumes.mask_record import without_results
@@ -14,7 +14,7 @@ from dpcenet.volumes.mask_record import without_results
 IMAGE, LABEL = "image_", "label_"
 
 
-def find_cases(folder: Path, spec: DatasetSpec | None = None) -> Source:
+def find_cases(folder: Path, spec: DatasetSpec | None = None) -> SourceFolder:
     """Find the cases of a data set.
 
     Args:
@@ -43,12 +43,12 @@ def find_cases(folder: Path, spec: DatasetSpec | None = None) -> Source:
     return source
 
 
-def find(folder: Path) -> Source:
+def find(folder: Path) -> SourceFolder:
     """Cases of a folder whose layout is recognised; none if it holds no scan."""
     return nnunet.find(folder) if (folder / "dataset.json").is_file() else _pairs(folder)
 
 
-def _pairs(folder: Path) -> Source:
+def _pairs(folder: Path) -> SourceFolder:
     files = without_results(scans(folder))
     labels = {stem(path).removeprefix(LABEL): path for path in files if path.name.startswith(LABEL)}
     images = {
@@ -60,7 +60,7 @@ def _pairs(folder: Path) -> Source:
     if len(images) + len(labels) < len(files):
         raise DatasetError(f"{folder}: one name with several endings; keep one file for each scan")
     cases = (SourceCase(name, path, labels.get(name)) for name, path in images.items())
-    return Source(tuple(cases))
+    return SourceFolder(tuple(cases))
 
 
 SPEC = DatasetSpec(name="folder", title="a folder of scans", find=find)

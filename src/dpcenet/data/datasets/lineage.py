@@ -1,7 +1,7 @@
 """Folders that a script of the lineage has prepared: image_N and label_N, by number.
 
-The intensities are clipped, the slices resampled and 256 (or 257) pixels wide, so neither is done
-again. Supervoxels are made anew, since the files of the lineage leave ids empty.
+The intensities are already clipped and the slices resampled to 256 (or 257) pixels, so neither is
+done again. Supervoxels are computed again, because the lineage's files contain unused ids.
 """
 
 from __future__ import annotations
@@ -12,26 +12,18 @@ from functools import partial
 from pathlib import Path
 
 from dpcenet.data.datasets import chaost2, cmr, sabs
-from dpcenet.data.datasets.spec import (
-    DatasetSpec,
-    RawCase,
-    Source,
-    SourceCase,
-    find_files,
-    read_pair,
-    remap,
-)
+from dpcenet.data.datasets.spec import DatasetSpec, SourceFolder, find_files, read_pair
 from dpcenet.errors import DatasetError
 from dpcenet.volumes.preprocess import Preprocessing
 
 _ENDING = r"(\d+)\.nii(?:\.gz)?"
 
 
-def find(folder: Path, names: Mapping[int, str] | None = None) -> Source:
+def find(folder: Path, names: Mapping[int, str] | None = None) -> SourceFolder:
     """Pairs image_N, label_N below a folder, in the order of the numbers.
 
     Args:
-        folder: where they lie; other files there are left aside.
+        folder: where they lie; other files there are ignored.
         names: number → case, where the numbers are not the cases' names.
 
     Raises:
@@ -44,16 +36,7 @@ def find(folder: Path, names: Mapping[int, str] | None = None) -> Source:
     strange = sorted(set(numbered) - set(names))
     if strange:
         raise DatasetError(f"{folder}: image_{strange[0]} is not a number of this data set")
-    return Source(tuple(replace(numbered[n], name=names[n]) for n in sorted(numbered)))
-
-
-def _read_cmr(case: SourceCase) -> RawCase:
-    """Read a pair whose labels are 200, 500 and 600, or already 1, 2 and 3."""
-    raw = read_pair(case)
-    if raw.labels is None or case.label is None:
-        return raw
-    table = {**cmr.VALUES, **{label: label for label in cmr.LABELS}}
-    return RawCase(raw.scan, remap(raw.labels, table, case.label))
+    return SourceFolder(tuple(replace(numbered[n], name=names[n]) for n in sorted(numbered)))
 
 
 _AS_IT_IS = Preprocessing.for_mr(clip_percentile=None, overflow="crop")
@@ -83,4 +66,8 @@ def _prepared(spec: DatasetSpec, names: Mapping[int, str]) -> DatasetSpec:
 
 CHAOST2 = _prepared(chaost2.SPEC, {int(case): case for case in chaost2.SPEC.cases})
 SABS = _prepared(sabs.SPEC, dict(enumerate(sabs.SPEC.cases)))
-CMR = replace(_prepared(cmr.SPEC, {int(case): case for case in cmr.SPEC.cases}), read=_read_cmr)
+CMR = replace(
+    _prepared(cmr.SPEC, {int(case): case for case in cmr.SPEC.cases}),
+    # Labels are 200, 500 and 600, or already 1, 2 and 3.
+    read=partial(read_pair, values=cmr.VALUES | {label: label for label in cmr.LABELS}),
+)

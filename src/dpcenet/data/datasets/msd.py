@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from dpcenet.data.datasets.spec import DatasetSpec, Source, SourceCase
+from dpcenet.data.datasets.spec import DatasetSpec, SourceCase, SourceFolder, modality_of
 from dpcenet.errors import DatasetError
 from dpcenet.volumes.io import stem
 
 
-def find(folder: Path) -> Source:
+def find(folder: Path) -> SourceFolder:
     """The scans that dataset.json lists, those for testing without labels.
 
     Raises:
@@ -20,7 +20,7 @@ def find(folder: Path) -> Source:
     path = folder / "dataset.json"
     try:
         facts: dict[str, Any] = json.loads(path.read_text())
-        channels = {int(k): str(v) for k, v in facts["modality"].items()}
+        channels = dict(facts["modality"])
         labels = {int(k): str(v) for k, v in facts["labels"].items() if int(k) != 0}
         pairs = [(folder / pair["image"], folder / pair["label"]) for pair in facts["training"]]
         alone = [folder / image for image in facts.get("test", [])]
@@ -29,12 +29,10 @@ def find(folder: Path) -> Source:
             f"{path}: not a Decathlon dataset.json ({error!r}); "
             "it needs modality, labels and training"
         ) from error
-    if len(channels) != 1:
-        raise DatasetError(f"{path}: {len(channels)} channels; dpcenet reads scans of one channel")
+    modality = modality_of(channels, path)
     cases = [SourceCase(stem(image), image, label) for image, label in pairs]
     cases += [SourceCase(stem(image), image, None) for image in alone if image.is_file()]
-    modality: Literal["mr", "ct"] = "ct" if next(iter(channels.values())).upper() == "CT" else "mr"
-    return Source(tuple(sorted(cases, key=lambda case: case.name)), labels, modality)
+    return SourceFolder(tuple(sorted(cases, key=lambda case: case.name)), labels, modality)
 
 
 SPEC = DatasetSpec(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
-from dpcenet.data.datasets.spec import DatasetSpec, Source, SourceCase
+from dpcenet.data.datasets.spec import DatasetSpec, SourceCase, SourceFolder, modality_of
 from dpcenet.errors import DatasetError
 from dpcenet.volumes.io import SUFFIXES, stem
 
@@ -22,7 +21,7 @@ def scans(folder: Path) -> list[Path]:
     )
 
 
-def find(folder: Path) -> Source:
+def find(folder: Path) -> SourceFolder:
     """Labelled training scans, and test scans without labels.
 
     Raises:
@@ -31,14 +30,13 @@ def find(folder: Path) -> Source:
     path = folder / "dataset.json"
     try:
         facts = json.loads(path.read_text())
-        channels = {int(k): str(v) for k, v in facts["channel_names"].items()}
+        channels = dict(facts["channel_names"])
         labels = {int(v): str(k) for k, v in facts["labels"].items() if int(v) != 0}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DatasetError(
             f"{path}: not nnU-Net's dataset.json ({error!r}); it needs channel_names and labels"
         ) from error
-    if len(channels) != 1:
-        raise DatasetError(f"{path}: {len(channels)} channels; dpcenet reads scans of one channel")
+    modality = modality_of(channels, path)
     truth = {stem(file): file for file in scans(folder / "labelsTr")}
     cases = []
     for part in ("imagesTr", "imagesTs"):
@@ -48,8 +46,7 @@ def find(folder: Path) -> Source:
     stray = sorted(set(truth) - {case.name for case in cases})
     if stray:
         raise DatasetError(f"{folder}: label without image: {', '.join(stray)}")
-    modality: Literal["mr", "ct"] = "ct" if next(iter(channels.values())).upper() == "CT" else "mr"
-    return Source(tuple(cases), labels, modality)
+    return SourceFolder(tuple(cases), labels, modality)
 
 
 SPEC = DatasetSpec(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dpcenet.data.datasets.spec import DatasetSpec, RawCase, Source, SourceCase, find_files
+from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder, find_files
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.grid import ScanFile, SourceGrid
@@ -35,14 +35,16 @@ LABELS = {
 }
 
 
-def find(folder: Path) -> Source:
+def find(folder: Path) -> SourceFolder:
     """Pairs img0001, label0001 below a folder.
 
     Raises:
         DatasetError: a case has two files, or a label no image.
     """
     ending = r"(\d+)\.nii(?:\.gz)?"
-    return Source(find_files(folder, "img" + ending, "label" + ending, lambda n: f"{int(n):04d}"))
+    return SourceFolder(
+        find_files(folder, "img" + ending, "label" + ending, lambda n: f"{int(n):04d}")
+    )
 
 
 def read(case: SourceCase) -> RawCase:

@@ -1,6 +1,6 @@
 """What a data set is: its labels, rules, folds and terms, and how its raw files are read.
 
-A data set is one file with one `DatasetSpec`; `datasets/table.py` lists them.
+A data set is one file with one `DatasetSpec`; `registry.py` lists them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.data.store import Origin
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.grid import ScanFile
@@ -24,7 +25,7 @@ from dpcenet.volumes.preprocess import Preprocessing
 
 @dataclass(frozen=True)
 class SourceCase:
-    """Where one scan lies before it is prepared.
+    """The files of one scan before it is prepared.
 
     Attributes:
         name: of the case.
@@ -38,7 +39,7 @@ class SourceCase:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFolder:
     """A folder of scans, as found.
 
     Attributes:
@@ -60,23 +61,28 @@ class RawCase:
     labels: Volume | None
 
 
-def read_pair(case: SourceCase) -> RawCase:
-    """Read a scan and a label map that hold what the data set wants.
+def read_pair(case: SourceCase, values: Mapping[int, int] | None = None) -> RawCase:
+    """Read a scan and its label map.
+
+    Args:
+        case: their files.
+        values: raw value → label; by default the raw values are the labels.
 
     Raises:
-        VolumeError: a file cannot be used.
+        VolumeError: a file cannot be used, or a value is unknown.
     """
     scan = read_volume(case.image)
-    return RawCase(scan, None if case.label is None else read_mask(case.label, scan).volume)
+    if case.label is None:
+        return RawCase(scan, None)
+    labels = read_mask(case.label, scan).volume
+    return RawCase(scan, labels if values is None else remap(labels, values, case.label))
 
 
-@dataclass(frozen=True)
-class DatasetSpec:
-    """A data set.
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Origin):
+    """A data set: see `Origin`, and how its raw files are read and prepared.
 
     Attributes:
-        name: what `prepare --dataset` calls it.
-        title: what people call it.
         find: finds the cases in a folder as downloaded.
         read: reads one of them.
         labels: value → name in the prepared set; empty where the folder or the user says.
@@ -84,47 +90,31 @@ class DatasetSpec:
         supervoxel_size: voxels of the smallest supervoxel.
         pixel_step: pixels of the scan from one prepared pixel to the next, where a set is scaled
             by a factor and not to a spacing in mm.
-        folds: cases by id, block by block; empty divides the cases evenly in their order.
-        subjects: case → patient, where a patient has several scans; they never part.
-        groups: of Setting 2: each is tested by a training of its own.
-        no_groups: why there are none.
-        licence, citation, address: terms, what to cite, and where a person gets the scans.
     """
 
-    name: str
-    title: str
-    find: Callable[[Path], Source]
+    find: Callable[[Path], SourceFolder]
     read: Callable[[SourceCase], RawCase] = read_pair
     labels: Mapping[int, str] = field(default_factory=dict)
     preprocessing: Preprocessing | None = None
     supervoxel_size: int = 5000
     pixel_step: float | None = None
-    folds: tuple[tuple[str, ...], ...] = ()
-    subjects: Mapping[str, str] = field(default_factory=dict)
-    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    no_groups: str = "no groups of organs are written down for this data set"
-    licence: str = ""
-    citation: str = ""
-    address: str = ""
 
     @property
     def cases(self) -> tuple[str, ...]:
-        """The cases that the set consists of, in order; empty where any will do."""
+        """The cases that the set consists of, in order; empty where any case belongs to it."""
         return tuple(sorted(case for block in self.folds for case in block))
 
-    def origin(self) -> dict[str, Any]:
-        """What goes into the manifest of a prepared set, as JSON."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "folds": [list(block) for block in self.folds],
-            "subjects": dict(self.subjects),
-            "groups": {name: list(values) for name, values in self.groups.items()},
-            "no_groups": "" if self.groups else self.no_groups,
-            "licence": self.licence,
-            "citation": self.citation,
-            "address": self.address,
-        }
+
+def modality_of(channels: Mapping[str, str], path: Path) -> Literal["mr", "ct"]:
+    """The modality of the one channel that dataset.json declares.
+
+    Raises:
+        DatasetError: there are several.
+    """
+    if len(channels) != 1:
+        raise DatasetError(f"{path}: {len(channels)} channels; dpcenet reads scans of one channel")
+    (channel,) = channels.values()
+    return "ct" if str(channel).upper() == "CT" else "mr"
 
 
 def find_files(
@@ -191,7 +181,7 @@ def remap(labels: Volume, table: Mapping[int, int], path: Path | str) -> Volume:
 
 
 def check_case(raw: RawCase, case: SourceCase, known: Iterable[int]) -> None:
-    """Refuse labels that do not lie on their scan, or that the data set does not know.
+    """Refuse labels on another grid than their scan, and values that the data set does not have.
 
     Raises:
         VolumeError: the message names the file.

@@ -1,7 +1,7 @@
-"""`dpcenet doctor`: what is wrong with scans, before anyone trains on them.
+"""`dpcenet doctor`: finds faulty scans before anyone trains on them.
 
-An error makes a scan unusable or its results wrong; a note is worth knowing. Copies that `--fix`
-writes are new files: a source is never changed.
+An error makes a scan unusable or its results wrong; a note is worth knowing. `--fix` writes copies:
+a source is never changed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dpcenet.data.contact_sheet import FOLDS
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.datasets.registry import dataset_spec
 from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase
-from dpcenet.data.doctor.examine import Report, examine
+from dpcenet.data.doctor.examine import CaseReport, examine
 from dpcenet.data.doctor.repair import Repaired, repair
 from dpcenet.data.prepare import expected_cases
 from dpcenet.data.prepare_case import intact
-from dpcenet.data.splits import divide
+from dpcenet.data.splits import fold_numbers
 from dpcenet.data.store import open_dataset
-from dpcenet.errors import ConfigError, DatasetError, InputError
+from dpcenet.errors import ConfigError, InputError
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.grid import SourceGrid
@@ -39,35 +38,35 @@ from dpcenet.volumes.nifti import write_nifti
 
 
 @dataclass(frozen=True)
-class Patient:
+class DoctorCase:
     """A case to be examined, and how it is read.
 
     Attributes:
-        case: its files.
+        files: of the scan and its labels.
         spec: its data set.
         known: label values that may occur; empty where any may.
     """
 
-    case: SourceCase
+    files: SourceCase
     spec: DatasetSpec
     known: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was found.
+    """All findings.
 
     Attributes:
-        reports: one for each case, and one for each folder with findings of its own.
-        patients: the cases behind them, by the name of their report.
+        reports: one for each case, and one for each folder with errors of its own.
+        cases: path of a report → its case.
     """
 
-    reports: tuple[Report, ...]
-    patients: dict[str, Patient]
+    reports: tuple[CaseReport, ...]
+    cases: dict[str, DoctorCase]
 
     @property
     def wrong(self) -> bool:
-        """Whether anything must be mended."""
+        """Whether anything must be repaired."""
         return any(report.errors for report in self.reports)
 
 
@@ -82,7 +81,7 @@ def diagnose(
 
     Args:
         paths: to be examined; a folder with DICOM files is one scan.
-        label: labels of the one scan that `paths` names.
+        label: labels, if `paths` names one scan.
         dataset: how folders are read.
         quiet: no progress bar.
 
@@ -93,41 +92,41 @@ def diagnose(
     one_scan = len(paths) == 1 and (not paths[0].is_dir() or _is_dicom(paths[0]))
     if label is not None and not one_scan:
         raise ConfigError("--label goes with one scan")
-    patients: list[Patient] = []
-    reports: list[Report] = []
+    cases: list[DoctorCase] = []
+    reports: list[CaseReport] = []
     for path in paths:
         if (path / "manifest.json").is_file():
             reports += _prepared_reports(path)
             continue
-        found, findings = _patients(path, label, dataset_spec(dataset))
-        patients += found
-        reports += [Report(str(path), str(path), errors=findings)] if findings else []
-    examined: list[Report] = []
-    with progress_bar("doctor", len(patients), quiet=quiet) as bar:
-        for done, patient in enumerate(patients, start=1):
-            examined.append(examine(patient.case, patient.spec, patient.known))
-            bar(done, patient.case.name)
-    by_name = {report.path: patient for report, patient in zip(examined, patients, strict=True)}
-    return Diagnosis((*reports, *_name_duplicates(examined, patients)), by_name)
+        found, errors = _find(path, label, dataset_spec(dataset))
+        cases += found
+        reports += [CaseReport(str(path), str(path), errors=errors)] if errors else []
+    examined: list[CaseReport] = []
+    with progress_bar("doctor", len(cases), quiet=quiet) as bar:
+        for done, case in enumerate(cases, start=1):
+            examined.append(examine(case.files, case.spec, case.known))
+            bar(done, case.files.name)
+    by_path = {report.path: case for report, case in zip(examined, cases, strict=True)}
+    return Diagnosis((*reports, *_name_duplicates(examined, cases)), by_path)
 
 
-def _patients(
+def _find(
     path: Path, label: Path | None, spec: DatasetSpec
-) -> tuple[list[Patient], tuple[str, ...]]:
-    """The cases behind a path, and what is wrong with the folder as a whole."""
+) -> tuple[list[DoctorCase], tuple[str, ...]]:
+    """The cases of a path, and the errors of the folder as a whole."""
     if not path.exists():
         raise ConfigError(f"{path}: there is no such file or folder")
     if _is_dicom(path):
         case = SourceCase(path.name, path, label)
-        return [Patient(case, replace(spec, read=_read_dicom))], ()
+        return [DoctorCase(case, replace(spec, read=_read_dicom))], ()
     if not path.is_dir():
         name = stem(path).removeprefix("image_")
-        return [Patient(SourceCase(name, path, label), spec)], ()
+        return [DoctorCase(SourceCase(name, path, label), spec)], ()
     found = find_cases(path, spec)
-    cases, missing, surplus = expected_cases(found, spec, path)
+    cases, missing, unknown = expected_cases(found, spec, path)
     known = tuple(spec.labels or found.labels)
-    lines = (*missing, *(f"{name}: not a case of {spec.title}" for name in surplus))
-    return [Patient(case, spec, known) for case in cases], lines
+    errors = (*missing, *(f"{name}: not a case of {spec.title}" for name in unknown))
+    return [DoctorCase(case, spec, known) for case in cases], errors
 
 
 def _is_dicom(path: Path) -> bool:
@@ -139,55 +138,45 @@ def _read_dicom(case: SourceCase) -> RawCase:
     return RawCase(read_series(case.image), labels)
 
 
-def _prepared_reports(path: Path) -> list[Report]:
-    """Cases of a prepared data set: whether every array still has its bytes."""
+def _prepared_reports(path: Path) -> list[CaseReport]:
+    """Cases of a prepared data set: whether every array is unchanged."""
     reports = []
     for case in open_dataset(path).cases:
-        report = Report(case.name, str(case.folder))
+        report = CaseReport(case.name, str(case.folder))
         if not (case.folder / "case.json").is_file() or not intact(case.folder):
             report = report.add((f"{case.folder}: an array is missing or changed; prepare again",))
         reports.append(report)
     return reports
 
 
-def _name_duplicates(reports: Sequence[Report], patients: Sequence[Patient]) -> list[Report]:
-    """An error for each case whose voxels another case has, with the folds of both."""
-    folds = _folds(patients)
-    first: dict[str, Report] = {}
-    named = []
+def _name_duplicates(
+    reports: Sequence[CaseReport], cases: Sequence[DoctorCase]
+) -> Iterator[CaseReport]:
+    """The reports, with an error where an earlier case has the same voxels, and both folds."""
+    blocks = cases[0].spec.folds if cases else ()
+    folds = fold_numbers([case.files.name for case in cases], blocks)
+    first: dict[str, CaseReport] = {}
     for report in reports:
-        twin = first.setdefault(report.voxels_hash, report)
-        if report.voxels_hash and twin is not report:
-            text = f"the same voxels as case {twin.case}"
-            if {report.case, twin.case} <= set(folds):
-                pair = folds[twin.case], folds[report.case]
-                text += f", in folds {pair[0]} and {pair[1]}"
-                text += ": a scan is trained on and tested" if pair[0] != pair[1] else ""
-            named.append(report.add((text,)))
-        else:
-            named.append(report)
-    return named
-
-
-def _folds(patients: Sequence[Patient]) -> dict[str, int]:
-    """Case → block of the folds; empty where there are too few cases."""
-    names = [patient.case.name for patient in patients]
-    blocks = patients[0].spec.folds if patients else ()
-    try:
-        divided = divide(names, len(blocks) or FOLDS, blocks)
-    except (ConfigError, DatasetError):
-        return {}
-    return {name: number for number, block in enumerate(divided) for name in block}
+        earlier = first.setdefault(report.voxels_hash, report)
+        if not report.voxels_hash or earlier is report:
+            yield report
+            continue
+        error = f"the same voxels as case {earlier.case}"
+        if {report.case, earlier.case} <= set(folds):
+            pair = folds[earlier.case], folds[report.case]
+            error += f", in folds {pair[0]} and {pair[1]}"
+            error += ": a scan is trained on and tested" if pair[0] != pair[1] else ""
+        yield report.add((error,))
 
 
 def to_json(diagnosis: Diagnosis) -> str:
-    """For programs."""
+    """The findings as JSON."""
     data = {"wrong": diagnosis.wrong, "cases": [asdict(report) for report in diagnosis.reports]}
     return json.dumps(data, indent=2)
 
 
 def as_table(diagnosis: Diagnosis) -> str:
-    """For people: a line for each case, then what was found."""
+    """The findings as text: a line for each case, then errors and notes."""
     table = Table(box=None, pad_edge=False)
     for head in ("case", "voxels z·y·x", "spacing mm", "axes", "oblique", "intensity", "labels ml"):
         table.add_column(head, overflow="fold")
@@ -207,7 +196,7 @@ def as_table(diagnosis: Diagnosis) -> str:
     return "\n".join([stream.getvalue().rstrip(), *lines])
 
 
-def _cells(report: Report) -> tuple[str, ...]:
+def _cells(report: CaseReport) -> tuple[str, ...]:
     return (
         report.case,
         "·".join(str(n) for n in report.shape),
@@ -220,14 +209,14 @@ def _cells(report: Report) -> tuple[str, ...]:
 
 
 def write_fixed(diagnosis: Diagnosis, out: Path) -> list[str]:
-    """Write corrected copies of the cases that have errors which can be mended.
+    """Write repaired copies of the cases with errors, where they can be repaired.
 
     Args:
-        diagnosis: what was found.
+        diagnosis: the findings.
         out: folder for image_NAME.nii.gz and label_NAME.nii.gz.
 
     Returns:
-        a line for each case with errors: what was done, or that nothing can be.
+        a line for each case with errors: what was changed, or that it cannot be repaired.
 
     Raises:
         ConfigError: a file that would be written exists.
@@ -236,36 +225,29 @@ def write_fixed(diagnosis: Diagnosis, out: Path) -> list[str]:
     for report in diagnosis.reports:
         if not report.errors:
             continue
-        mended = _mended(diagnosis.patients.get(report.path))
-        if mended is None or not mended.done:
-            lines.append(f"{report.case}: cannot be mended")
+        repaired = _repaired(diagnosis.cases.get(report.path))
+        if repaired is None or not repaired.changes:
+            lines.append(f"{report.case}: cannot be repaired")
             continue
-        grid = SourceGrid.of(mended.image)
+        grid = SourceGrid.of(repaired.image)
         image, label = (out / f"{kind}_{report.case}.nii.gz" for kind in ("image", "label"))
-        _refuse_existing(image, label)
-        write_nifti(_storable(mended.image.data), image, grid)
-        if mended.label is not None:
-            write_mask(mended.label.data.astype(np.int64), label, grid)
-        lines.append(f"{report.case}: {'; '.join(mended.done)}: {image}")
+        for path in (image, label):
+            if path.exists():
+                raise ConfigError(f"--fix: {path} exists; name an empty folder")
+        data: npt.NDArray[Any] = repaired.image.data
+        # float32 is a type that every NIfTI reader knows.
+        write_nifti(data.astype(np.float32) if data.dtype.itemsize > 4 else data, image, grid)
+        if repaired.label is not None:
+            write_mask(repaired.label.data.astype(np.int64), label, grid)
+        lines.append(f"{report.case}: {'; '.join(repaired.changes)}: {image}")
     return lines
 
 
-def _mended(patient: Patient | None) -> Repaired | None:
+def _repaired(case: DoctorCase | None) -> Repaired | None:
     """The case with its faults repaired; None if it cannot be read."""
-    if patient is None:
+    if case is None:
         return None
     try:
-        return repair(patient.spec.read(patient.case))
+        return repair(case.spec.read(case.files))
     except InputError:
         return None  # its report already says why
-
-
-def _refuse_existing(*paths: Path) -> None:
-    for path in paths:
-        if path.exists():
-            raise ConfigError(f"--fix: {path} exists; name an empty folder")
-
-
-def _storable(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """In a type that every NIfTI reader knows."""
-    return data.astype(np.float32) if data.dtype.itemsize > 4 else data

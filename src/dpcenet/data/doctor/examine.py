@@ -1,4 +1,4 @@
-"""Measure one case: where it lies, its intensities, its labels, and what is wrong with it."""
+"""Examine one case: its geometry, intensities and labels, and what is wrong with them."""
 
 # nibabel has few annotations:
 # mypy: allow-untyped-calls
@@ -20,32 +20,32 @@ from dpcenet.volumes.io import check_intensities
 from dpcenet.volumes.nifti import forms_apart_mm
 
 OBLIQUE_DEG = 1.0  # less is rounding
-CLIPPED = 0.02  # part of a slice at the scan's highest value
+CLIPPED = 0.02  # share of a slice at the scan's highest value
 AIR_HU = -200.0  # a CT without voxels below this shows no air
 PLAUSIBLE_MM = (0.05, 25.0)  # sides of voxels
-FEW_SLICES = 3  # fewer are worth a note
+FEW_SLICES = 3  # fewer get a note
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was found of one case.
+class CaseReport:
+    """The findings of one case.
 
     Attributes:
         case: its name.
         path: of its image.
         shape: of the file, (Z, Y, X).
         spacing: in mm, along z, y, x.
-        orientation: where the file's axes x, y and z run, such as LPS.
+        orientation: the directions of the file's axes x, y and z, such as LPS.
         oblique_deg: largest angle between an axis of the scan and of the patient.
         intensity: lowest and highest.
         constant_slices: numbers of slices with one value only.
-        clipped_slices: numbers of slices of which much lies at the scan's highest value.
+        clipped_slices: numbers of slices in which many pixels have the scan's highest value.
         label_ml: label value → millilitres.
         label_offset_mm: how far the labels' corners lie from the image's; None where the shapes
             differ, or there are no labels.
         voxels_hash: the same for scans with the same voxels.
-        errors: what must be mended; notes: what is worth knowing.
+        errors: what must be repaired; notes: what is worth knowing.
     """
 
     case: str
@@ -63,27 +63,27 @@ class Report:
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def add(self, errors: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Report:
-        """The report with further findings."""
+    def add(self, errors: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> CaseReport:
+        """The report with more findings."""
         return replace(self, errors=(*self.errors, *errors), notes=(*self.notes, *notes))
 
 
-def examine(case: SourceCase, spec: DatasetSpec, known: tuple[int, ...] = ()) -> Report:
-    """Look at one case; what cannot be read becomes an error of its report.
+def examine(case: SourceCase, spec: DatasetSpec, known: tuple[int, ...] = ()) -> CaseReport:
+    """Examine one case; what cannot be read becomes an error of its report.
 
     Args:
         case: files of the scan.
         spec: how they are read.
         known: label values that may occur; empty where any may.
     """
-    report = Report(case.name, str(case.image))
+    report = CaseReport(case.name, str(case.image))
     try:
         scan = spec.read(replace(case, label=None)).scan
     except InputError as error:
         return report.add((str(error),))
-    report = _place(report, scan.volume)
+    report = _geometry(report, scan.volume)
     report = _intensities(report, case, scan.volume, spec)
-    report = report.add(notes=doubts_of(scan.grid, scan.volume))
+    report = report.add(notes=geometry_notes(scan.grid, scan.volume))
     if case.label is None:
         return report
     try:
@@ -95,25 +95,25 @@ def examine(case: SourceCase, spec: DatasetSpec, known: tuple[int, ...] = ()) ->
     return report
 
 
-def doubts_of(grid: SourceGrid, volume: Volume) -> tuple[str, ...]:
-    """What is unlikely in a scan's geometry, in words."""
+def geometry_notes(grid: SourceGrid, volume: Volume) -> tuple[str, ...]:
+    """What is unlikely in a scan's geometry."""
+    notes = []
     apart = forms_apart_mm(grid)
-    silent = grid.format == "nifti" and not (grid.header["qform_code"] or grid.header["sform_code"])
-    slices, spacing = len(orient(volume)[0].data), volume.spacing
-    odd = [f"{mm:.4g}" for mm in spacing if not PLAUSIBLE_MM[0] <= mm <= PLAUSIBLE_MM[1]]
-    checks = (
-        (
-            apart > GRID_TOLERANCE_MM,
-            f"sform and qform of the header lie {apart:.1f} mm apart; the sform is used",
-        ),
-        (silent, "the header does not say how the patient lies: left and right are a guess"),
-        (bool(odd), f"voxels of {' and '.join(odd)} mm: is the spacing right?"),
-        (slices < FEW_SLICES, f"only {slices} slice(s): there is little to match others by"),
-    )
-    return tuple(words for doubtful, words in checks if doubtful)
+    if apart > GRID_TOLERANCE_MM:
+        notes.append(f"sform and qform of the header lie {apart:.1f} mm apart; the sform is used")
+    if grid.format == "nifti" and not (grid.header["qform_code"] or grid.header["sform_code"]):
+        notes.append("the header gives no orientation: left and right are a guess")
+    low, high = PLAUSIBLE_MM
+    odd = [f"{mm:.4g}" for mm in volume.spacing if not low <= mm <= high]
+    if odd:
+        notes.append(f"voxels of {' and '.join(odd)} mm: is the spacing right?")
+    slices = len(orient(volume)[0].data)
+    if slices < FEW_SLICES:
+        notes.append(f"only {slices} slice(s): slices of other scans are hard to match with them")
+    return tuple(notes)
 
 
-def _place(report: Report, volume: Volume) -> Report:
+def _geometry(report: CaseReport, volume: Volume) -> CaseReport:
     directions = volume.affine[:3, [2, 1, 0]] / np.linalg.norm(volume.affine[:3, [2, 1, 0]], axis=0)
     nearest = np.abs(directions).argmax(axis=0)
     letters = [_DIRECTIONS[row][int(directions[row, axis] < 0)] for axis, row in enumerate(nearest)]
@@ -129,7 +129,9 @@ def _place(report: Report, volume: Volume) -> Report:
     return report.add(notes=(note,) if oblique > OBLIQUE_DEG else ())
 
 
-def _intensities(report: Report, case: SourceCase, volume: Volume, spec: DatasetSpec) -> Report:
+def _intensities(
+    report: CaseReport, case: SourceCase, volume: Volume, spec: DatasetSpec
+) -> CaseReport:
     try:
         check_intensities(volume, case.image)
     except InputError as error:
@@ -144,7 +146,7 @@ def _intensities(report: Report, case: SourceCase, volume: Volume, spec: Dataset
     clipped = [z for z in clipped if z not in constant]
     notes = []
     if constant:
-        notes.append(f"slices of one value: {_ranges(constant)}")
+        notes.append(f"constant slices: {_ranges(constant)}")
     if clipped:
         notes.append(f"more than {CLIPPED:.0%} at the highest value in slices {_ranges(clipped)}")
     ct = spec.preprocessing is not None and spec.preprocessing.modality == "ct"
@@ -160,8 +162,8 @@ def _intensities(report: Report, case: SourceCase, volume: Volume, spec: Dataset
     return report.add(notes=tuple(notes))
 
 
-def _labels(report: Report, raw: RawCase) -> Report:
-    """Volumes of the labels, and how far they lie from their image."""
+def _labels(report: CaseReport, raw: RawCase) -> CaseReport:
+    """Volumes of the labels, and their distance from the image."""
     assert raw.labels is not None
     image, labels = raw.scan.volume, raw.labels
     values, counts = np.unique(labels.data, return_counts=True)

@@ -1,4 +1,4 @@
-"""Mend what can be mended in a case: voxels without a value, labels that lie off their scan."""
+"""Repair a case: voxels that are NaN or infinite, and labels on another grid than their scan."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ class Repaired:
 
     Attributes:
         image, label: on one grid.
-        done: what was changed, a line each; empty where nothing was wrong.
+        changes: a line for each; empty where nothing was wrong.
     """
 
     image: Volume
     label: Volume | None
-    done: tuple[str, ...]
+    changes: tuple[str, ...]
 
 
 def repair(raw: RawCase) -> Repaired:
-    """Mend a case; the input is not changed."""
-    image, done = _finite(raw.scan.volume, "voxels without a value became the lowest one")
+    """Repair a case; the input is not changed."""
+    image, filled = _finite(raw.scan.volume)
     if raw.labels is None:
-        return Repaired(image, None, done)
+        return Repaired(image, None, filled)
     label, rounded = _whole(raw.labels)
     label, moved = _on_image(label, image)
-    return Repaired(image, label, (*done, *rounded, *moved))
+    return Repaired(image, label, (*filled, *rounded, *moved))
 
 
-def _finite(volume: Volume, line: str) -> tuple[Volume, tuple[str, ...]]:
+def _finite(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
     """The volume with its lowest value in place of NaN and infinity."""
     data: npt.NDArray[Any] = volume.data
     good = np.isfinite(data)
     if good.all() or not good.any():
         return volume, ()
     filled = np.where(good, data, data[good].min()).astype(data.dtype)
-    return Volume(filled, volume.affine), (f"{int((~good).sum()):,} {line}",)
+    line = f"{int((~good).sum()):,} voxels that were NaN or infinite got the lowest value"
+    return Volume(filled, volume.affine), (line,)
 
 
 def _whole(label: Volume) -> tuple[Volume, tuple[str, ...]]:
@@ -62,18 +63,18 @@ def _whole(label: Volume) -> tuple[Volume, tuple[str, ...]]:
 def _on_image(label: Volume, image: Volume) -> tuple[Volume, tuple[str, ...]]:
     """The labels on the grid of their image.
 
-    Labels of the image's shape most likely lost their header, so they take the image's place;
-    others are resampled, nearest neighbour in mm.
+    Labels of the image's shape most likely lost their header, so they get the image's grid; others
+    are resampled, nearest neighbour in mm.
     """
     aligned, _ = match_axes(label, image.affine)
     apart = same_grid(aligned, image)
     if apart <= GRID_TOLERANCE_MM:
         return aligned, ()
     if np.isfinite(apart):
-        # Header lost: the array order is the image's as well, so nothing is turned.
+        # Header lost: the array order is the image's too, so nothing is reordered.
         same_order = label.data.shape == image.data.shape
         data = label.data if same_order else aligned.data
-        line = f"the labels took the place of their image, up to {apart:.1f} mm away"
+        line = f"the labels were moved onto their image, by up to {apart:.1f} mm"
         return Volume(data, image.affine), (line,)
     to_label = np.linalg.inv(label.affine) @ image.affine
     data = ndimage.affine_transform(

@@ -5,27 +5,16 @@ Source: Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar, cast
-
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from dpcenet.system.compiled import compiled
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 Edges = npt.NDArray[np.uint32]
 Steps = npt.NDArray[np.int64]
 Node = int | np.int64
-Compiled = TypeVar("Compiled", bound=Callable[..., object])
-
-
-def compiled(function: Compiled) -> Compiled:
-    """Numba machine code for `function`; kept on disk where a folder for it can be written."""
-    try:
-        return cast(Compiled, numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # neither the package nor the home folder is writable
-        return cast(Compiled, numba.njit(nogil=True)(function))
 
 
 @compiled

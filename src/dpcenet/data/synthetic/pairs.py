@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpcenet.data.synthetic.deform import patient_coordinates, view
 from dpcenet.data.synthetic.draws import Draws
+from dpcenet.data.synthetic.episodes import Episodes
 from dpcenet.data.synthetic.labels import (
     FIRST_ORGAN,
     LABELS,
@@ -80,6 +81,17 @@ class Pairs:
     def to(self, device: torch.device) -> Pairs:
         """The same pairs on `device`."""
         return Pairs(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+    def episodes(self) -> Episodes:
+        """The same as episodes of one support and one query slice."""
+        return Episodes(
+            self.support_images,
+            self.query_images,
+            self.support_masks[:, :, None],
+            self.query_masks,
+            self.support_labels[:, None],
+            self.query_labels,
+        )
 
 
 class PairGenerator:

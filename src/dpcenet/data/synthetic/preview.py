@@ -1,4 +1,4 @@
-"""A contact sheet of pairs: the quickest way to judge a generator."""
+"""A contact sheet of pairs or episodes: the quickest way to judge a generator."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from dpcenet.data.synthetic.episodes import Episodes
 from dpcenet.data.synthetic.pairs import Pairs
 
 _RED = np.array([255.0, 40.0, 40.0])
 
 
-def contact_sheet(pairs: Pairs, columns: int = 8) -> npt.NDArray[np.uint8]:
+def contact_sheet(batch: Episodes | Pairs, columns: int = 8) -> npt.NDArray[np.uint8]:
     """An RGB picture: each tile is support, support and mask, query, query and mask.
 
-    The mask is that of the pair's first target.
+    The mask is that of the first target; of episodes the first support is shown.
     """
+    episodes = batch if isinstance(batch, Episodes) else batch.episodes()
+    shown = (episodes.support_images, episodes.query_images)
+    masks = (episodes.support_masks[:, 0, 0], episodes.query_masks[:, 0])
     tiles = [
         np.concatenate(
             [
-                _shown(pairs.support_images[i, 0], None),
-                _shown(pairs.support_images[i, 0], pairs.support_masks[i, 0]),
-                _shown(pairs.query_images[i, 0], None),
-                _shown(pairs.query_images[i, 0], pairs.query_masks[i, 0]),
+                _shown(images[i, 0], mask)
+                for images, of_target in zip(shown, masks, strict=True)
+                for mask in (None, of_target[i])
             ]
         )
-        for i in range(len(pairs.targets))
+        for i in range(len(episodes.query_images))
     ]
     blank = np.zeros_like(tiles[0])
     tiles += [blank] * (-len(tiles) % columns)
@@ -36,9 +39,9 @@ def contact_sheet(pairs: Pairs, columns: int = 8) -> npt.NDArray[np.uint8]:
     return np.concatenate(rows)
 
 
-def save_contact_sheet(pairs: Pairs, path: Path, columns: int = 8) -> None:
+def save_contact_sheet(batch: Episodes | Pairs, path: Path, columns: int = 8) -> None:
     """Writes `contact_sheet` as a PNG."""
-    Image.fromarray(contact_sheet(pairs, columns)).save(path)
+    Image.fromarray(contact_sheet(batch, columns)).save(path)
 
 
 def _shown(image: Tensor, mask: Tensor | None) -> npt.NDArray[np.uint8]:

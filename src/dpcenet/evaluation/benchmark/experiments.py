@@ -1,12 +1,12 @@
-"""A plan multiplied out: every experiment is one run folder and its evaluations."""
+"""All experiments of a plan: each is one run folder and its evaluations."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
@@ -23,11 +23,11 @@ class Experiment:
     """One run of a plan.
 
     Attributes:
-        row: line of the tables that it belongs to.
+        row: line of the tables.
         data: name of the data set.
         config, flags: what is trained, as `dpcenet train` takes it.
         rules: of its evaluations, one each.
-        key: identifies all of that by content: where data and weights lie does not matter.
+        key: hash of all that by content; where data and weights lie does not matter.
         name: of its folder below OUT/runs/<data>.
     """
 
@@ -40,18 +40,18 @@ class Experiment:
     name: str
 
     def folder(self, out: Path) -> Path:
-        """Where the run lies."""
+        """The folder of the run."""
         return out / "runs" / self.data / self.name
 
 
 @dataclass(frozen=True)
-class Means:
-    """What a person has for a plan.
+class PlanInputs:
+    """What a plan needs besides its file.
 
     Attributes:
         folders: data set → prepared folder.
         weights: of the trunk.
-        equal: whether every preset is brought to the plan's one trunk.
+        equal: whether all methods share the plan's one trunk.
         precision: of every trunk.
     """
 
@@ -61,22 +61,22 @@ class Means:
     precision: Precision
 
 
-def experiments(plan: Plan, means: Means) -> list[Experiment]:
-    """The runs of a plan on the data sets that are at hand, untrained methods first.
+def experiments(plan: Plan, inputs: PlanInputs) -> list[Experiment]:
+    """The runs of a plan on the data sets that have a folder, untrained methods first.
 
     Raises:
         ConfigError: a preset, a label or an override is wrong, or the trunk's weights are missing.
         DatasetError: a folder is no prepared data set.
     """
-    configs = {row.name: _config(plan, row, means) for row in plan.methods}
+    configs = {row.name: _config(plan, row, inputs) for row in plan.methods}
     rows = sorted(configs, key=lambda row: configs[row].train.steps > 0)
-    weights = file_hash(means.weights) if means.weights else ""
+    weights = file_hash(inputs.weights) if inputs.weights else ""
     rules = tuple(
         ProtocolOptions(protocol, plan.support, plan.shots) for protocol in plan.protocols
     )
     found = []
-    for name in (name for name in plan.data if name in means.folders):
-        dataset = open_dataset(means.folders[name])
+    for name in (name for name in plan.data if name in inputs.folders):
+        dataset = open_dataset(inputs.folders[name])
         for (setting, flags), row in product(_flags(plan, dataset), rows):
             config = configs[row]
             if config.train.steps == 0 and flags.seed != plan.seeds[0]:
@@ -87,18 +87,18 @@ def experiments(plan: Plan, means: Means) -> list[Experiment]:
     return found
 
 
-def _config(plan: Plan, row: MethodRow, means: Means) -> Config:
+def _config(plan: Plan, row: MethodRow, inputs: PlanInputs) -> Config:
     """The resolved preset of a line of the plan."""
     if load_preset(row.preset).train.steps == 0:
-        return load_preset(row.preset, (*row.set, f"train.precision={means.precision}"))
+        return load_preset(row.preset, (*row.set, f"train.precision={inputs.precision}"))
     changes = [*row.set]
-    if means.equal:
+    if inputs.equal:
         changes += [*plan.equal, *row.equal]
-    changes += [*plan.set, f"train.precision={means.precision}"]
+    changes += [*plan.set, f"train.precision={inputs.precision}"]
     if plan.steps is not None:
         changes.append(f"train.steps={plan.steps}")
-    if means.weights is not None:
-        changes.append(f"options.encoder.weights={means.weights.resolve()}")
+    if inputs.weights is not None:
+        changes.append(f"options.encoder.weights={inputs.weights.resolve()}")
     elif plan.pretrained:
         raise ConfigError(
             f"plan {plan.title!r} trains on a pretrained trunk: give its file with --weights "
@@ -145,10 +145,10 @@ def _key(
     weights: str,
 ) -> str:
     """sha256 of what decides the numbers, except the code."""
-    plain = config_to_dict(config)
-    encoder: dict[str, Any] = plain["options"].get("encoder") or {}
-    if encoder.get("weights"):
-        encoder["weights"] = weights
+    options = config.options
+    if options.trunk is not None and options.trunk.weights:
+        options = options.with_weights(weights)
+    plain = config_to_dict(replace(config, options=options))
     return hash_of(
         {
             "config": plain,
@@ -160,5 +160,4 @@ def _key(
 
 def _slug(text: str) -> str:
     """A row's name as part of a folder's: letters, digits and dashes."""
-    kept = "".join(char if char.isalnum() else "-" for char in text.lower())
-    return "-".join(part for part in kept.split("-") if part)
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")

@@ -1,4 +1,4 @@
-"""Parameters and arithmetic of a method, counted on made slices with random weights."""
+"""Parameters and arithmetic of a method, counted on generated slices with random weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.training.config import Config
-from dpcenet.training.run_folder import without_weights
 from dpcenet.types import Episode, Features
 
-SIZE = 256
+SLICE_SIZE = 256
 
 
 class Arithmetic(NamedTuple):
@@ -39,7 +38,7 @@ class Arithmetic(NamedTuple):
 def arithmetic(config: Config) -> Arithmetic:
     """Count a method once; the numbers do not depend on the machine."""
     torch.manual_seed(0)
-    method = build_method(config.method, without_weights(config.options))
+    method = build_method(config.method, config.options.without_weights())
     episode = made_episode()
     every = sum(p.numel() for p in method.parameters()) / 1e6
     trained = sum(p.numel() for p in method.parameters() if p.requires_grad) / 1e6
@@ -56,9 +55,9 @@ def arithmetic(config: Config) -> Arithmetic:
 def made_episode() -> Episode:
     """A support and a query with a disc in each."""
     generator = torch.Generator().manual_seed(0)
-    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(SLICE_SIZE), torch.arange(SLICE_SIZE), indexing="ij")
     disc = ((y - 120) ** 2 + (x - 110) ** 2 < 40**2).float()[None]
-    images = torch.randn(2, 1, SIZE, SIZE, generator=generator) + 2 * disc
+    images = torch.randn(2, 1, SLICE_SIZE, SLICE_SIZE, generator=generator) + 2 * disc
     return Episode(images[:1], disc, images[1:], disc, seed=0)
 
 

@@ -1,4 +1,4 @@
-"""Made scans for a plan that needs none of a person's."""
+"""Made-up scans for a plan that needs no real ones."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 from dpcenet.data.phantom.phantom import PHANTOM_LABELS, write_phantoms
 from dpcenet.data.prepare import prepare
 
-NAME = "phantom"
+PHANTOM = "phantom"
 SHAPE, SPACING = (14, 96, 96), (10.0, 2.5, 2.5)
-SIZE = 96  # pixels of the prepared slices
+PREPARED_SIZE = 96  # pixels of the prepared slices
 
 
-def made_data(out: Path, count: int, jobs: int = 1) -> Path:
-    """Make and prepare scans below OUT/data; what is there already stays.
+def write_phantom_data(out: Path, count: int, jobs: int = 1) -> Path:
+    """Make and prepare scans below OUT/data; what is there already is kept.
 
     Returns:
         the prepared folder.
     """
-    scans, prepared = out / "data" / "scans", out / "data" / NAME
+    scans, prepared = out / "data" / "scans", out / "data" / PHANTOM
     if not scans.is_dir():
         write_phantoms(scans, count, shape=SHAPE, spacing=SPACING)
     if not (prepared / "manifest.json").exists():
@@ -27,7 +27,7 @@ def made_data(out: Path, count: int, jobs: int = 1) -> Path:
             prepared,
             supervoxel_size=500,
             labels=PHANTOM_LABELS,
-            changes={"size": SIZE},
+            changes={"size": PREPARED_SIZE},
             jobs=jobs,
             quiet=True,
         )

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from dpcenet.data.splits import Scheme
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.scores import Protocol
+from dpcenet.system.assets import asset, asset_names
 from dpcenet.training.config import load_options
 
 
@@ -26,7 +27,7 @@ class MethodRow:
         name: of the line.
         preset: what is trained.
         set: "key.key=value" changes of the preset.
-        equal: further changes that bring the preset to the plan's equal trunk.
+        equal: further changes that the plan's one trunk needs.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -73,7 +74,7 @@ class Plan:
         support: which scan of a fold is the labelled one: first, last, all, or its index.
         shots: labelled scans at once.
         protocols: of the evaluation.
-        equal: changes of every trained preset that bring all of them to one trunk.
+        equal: changes of every trained preset that give all of them one trunk.
         set: further changes of every trained preset.
         pretrained: whether the trunk needs a file of weights.
     """
@@ -99,8 +100,7 @@ class Plan:
 
 def plan_names() -> list[str]:
     """The plans that come with the package."""
-    files = (resources.files("dpcenet") / "assets" / "plans").iterdir()
-    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+    return asset_names("plans", ".yaml")
 
 
 def load_plan(name: str, overrides: tuple[str, ...] = ()) -> Plan:
@@ -116,9 +116,7 @@ def load_plan(name: str, overrides: tuple[str, ...] = ()) -> Plan:
     if Path(name).suffix in {".yaml", ".yml"}:
         plan = load_options(Plan, Path(name), overrides)
     elif name in plan_names():
-        with resources.as_file(
-            resources.files("dpcenet") / "assets" / "plans" / f"{name}.yaml"
-        ) as path:
+        with resources.as_file(asset(f"plans/{name}.yaml")) as path:
             plan = load_options(Plan, path, overrides)
     else:
         raise ConfigError(
@@ -135,7 +133,7 @@ def parse_folders(texts: tuple[str, ...], plan: Plan) -> Mapping[str, Path]:
     """Data set → folder, from texts "NAME=FOLDER".
 
     Raises:
-        ConfigError: written otherwise, or a data set that the plan does not name.
+        ConfigError: not written like that, or a data set that the plan does not name.
     """
     folders = {}
     for text in texts:

@@ -1,4 +1,4 @@
-"""What a run costs here: time, memory, energy."""
+"""What a run costs here: time and memory."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 _CLEAR = Path("/proc/self/clear_refs")
-_RAPL = Path("/sys/class/powercap")
 _STATUS = Path("/proc/self/status")
 
 
-class Reading(NamedTuple):
-    """Seconds since a clock's start: by the wall, and of computing on all cores."""
+class Seconds(NamedTuple):
+    """Times of which only differences count: by the wall, and of computing on all cores.
+
+    On a shared machine only the computing time can be compared.
+    """
 
     wall: float
     cpu: float
 
+    def since(self, start: Seconds) -> Seconds:
+        """How long ago `start` was, to a hundredth."""
+        return Seconds(round(self.wall - start.wall, 2), round(self.cpu - start.cpu, 2))
 
-class Clock:
-    """Starts when it is made. On a shared machine only the computing time can be compared."""
 
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def read(self) -> Reading:
-        """Seconds by now."""
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        return Reading(round(wall, 2), round(cpu, 2))
+def now() -> Seconds:
+    """The time of both clocks."""
+    return Seconds(time.perf_counter(), time.process_time())
 
 
 def reset_peak() -> bool:
@@ -52,15 +51,3 @@ def peak_memory_gb() -> float:
                 return int(line.split()[1]) * 1024 / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-
-
-def energy_joules() -> float | None:
-    """What the processor's own counters have added up; None where they cannot be read.
-
-    They count the whole processor, other people's work included, and start again at times.
-    """
-    try:
-        counters = [int(path.read_text()) for path in _RAPL.glob("intel-rapl:?/energy_uj")]
-    except (OSError, ValueError):
-        return None
-    return sum(counters) / 1e6 if counters else None

@@ -1,4 +1,4 @@
-"""The whole benchmark: what is still to do, doing it, and saying how it went.
+"""The whole benchmark: run what is not complete yet, and say how it went.
 
 OUT/plans/<plan>.json       the experiments of a plan, where each lies and what became of it
 OUT/runs/<data>/<name>/     a run folder each; plans share them
@@ -15,7 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from dpcenet.evaluation.benchmark.experiments import Experiment
-from dpcenet.evaluation.benchmark.run_experiment import Place, is_done, run_experiment, state_of
+from dpcenet.evaluation.benchmark.run_experiment import (
+    ExecutionContext,
+    is_done,
+    run_experiment,
+    state_of,
+)
 from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import read_json, write_json
@@ -26,8 +31,8 @@ EVERY = 5.0  # seconds between two looks at the logs of running experiments
 
 
 @dataclass(frozen=True)
-class Named:
-    """What a plan is called: its file, its title, and the command that ran it."""
+class PlanCommand:
+    """The file of a plan, its title, and the command that ran it."""
 
     name: str
     title: str
@@ -35,11 +40,11 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Summary:
+class BenchmarkSummary:
     """How a benchmark went.
 
     Attributes:
-        done: experiments that are complete, those of earlier times included.
+        done: experiments that are complete, those of earlier calls included.
         skipped: of these, how many were complete before.
         failed: run's name → why.
     """
@@ -50,49 +55,49 @@ class Summary:
 
 
 def run_all(
-    plan: Named,
+    plan: PlanCommand,
     experiments: Sequence[Experiment],
-    place: Place,
+    context: ExecutionContext,
     engine: Engine,
     *,
     any_code: bool = False,
     quiet: bool = False,
     say: Callable[[str], object] = print,
-) -> Summary:
+) -> BenchmarkSummary:
     """Run what is not done yet.
 
     Args:
-        plan: what it is called.
+        plan: its names.
         experiments: all of the plan's.
-        place: where they run.
+        context: where they run.
         engine: what runs several of them.
         any_code: take runs of other versions of the code as done.
         quiet: no progress bar.
-        say: told of each experiment that is over.
+        say: called with a line for each experiment that has ended.
     """
-    code = None if any_code else place.code
-    each = list({str(e.folder(place.out)): e for e in experiments}.values())
-    todo = [e for e in each if not is_done(e, place.out, code)]
+    code = None if any_code else context.code
+    each = list({str(e.folder(context.out)): e for e in experiments}.values())
+    todo = [e for e in each if not is_done(e, context.out, code)]
     failed: dict[str, str] = {}
-    _write_plan(plan, experiments, place.out, failed)
+    _write_plan(plan, experiments, context.out, failed)
     skipped = len(each) - len(todo)
     finished: set[int] = set()
     with (
         progress_bar(f"benchmark {plan.name}", len(each), skipped, quiet) as bar,
-        _watched(todo, finished, place.out, lambda note: bar(skipped + len(finished), note)),
+        _watched(todo, finished, context.out, lambda note: bar(skipped + len(finished), note)),
     ):
-        for outcome in engine(partial(run_experiment, place), todo):
+        for outcome in engine(partial(run_experiment, context), todo):
             label = f"{todo[outcome.index].data}/{todo[outcome.index].name}"
             if outcome.error:
                 failed[label] = outcome.error
             finished.add(outcome.index)
             result = outcome.error or f"Dice {outcome.result:.1f} %"
             say(f"[{skipped + len(finished)}/{len(each)}] {label}: {result}")
-    _write_plan(plan, experiments, place.out, failed)
-    return Summary(len(each) - len(failed), skipped, failed)
+    _write_plan(plan, experiments, context.out, failed)
+    return BenchmarkSummary(len(each) - len(failed), skipped, failed)
 
 
-def choose_once(out: Path, device: str) -> Precision:
+def benchmark_precision(out: Path, device: str) -> Precision:
     """The precision of every trunk of a benchmark, measured the first time and then kept."""
     path = out / "precision.json"
     if not path.exists():
@@ -102,7 +107,7 @@ def choose_once(out: Path, device: str) -> Precision:
 
 
 def _write_plan(
-    plan: Named, experiments: Sequence[Experiment], out: Path, failed: dict[str, str]
+    plan: PlanCommand, experiments: Sequence[Experiment], out: Path, failed: dict[str, str]
 ) -> None:
     """OUT/plans/<plan>.json."""
     rows = [

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
+from dpcenet.evaluation.benchmark.run_experiment import state_of
 from dpcenet.system.files import hash_of, read_json
 from dpcenet.training.config import config_to_dict
 from dpcenet.training.run_folder import ADAPTED, Run
+
+
+class DataKey(NamedTuple):
+    """A data set by its name, empty where it has none, and the setting: 1 or 2."""
+
+    dataset: str
+    setting: int
+
+    def __str__(self) -> str:
+        return f"{self.dataset}-{self.setting}"
+
+
+def data_key(run: Run) -> DataKey:
+    """The data set's name in a benchmark or in its specification, and the run's setting."""
+    name = state_of(run.folder).get("data") or run.facts.get("dataset", "")
+    return DataKey(str(name), run.flags.setting)
 
 
 def row_names(runs: Sequence[Run]) -> list[str]:
@@ -15,59 +32,37 @@ def row_names(runs: Sequence[Run]) -> list[str]:
 
     The folder is added where several configs share a preset.
     """
-    rows = [experiment(run).get("row") for run in runs]
-    configs = [hash_of(config_to_dict(run.config)) for run in runs]
-    of_preset: dict[str, set[str]] = {}
-    for run, config in zip(runs, configs, strict=True):
-        of_preset.setdefault(run.config.preset, set()).add(config)
-    return [
-        row
-        or (
-            run.config.preset
-            if len(of_preset[run.config.preset]) == 1
-            else f"{run.config.preset} ({run.folder.name})"
-        )
-        for run, row in zip(runs, rows, strict=True)
-    ]
+    configs: dict[str, set[str]] = {}
+    for run in runs:
+        configs.setdefault(run.config.preset, set()).add(hash_of(config_to_dict(run.config)))
 
+    def name(run: Run) -> str:
+        preset = run.config.preset
+        alone = preset if len(configs[preset]) == 1 else f"{preset} ({run.folder.name})"
+        return state_of(run.folder).get("row") or alone
 
-def experiment(run: Run) -> dict[str, Any]:
-    """What a benchmark wrote down of a run; empty for a run of `dpcenet train`."""
-    path = run.folder / "experiment.json"
-    return read_json(path) if path.is_file() else {}
-
-
-def data_name(run: Run) -> str:
-    """The data set's name in a benchmark, or of its specification."""
-    return str(experiment(run).get("data") or run.facts.get("dataset", ""))
+    return [name(run) for run in runs]
 
 
 def budget(runs: Sequence[Run]) -> str:
-    """What the trained runs of a table have in common, and what not."""
+    """What was spent on the runs of a table: steps, folds, seeds and trunks."""
+    histories = [run.folder / ADAPTED for run in runs]
+    kept = {read_json(path)["kept"] for path in histories if path.is_file()}
+    parts = [f"adapted to unlabelled scans for {_listed(kept)} steps"] if kept else []
     trained = [run for run in runs if run.config.train.steps]
-    histories = [run.folder / ADAPTED for run in runs if (run.folder / ADAPTED).is_file()]
-    kept = sorted({read_json(path)["kept"] for path in histories})
-    adapted = [f"adapted to unlabelled scans for {_listed(kept)} steps"] if kept else []
     if not trained:
-        return adapted[0] if adapted else "nothing was trained"
-    steps = sorted({run.config.train.steps for run in trained})
-    encoders = [getattr(run.config.options, "encoder", None) for run in trained]
-    trunks = sorted(
-        {f"{e.name} {e.layout}, {'frozen' if e.frozen else 'trained'}" for e in encoders if e}
-    )
-    folds = sorted({run.flags.fold for run in runs if run.flags.fold is not None})
-    seeds = sorted({run.flags.seed for run in trained})
-    exclusions = sorted({run.flags.exclusion for run in trained if run.flags.setting == 2})
-    parts = [
-        *adapted,
-        *(f"training without slices that show {rule} of a group" for rule in exclusions),
-        f"{_listed(steps)} steps",
-        f"fold {_listed(folds)} of {runs[0].flags.folds}",
-        f"seed {_listed(seeds)}",
-        *(f"trunk {trunk}" for trunk in trunks),
-    ]
+        return parts[0] if parts else "nothing was trained"
+    encoders = [run.config.options.trunk for run in trained]
+    trunks = {f"{e.name} {e.layout}, {'frozen' if e.frozen else 'trained'}" for e in encoders if e}
+    rules = {run.flags.exclusion for run in trained if run.flags.setting == 2}
+    folds = {run.flags.fold for run in runs if run.flags.fold is not None}
+    parts += [f"training without slices that show {rule} of a group" for rule in sorted(rules)]
+    parts.append(f"{_listed({run.config.train.steps for run in trained})} steps")
+    parts.append(f"fold {_listed(folds)} of {runs[0].flags.folds}")
+    parts.append(f"seed {_listed({run.flags.seed for run in trained})}")
+    parts += [f"trunk {trunk}" for trunk in sorted(trunks)]
     return "; ".join(parts)
 
 
-def _listed(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values))
+def _listed(values: set[int]) -> str:
+    return ", ".join(map(str, sorted(values)))

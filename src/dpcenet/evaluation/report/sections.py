@@ -1,4 +1,4 @@
-"""What a benchmark left behind, ready for a report: its runs plan by plan, and what they cost."""
+"""What a report shows of benchmarks and runs: their sections, and what the runs cost."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from dpcenet.errors import RunError
 from dpcenet.evaluation.benchmark.flops import arithmetic
 from dpcenet.evaluation.benchmark.run_experiment import state_of
 from dpcenet.evaluation.report.run_labels import row_names
-from dpcenet.evaluation.scores import COPY, read_scores
+from dpcenet.evaluation.report.tables import evaluations
+from dpcenet.evaluation.scores import percent_dice, scores_of
 from dpcenet.system.files import hash_of, read_json, write_json
 from dpcenet.training.config import config_to_dict
 from dpcenet.training.run_folder import Run, open_run
 
-COST_HEAD = (
-    "method",
-    "Dice %",
-    "training s",
-    "of computing",
-    "evaluation s",
-    "of computing",
-    "peak GB",
-    "energy kJ",
-    "parameters M",
-    "trained M",
-    "GFLOP slice",
-    "GFLOP step",
-)
+MEASURED = {
+    "training s": ("train_seconds", 1),
+    "training core-s": ("train_cpu_seconds", 1),
+    "evaluation s": ("evaluate_seconds", 1),
+    "evaluation core-s": ("evaluate_cpu_seconds", 1),
+    "peak GB": ("peak_memory_gb", 2),
+}
+"""Column → the cost that a benchmark measured in each run, and how many digits are shown."""
+COUNTED = {
+    "parameters M": "parameters",
+    "trained M": "trained",
+    "GFLOP slice": "test_slice",
+    "GFLOP step": "step",
+}
+"""Column → what `flops.arithmetic` counts for each config."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Section:
         title: heads the section.
         runs: complete ones.
         command: that made them; empty where it is not known.
-        facts: what their numbers depend on besides.
+        facts: versions and machine that made them.
         missing: runs of the plan that are not complete, with the reason.
     """
 
@@ -69,25 +71,20 @@ def sections_of(folders: Sequence[Path]) -> list[Section]:
 
 
 def _of_plan(out: Path, path: Path) -> Section:
+    """The section of OUT/plans/<plan>.json."""
     facts = read_json(path)
-    folders = dict.fromkeys(item["run"] for item in facts["experiments"])
-    done = [name for name in folders if state_of(out / name).get("state") == "done"]
+    errors = {item["run"]: item["error"] for item in facts["experiments"]}
+    done = [name for name in errors if state_of(out / name).get("state") == "done"]
     if not done:
         raise RunError(f"{path}: none of its runs is complete; run `dpcenet benchmark` again")
-    errors = {item["run"]: item["error"] for item in facts["experiments"]}
-    versions = facts["versions"]
+    versions = {name: facts["versions"][name] for name in ("commit", "dpcenet", "torch")}
     return Section(
         name=path.stem,
         title=facts["title"] or path.stem,
         runs=tuple(open_run(out / name) for name in done),
         command=facts["command"],
-        facts={
-            "commit": versions["commit"],
-            "dpcenet": versions["dpcenet"],
-            "torch": versions["torch"],
-            "machine": facts["machine"],
-        },
-        missing={n: errors[n] or "not run yet" for n in folders if n not in done},
+        facts={**versions, "machine": facts["machine"]},
+        missing={n: error or "not run yet" for n, error in errors.items() if n not in done},
     )
 
 
@@ -102,23 +99,12 @@ def cost_table(runs: Sequence[Run]) -> list[list[str]]:
         states = [state_of(run.folder) for run in mine]
         costs = [s["cost"] for s in states if "cost" in s and not s["resumed"]]
         if costs:
-            lines.append([name, f"{_dice(mine):.1f}", *_means(costs), *_counted(mine[0])])
-    return [list(COST_HEAD), *lines] if lines else []
-
-
-def _means(costs: Sequence[dict[str, Any]]) -> list[str]:
-    """Means over runs as texts."""
-
-    def mean(key: str, factor: float, digits: int) -> str:
-        values = [cost[key] for cost in costs if cost[key] is not None]
-        return f"{factor * fmean(values):.{digits}f}" if values else "–"
-
-    times = ["train_seconds", "train_cpu_seconds", "evaluate_seconds", "evaluate_cpu_seconds"]
-    return [
-        *(mean(key, 1, 1) for key in times),
-        mean("peak_memory_gb", 1, 2),
-        mean("energy_joules", 1e-3, 2),
-    ]
+            measured = [
+                f"{fmean(cost[key] for cost in costs):.{digits}f}"
+                for key, digits in MEASURED.values()
+            ]
+            lines.append([name, f"{_dice(mine):.1f}", *measured, *_counted(mine[0])])
+    return [["method", "Dice %", *MEASURED, *COUNTED], *lines] if lines else []
 
 
 def _counted(run: Run) -> list[str]:
@@ -129,19 +115,11 @@ def _counted(run: Run) -> list[str]:
     if key not in known:
         known[key] = arithmetic(run.config)._asdict()
         write_json(path, known)
-    facts = known[key]
-    names = ("parameters", "trained", "test_slice", "step")
-    return [f"{facts[name]:.2f}" for name in names]
+    return [f"{known[key][name]:.2f}" for name in COUNTED.values()]
 
 
 def _dice(runs: Sequence[Run]) -> float:
     """Mean percent Dice of all scores of these runs, first protocol."""
-    dices = []
-    for run in runs:
-        path = min(
-            run.folder.glob("scores-*.csv"), key=lambda path: ("paper" not in path.stem, path)
-        )
-        scores = read_scores(path)
-        mine = [s.dice for s in scores if s.method == run.config.preset]
-        dices += mine or [s.dice for s in scores if s.method == COPY]
-    return 100 * fmean(dices)
+    return percent_dice(
+        [score for run in runs for score in scores_of(evaluations(run)[0][1], run.config.preset)]
+    )

@@ -6,13 +6,11 @@ they are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-Floats = npt.NDArray[np.float64]
 DRAWS = 10_000
 LEVEL = 0.95
 SIGNIFICANT = 0.05
@@ -64,3 +62,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def wins(one: Sequence[float], two: Sequence[float]) -> int:
     """In how many pairs the first is larger."""
     return sum(a > b for a, b in zip(one, two, strict=True))
+
+
+def common_cases(
+    one: Mapping[str, float], two: Mapping[str, float]
+) -> tuple[list[float], list[float]]:
+    """Values of the cases that both methods have, in the same order."""
+    cases = [case for case in one if case in two]
+    return [one[case] for case in cases], [two[case] for case in cases]
+
+
+def p_against(values: Mapping[str, Mapping[str, float]], reference: str) -> dict[str, float]:
+    """Corrected p of every other method against one, over the cases that both have.
+
+    Args:
+        values: method → case → Dice.
+        reference: one of the methods.
+    """
+    others = [name for name in values if name != reference]
+    p_values = [paired_p(*common_cases(values[name], values[reference])) for name in others]
+    return dict(zip(others, holm(p_values), strict=True))

@@ -1,4 +1,4 @@
-"""The forms of a table: terminal, Markdown, HTML rows, CSV, LaTeX. All show the same numbers."""
+"""The forms of a table: terminal, Markdown, HTML, CSV, LaTeX. All show the same numbers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dpcenet.evaluation.report.published import Printed
+from dpcenet.evaluation.report.published import PublishedRow
 from dpcenet.evaluation.report.tables import MEAN, Cell, Row, Table
 
 NOTHING = "–"
 FAULT = "*"
-COLUMNS = (
+CSV_HEAD = (
     *("data", "rules", "method", "label", "dice", "sd", "seed_sd", "low", "high"),
     *("p", "wins", "best", "cases", "seeds"),
 )
@@ -25,7 +25,7 @@ class Line:
     Attributes:
         cells: the texts, the name first.
         bold: which of them are bold.
-        printed: whether it is quoted from print, not computed here.
+        printed: whether it is quoted from a paper, not computed here.
         notes: what is wrong with it.
     """
 
@@ -35,20 +35,38 @@ class Line:
     notes: tuple[str, ...] = ()
 
 
-def head(table: Table) -> list[str]:
-    """Names of the columns."""
+@dataclass(frozen=True)
+class TableText:
+    """A table as texts: above it, names of columns, lines, below it."""
+
+    caption: str
+    head: tuple[str, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+
+def table_text(table: Table, published: bool = False) -> TableText:
+    """The texts of a table.
+
+    Args:
+        table: the numbers.
+        published: each method's line is followed by what papers print for it.
+    """
+    data = f"{table.data.dataset}: " if table.data and table.data.dataset else ""
+    trained = f" ({table.budget})" if table.budget else ""
     tests = ["p", "wins"] if table.compared else []
-    return ["method", *table.labels, MEAN, "95 %", *tests, "HD95 mm", "NSD %", "cases"]
-
-
-def lines(table: Table, published: bool = False) -> list[Line]:
-    """The lines, each method's followed by what is in print for it if that is asked for."""
-    found = []
+    head = ("method", *table.labels, MEAN, "95 %", *tests, "HD95 mm", "NSD %", "cases")
+    lines = []
     for row in table.rows:
-        found.append(_line(table, row))
+        lines.append(_line(table, row))
         if published:
-            found += [_printed_line(table, *pair) for pair in table.printed(row)]
-    return found
+            lines += [_published_line(printed, len(head)) for printed in table.published(row)]
+    return TableText(
+        caption=f"{data}Dice in percent, {table.rules}{trained}",
+        head=head,
+        lines=tuple(lines),
+        notes=(*_notes(table), *(_sources(table) if published else [])),
+    )
 
 
 def _line(table: Table, row: Row) -> Line:
@@ -73,34 +91,27 @@ def _tests(mean: Cell | None, cases: int) -> list[str]:
     return [f"{mean.p:.3f}" if mean.p >= 0.001 else "<0.001", f"{mean.wins}/{cases}"]
 
 
-def _printed_line(table: Table, source: str, line: Printed) -> Line:
+def _published_line(row: PublishedRow, columns: int) -> Line:
     """A quoted line; cells with a fault carry a star."""
-    wrong_mean = any("mean" in fault for fault in line.faults)
-    twins = [
-        FAULT if any(label in fault for fault in line.faults if "both" in fault) else ""
-        for label in line.labels
-    ]
+    repeated = {label for pair in row.repeated for label in pair}
     texts = [
-        f"({source})",
-        *(f"{value:.2f}{mark}" for value, mark in zip(line.cells, twins, strict=True)),
-        f"{line.mean:.2f}{FAULT if wrong_mean else ''}",
+        f"({row.source})",
+        *(
+            f"{value:.2f}{FAULT if label in repeated else ''}"
+            for label, value in zip(row.labels, row.cells, strict=True)
+        ),
+        f"{row.mean:.2f}{FAULT if row.mean_is_wrong else ''}",
     ]
-    texts += [""] * (len(head(table)) - len(texts))
-    return Line(tuple(texts), (False,) * len(texts), printed=True, notes=line.faults)
+    texts += [""] * (columns - len(texts))
+    return Line(tuple(texts), (False,) * columns, printed=True, notes=row.faults)
 
 
-def caption(table: Table) -> str:
-    """What stands above a table."""
-    data = f"{table.data.rpartition('-')[0]}: " if table.data.rpartition("-")[0] else ""
-    trained = f" ({table.budget})" if table.budget else ""
-    return f"{data}Dice in percent, {table.rules}{trained}"
-
-
-def notes(table: Table, published: bool = False) -> list[str]:
-    """What stands below a table."""
+def _notes(table: Table) -> list[str]:
+    """How the numbers of a table are read."""
+    several_seeds = any(cell and cell.seed_sd is not None for r in table.rows for cell in r.cells)
     found = [
         "mean ± standard deviation over cases"
-        + (" (seeds: deviation of the mean over seeds)" if _several_seeds(table) else "")
+        + (" (seeds: deviation of the mean over seeds)" if several_seeds else "")
         + "; 95 %: bootstrap interval of the mean over cases.",
     ]
     if table.compared:
@@ -109,13 +120,7 @@ def notes(table: Table, published: bool = False) -> list[str]:
             f"the methods; wins: cases in which the method is better. {_least_p(table)}"
             "Bold: best of its column, and significantly (0.05) better than every other line."
         )
-    if published:
-        found += _sources(table)
     return found
-
-
-def _several_seeds(table: Table) -> bool:
-    return any(cell and cell.seed_sd is not None for row in table.rows for cell in row.cells)
 
 
 def _least_p(table: Table) -> str:
@@ -126,24 +131,20 @@ def _least_p(table: Table) -> str:
 
 def _sources(table: Table) -> list[str]:
     """Where the quoted lines come from, and what is wrong with them."""
-    quoted = {source: line for row in table.rows for source, line in table.printed(row)}
-    found = [f"({name}): {line.source}." for name, line in quoted.items()]
-    faults = [
-        f"{row.name} ({source}): {fault}"
-        for row in table.rows
-        for source, line in table.printed(row)
-        for fault in line.faults
-    ]
+    quoted = [(row.name, line) for row in table.rows for line in table.published(row)]
+    references = {line.source: line.reference for _, line in quoted}
+    faults = [f"{name} ({line.source}): {fault}" for name, line in quoted for fault in line.faults]
+    found = [f"({source}): {reference}." for source, reference in references.items()]
     return found + ([f"{FAULT} {'; '.join(faults)}."] if faults else [])
 
 
 def as_text(tables: Sequence[Table], published: bool = False) -> str:
     """Tables for the terminal."""
     parts = []
-    for table in tables:
-        rows = [tuple(head(table)), *(line.cells for line in lines(table, published))]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        parts += ["", caption(table)]
+    for text in (table_text(table, published) for table in tables):
+        rows = [text.head, *(line.cells for line in text.lines)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        parts += ["", text.caption]
         for row in rows:
             cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
             parts.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
@@ -153,48 +154,65 @@ def as_text(tables: Sequence[Table], published: bool = False) -> str:
 def as_markdown(tables: Sequence[Table], published: bool = False) -> str:
     """Tables for a document."""
     parts = []
-    for table in tables:
-        names = head(table)
-        parts += [f"{caption(table)}.", ""]
-        parts += [f"| {' | '.join(row)} |" for row in (names, ["---"] * len(names))]
-        for line in lines(table, published):
-            cells = (
-                f"**{t}**" if b else t.replace("*", "\\*")
-                for t, b in zip(line.cells, line.bold, strict=True)
-            )
-            parts.append(f"| {' | '.join(cells)} |")
-        parts += ["", *(note.replace("*", "\\*") for note in notes(table, published)), ""]
+    for text in (table_text(table, published) for table in tables):
+        lines = [
+            [
+                f"**{cell}**" if bold else _markdown(cell)
+                for cell, bold in zip(line.cells, line.bold, strict=True)
+            ]
+            for line in text.lines
+        ]
+        parts += [f"{text.caption}.", "", *markdown_rows([text.head, *lines])]
+        parts += ["", *map(_markdown, text.notes), ""]
     return "\n".join(parts)
+
+
+def markdown_rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table; the first row is its head."""
+    return [f"| {' | '.join(row)} |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])]
+
+
+def _markdown(text: str) -> str:
+    return text.replace("*", "\\*")
 
 
 def as_latex(tables: Sequence[Table], published: bool = False) -> str:
     """Tables for a paper; they need the package booktabs."""
     parts = []
-    for table in tables:
-        names = head(table)
+    for text in (table_text(table, published) for table in tables):
         parts += [
             "\\begin{table}",
-            f"\\caption{{{_latex(caption(table))}. {_latex(' '.join(notes(table, published)))}}}",
-            f"\\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
+            f"\\caption{{{_latex(text.caption)}. {_latex(' '.join(text.notes))}}}",
+            f"\\begin{{tabular}}{{l{'r' * (len(text.head) - 1)}}}",
             "\\toprule",
-            " & ".join(map(_latex, names)) + r" \\",
+            " & ".join(map(_latex, text.head)) + r" \\",
             "\\midrule",
         ]
-        for line in lines(table, published):
+        for line in text.lines:
             cells = (
-                f"\\textbf{{{_latex(t)}}}" if b else _latex(t)
-                for t, b in zip(line.cells, line.bold, strict=True)
+                f"\\textbf{{{_latex(cell)}}}" if bold else _latex(cell)
+                for cell, bold in zip(line.cells, line.bold, strict=True)
             )
             parts.append(" & ".join(cells) + r" \\")
         parts += ["\\bottomrule", "\\end{tabular}", "\\end{table}", ""]
     return "\n".join(parts)
 
 
+def _latex(text: str) -> str:
+    """Text with the characters escaped that have a meaning in LaTeX."""
+    for char, command in {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$",
+        "±": r"$\pm$", "–": "--", "<": "$<$", "×": r"$\times$",
+    }.items():  # fmt: skip
+        text = text.replace(char, command)
+    return text
+
+
 def as_csv(tables: Sequence[Table]) -> str:
     """Every cell on a line of its own, at full precision."""
     stream = io.StringIO()
     writer = csv.writer(stream)
-    writer.writerow(COLUMNS)
+    writer.writerow(CSV_HEAD)
     for table in tables:
         for row in table.rows:
             for label, cell in zip((*table.labels, MEAN), (*row.cells, row.mean), strict=True):
@@ -203,13 +221,3 @@ def as_csv(tables: Sequence[Table]) -> str:
                     ends = (cell.wins, int(cell.best), row.cases, row.seeds)
                     writer.writerow([table.data, table.rules, row.name, label, *numbers, *ends])
     return stream.getvalue()
-
-
-def _latex(text: str) -> str:
-    """Text with what LaTeX reads otherwise escaped."""
-    for char, command in {
-        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$",
-        "±": r"$\pm$", "–": "--", "<": "$<$", "×": r"$\times$",
-    }.items():  # fmt: skip
-        text = text.replace(char, command)
-    return text

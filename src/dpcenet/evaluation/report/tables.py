@@ -6,14 +6,20 @@ Every table carries `copy`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from dpcenet.evaluation.report.published import ABDOMEN, HEART, Printed, printed
-from dpcenet.evaluation.report.run_labels import budget, data_name, row_names
-from dpcenet.evaluation.report.statistics import SIGNIFICANT, holm, interval_of_mean, paired_p, wins
-from dpcenet.evaluation.scores import COPY, Score, describe, read_scores
+from dpcenet.evaluation.report.published import PublishedRow, published, published_rows
+from dpcenet.evaluation.report.run_labels import DataKey, budget, data_key, row_names
+from dpcenet.evaluation.report.statistics import (
+    SIGNIFICANT,
+    common_cases,
+    interval_of_mean,
+    p_against,
+    wins,
+)
+from dpcenet.evaluation.scores import COPY, Score, describe_rules, read_scores
 from dpcenet.system.files import read_json
 from dpcenet.training.run_folder import Run
 
@@ -71,17 +77,17 @@ class Table:
     """Scores of several methods under one protocol.
 
     Attributes:
-        rules: what they were made by, in a line.
+        rules: how the numbers were made, in a line.
         labels: columns.
         rows: methods.
-        data: name of the data set and setting, such as "chaos-1".
+        data: data set and setting; None where only one run is shown.
         budget: what was trained, in a line; empty where the runs do not say.
     """
 
     rules: str
     labels: tuple[str, ...]
     rows: tuple[Row, ...]
-    data: str = ""
+    data: DataKey | None = None
     budget: str = ""
 
     @property
@@ -89,35 +95,34 @@ class Table:
         """Whether methods were tested against the reference."""
         return any(row.mean is not None and row.mean.p is not None for row in self.rows)
 
-    def printed(self, row: Row) -> list[tuple[str, Printed]]:
-        """What is in print for a row, with a name for each source."""
-        sources = {"DPCENet paper": False, "own paper": True}
-        found = {name: printed(self.data, row.name, own) for name, own in sources.items()}
-        return [(name, line) for name, line in found.items() if line and line.labels == self.labels]
+    def published(self, row: Row) -> list[PublishedRow]:
+        """What papers print for a row's method and the same labels."""
+        found = published_rows(self.data, row.name) if self.data else []
+        return [line for line in found if line.labels == self.labels]
 
 
 def tables_of(runs: Sequence[Run]) -> list[Table]:
     """One table for each data set and each way in which the runs were evaluated."""
-    pooled: dict[tuple[str, str, str], dict[tuple[str, ...], Score]] = {}
-    makers: dict[tuple[str, str, str], list[Run]] = {}
+    scores: dict[tuple[DataKey, str, str], dict[tuple[str, ...], Score]] = {}
+    makers: dict[tuple[DataKey, str, str], list[Run]] = {}
     for run, name in zip(runs, row_names(runs), strict=True):
-        data = f"{data_name(run)}-{run.flags.setting}"
-        for tag, scores, rules in evaluations(run):
-            makers.setdefault((data, tag, rules), []).append(run)
-            rows = pooled.setdefault((data, tag, rules), {})
-            for score in scores:
+        for tag, of_run, rules in evaluations(run):
+            key = (data_key(run), tag, rules)
+            makers.setdefault(key, []).append(run)
+            for score in of_run:
                 # `copy` stands once; in "blind" it uses the first run's matching of slices.
                 method = COPY if score.method == COPY else name
-                key = (method, score.case, score.label, score.support, f"{score.fold} {score.seed}")
-                rows.setdefault(key, replace(score, method=method))
+                unit = (method, score.case, score.label, score.support, f"{score.fold}")
+                rows = scores.setdefault(key, {})
+                rows.setdefault((*unit, f"{score.seed}"), replace(score, method=method))
     return [
         replace(table_of(key[2], list(rows.values())), data=key[0], budget=budget(makers[key]))
-        for key, rows in pooled.items()
+        for key, rows in scores.items()
     ]
 
 
 def evaluations(run: Run) -> list[tuple[str, list[Score], str]]:
-    """What a run was evaluated by: tag, scores, and the rules in a line; "paper" first.
+    """How a run was evaluated: tag, scores, and the rules in a line; "paper" first.
 
     How many slices Setting 2 removed and how many neighbours a method takes differ between runs of
     one table, so they are not among its rules.
@@ -132,33 +137,36 @@ def evaluations(run: Run) -> list[tuple[str, list[Score], str]]:
         shared = {**summary, "exclusion": None, "supports_trained_on": []}
         if "near" not in tag:
             shared["neighbours"] = 0
-        found.append((tag, read_scores(path), describe(shared)))
+        found.append((tag, read_scores(path), describe_rules(shared)))
     return found
 
 
 def table_of(rules: str, scores: Sequence[Score]) -> Table:
     """The table of some scores."""
-    labels = ordered({score.label: None for score in scores})
-    rows = [_row(name, labels, scores) for name in dict.fromkeys(s.method for s in scores)]
-    units = {row.name: case_dice(scores, row.name) for row in rows}
-    return Table(rules, labels, tuple(_compare(rows, labels, units)))
+    labels = in_order(score.label for score in scores)
+    methods: dict[str, list[Score]] = {}
+    for score in scores:
+        methods.setdefault(score.method, []).append(score)
+    columns = _columns(labels, methods)
+    rows = [_row(name, mine, labels, columns) for name, mine in methods.items()]
+    return Table(rules, labels, tuple(rows))
 
 
-def ordered(labels: Sequence[str] | dict[str, None]) -> tuple[str, ...]:
-    """Labels in the order of the papers, others as they come."""
-    known = [name for name in (*ABDOMEN, *HEART) if name in labels]
-    return (*known, *(name for name in labels if name not in known))
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Labels, each once, in the order of the papers; others as they come."""
+    found = dict.fromkeys(labels)
+    known = [name for group in published().labels.values() for name in group if name in found]
+    return tuple(dict.fromkeys([*known, *found]))
 
 
-def case_dice(scores: Sequence[Score], method: str) -> dict[str, dict[str, float]]:
-    """Label → case → percent Dice, the mean over seeds, supports and folds.
+def case_dice(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
+    """Label → case → percent Dice of one method, the mean over seeds, supports and folds.
 
     Under "mean" stand the means of the labels that a case has.
     """
     collected: dict[str, dict[str, list[float]]] = {}
     for score in scores:
-        if score.method == method:
-            collected.setdefault(score.label, {}).setdefault(score.case, []).append(score.dice)
+        collected.setdefault(score.label, {}).setdefault(score.case, []).append(score.dice)
     units = {
         label: {case: 100 * fmean(values) for case, values in cases.items()}
         for label, cases in collected.items()
@@ -170,84 +178,75 @@ def case_dice(scores: Sequence[Score], method: str) -> dict[str, dict[str, float
     return units | {MEAN: means}
 
 
-def _row(name: str, labels: Sequence[str], scores: Sequence[Score]) -> Row:
-    mine = [score for score in scores if score.method == name]
-    seeds = sorted({score.seed for score in mine})
-    units = case_dice(mine, name)
-    by_seed = [case_dice([s for s in mine if s.seed == seed], name) for seed in seeds]
+def _columns(labels: Sequence[str], methods: dict[str, list[Score]]) -> dict[str, dict[str, Cell]]:
+    """Label → method → cell, with tests against the reference and the best marked.
 
-    def cell(label: str) -> Cell:
-        values = list(units[label].values())
-        means = [fmean(seed[label].values()) for seed in by_seed if label in seed]
-        low, high = interval_of_mean(values)
-        return Cell(
-            mean=fmean(values),
-            sd=stdev(values) if len(values) > 1 else 0.0,
-            seed_sd=stdev(means) if len(means) > 1 else None,
-            low=low,
-            high=high,
-        )
+    The mean is of the methods that have every label.
+    """
+    units = {name: case_dice(mine) for name, mine in methods.items()}
+    columns: dict[str, dict[str, Cell]] = {}
+    for label in (*labels, MEAN):
+        cells = {
+            name: _cell(label, of_method[label], methods[name])
+            for name, of_method in units.items()
+            if label in of_method and (label != MEAN or of_method.keys() >= set(labels))
+        }
+        if label == MEAN:
+            for name, cell in cells.items():
+                mean = fmean(columns[each][name].mean for each in labels)
+                cells[name] = replace(cell, mean=mean)
+        values = {name: units[name][label] for name in cells}
+        columns[label] = _tested(cells, values, reference_of(methods))
+    return columns
 
-    cells = [cell(label) for label in labels if label in units]
-    complete = len(cells) == len(labels)
-    return Row(
-        name,
-        tuple(cell(label) if label in units else None for label in labels),
-        mean=replace(cell(MEAN), mean=fmean(c.mean for c in cells)) if complete else None,
-        hd95_mm=fmean(score.hd95_mm for score in mine),
-        nsd=100 * fmean(score.nsd for score in mine),
-        cases=len(units[MEAN]),
-        seeds=len(seeds),
+
+def _cell(label: str, cases: dict[str, float], scores: Sequence[Score]) -> Cell:
+    """Statistics over the cases of one label of a method, of which all scores are given."""
+    seeds = sorted({score.seed for score in scores})
+    by_seed = [case_dice([s for s in scores if s.seed == seed]) for seed in seeds]
+    means = [fmean(seed[label].values()) for seed in by_seed if label in seed]
+    values = [*cases.values()]
+    low, high = interval_of_mean(values)
+    return Cell(
+        mean=fmean(values),
+        sd=stdev(values) if len(values) > 1 else 0.0,
+        seed_sd=stdev(means) if len(means) > 1 else None,
+        low=low,
+        high=high,
     )
 
 
-def _compare(
-    rows: list[Row], labels: Sequence[str], units: dict[str, dict[str, dict[str, float]]]
-) -> list[Row]:
-    """The rows with their tests against the reference, and the best of each column marked."""
-    names = [row.name for row in rows]
-    reference = next((n for n in names if n == REFERENCE or n.startswith("dpcenet/")), None)
-    columns = []
-    for index, label in enumerate((*labels, MEAN)):
-        cells = {row.name: (*row.cells, row.mean)[index] for row in rows}
-        present = {name: cell for name, cell in cells.items() if cell is not None}
-        values = {name: units[name][label] for name in present}
-        columns.append({**cells, **_tested(present, values, reference)})
-    return [
-        replace(row, cells=tuple(c[row.name] for c in columns[:-1]), mean=columns[-1][row.name])
-        for row in rows
-    ]
+def _row(
+    name: str, scores: Sequence[Score], labels: Sequence[str], columns: dict[str, dict[str, Cell]]
+) -> Row:
+    """A method's line: its cells, and means over all its scores."""
+    return Row(
+        name,
+        cells=tuple(columns[label].get(name) for label in labels),
+        mean=columns[MEAN].get(name),
+        hd95_mm=fmean(score.hd95_mm for score in scores),
+        nsd=100 * fmean(score.nsd for score in scores),
+        cases=len({score.case for score in scores}),
+        seeds=len({score.seed for score in scores}),
+    )
+
+
+def reference_of(names: Iterable[str]) -> str | None:
+    """The method that others are compared with: DPCENet, by its line or its preset."""
+    return next((n for n in names if n == REFERENCE or n.startswith("dpcenet/")), None)
 
 
 def _tested(
     cells: dict[str, Cell], values: dict[str, dict[str, float]], reference: str | None
 ) -> dict[str, Cell]:
-    """The cells of one column with p, wins and best."""
+    """The cells of one column with p, wins and best; values: method → case → Dice."""
     found = dict(cells)
     if reference in values:
-        for name, p in against(values, reference).items():
-            pairs = _pairs(values[name], values[reference])
+        for name, p in p_against(values, reference).items():
+            pairs = common_cases(values[name], values[reference])
             found[name] = replace(found[name], p=p, wins=wins(*pairs))
     best = max(cells, key=lambda name: cells[name].mean, default=None)
     if best is not None and len(cells) > 1:
-        sure = all(p < SIGNIFICANT for p in against(values, best).values())
+        sure = all(p < SIGNIFICANT for p in p_against(values, best).values())
         found[best] = replace(found[best], best=sure)
     return found
-
-
-def against(values: dict[str, dict[str, float]], reference: str) -> dict[str, float]:
-    """Corrected p of every other method against one, over the cases that both have.
-
-    Args:
-        values: method → case → Dice.
-        reference: one of the methods.
-    """
-    others = [name for name in values if name != reference]
-    p_values = [paired_p(*_pairs(values[name], values[reference])) for name in others]
-    return dict(zip(others, holm(p_values), strict=True))
-
-
-def _pairs(one: dict[str, float], two: dict[str, float]) -> tuple[list[float], list[float]]:
-    """Values of the cases that both have."""
-    common = [case for case in one if case in two]
-    return [one[case] for case in common], [two[case] for case in common]

@@ -1,8 +1,8 @@
-"""CAT-Net's cascade: blocks that attend within and across, each led by the last predicted mask.
+"""CAT-Net's cascade: self- and cross-attention, each block masked by the last prediction.
 
 Source: Lin et al., "Few Shot Medical Image Segmentation with Cross Attention Transformer", MICCAI
-2023. Its repository holds another network (`nn.cat_repository`), so what the paper leaves open is
-read here: docs/methods/catnet.md lists it. Rows are positions: (..., hw, C).
+2023. Its repository holds another network (`repository.py`), so some choices are this project's:
+docs/methods/catnet.md lists them. Rows are positions: (..., hw, C).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dpcenet.methods.catnet.prior import prior_maps
 from dpcenet.nn.attention import attend, to_maps, to_rows
-from dpcenet.nn.pooling import masked_average, pull_down
+from dpcenet.nn.pooling import adjoint_upsample, masked_average, size_of
 from dpcenet.nn.threshold_head import foreground_probability, hard_cells, prototype_probability
 
 SQUEEZE = 8  # channels of a value for each channel of a query or key, as in the repository
@@ -22,7 +22,7 @@ SQUEEZE = 8  # channels of a value for each channel of a query or key, as in the
 MaskSide = Literal["keys", "queries"]
 
 
-class Attention(nn.Module):
+class MaskedAttention(nn.Module):
     """Attention of one head with learnt queries, keys and values."""
 
     def __init__(self, width: int) -> None:
@@ -32,23 +32,22 @@ class Attention(nn.Module):
         self.query, self.key = nn.Linear(width, inner), nn.Linear(width, inner)
         self.value = nn.Linear(width, width)
 
-    def forward(self, asking: Tensor, telling: Tensor, shares: Tensor | None = None) -> Tensor:
-        """What each asking row (B, Ra, C) reads from the telling rows (B, Rt, C).
+    def forward(self, target: Tensor, source: Tensor, shares: Tensor | None = None) -> Tensor:
+        """What each target row (B, Rt, C) reads from the source rows (B, Rs, C).
 
-        `shares` (B, Rt) or (1, Rt) multiplies the columns of the attention matrix after its
-        softmax, which is to multiply the values.
+        `shares` (B, Rs) or (1, Rs) multiplies the columns of the attention matrix after its
+        softmax: the same as multiplying the values.
         """
-        values = self.value(telling)
+        values = self.value(source)
         if shares is not None:
             values = values * shares[..., None]
-        return attend(self.query(asking), self.key(telling), values, self.scale)
+        return attend(self.query(target), self.key(source), values, self.scale)
 
 
 class CMATBlock(nn.Module):
     """Cross masked attention transformer: self-attention, masked cross-attention, MLP.
 
-    Each is added to what it was given and normalised. Support and query go through the same
-    weights.
+    Each has a residual and a layer norm. Support and query share the weights.
 
     Args:
         width: channels.
@@ -60,7 +59,7 @@ class CMATBlock(nn.Module):
     def __init__(self, width: int, mask_on: MaskSide) -> None:
         super().__init__()
         self.mask_on = mask_on
-        self.self_attention, self.cross_attention = Attention(width), Attention(width)
+        self.self_attention, self.cross_attention = MaskedAttention(width), MaskedAttention(width)
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.norm_self, self.norm_cross = nn.LayerNorm(width), nn.LayerNorm(width)
         self.norm_mlp = nn.LayerNorm(width)
@@ -91,19 +90,19 @@ class CMATBlock(nn.Module):
         return normed
 
     def _across(
-        self, asking: Tensor, telling: Tensor, asking_shares: Tensor, telling_shares: Tensor
+        self, target: Tensor, source: Tensor, target_shares: Tensor, source_shares: Tensor
     ) -> Tensor:
         if self.mask_on == "keys":
-            read = self.cross_attention(asking, telling, telling_shares)
+            read = self.cross_attention(target, source, source_shares)
         else:
-            read = self.cross_attention(asking, telling) * asking_shares[..., None]
-        rows = self.norm_cross(asking + read)
+            read = self.cross_attention(target, source) * target_shares[..., None]
+        rows = self.norm_cross(target + read)
         normed: Tensor = self.norm_mlp(rows + self.mlp(rows))
         return normed
 
 
 class CascadeHead(nn.Module):
-    """Features with the mask worked in, then blocks that refine the query's mask in turns.
+    """Features fused with a mask, then blocks that refine the query's mask one after the other.
 
     Args:
         width: channels.
@@ -130,13 +129,13 @@ class CascadeHead(nn.Module):
         Returns:
             N+1 tensors (queries, h, w) in 0…1; the last one is the answer.
         """
-        size = (query.shape[-2], query.shape[-1])
-        weights = pull_down(masks, size)
-        shares = weights / pull_down(torch.ones_like(masks), size)
+        size = size_of(query)
+        weights = adjoint_upsample(masks, size)
+        shares = weights / adjoint_upsample(torch.ones_like(masks), size)
         prior = prior_maps(query, support, shares)
-        rows = self._incorporate(support, shares[:, None])
+        rows = self._fused_rows(support, shares[:, None])
         support_rows = rows.expand(len(query), -1, -1, -1)
-        query_rows = self._incorporate(query, prior)
+        query_rows = self._fused_rows(query, prior)
         probabilities = [prototype_probability(support, masks, query, threshold)]
         for block in self.blocks:
             last = hard_cells(probabilities[-1]).flatten(1)
@@ -146,7 +145,7 @@ class CascadeHead(nn.Module):
             probabilities.append(foreground_probability(maps, prototypes, threshold))
         return probabilities
 
-    def _incorporate(self, maps: Tensor, foreground: Tensor) -> Tensor:
+    def _fused_rows(self, maps: Tensor, foreground: Tensor) -> Tensor:
         """Features (B, C, h, w) and a foreground map (B, 1, h, w) → rows (B, hw, C)."""
         return to_rows(self.fusion(torch.cat([maps, foreground], dim=1)))
 
@@ -154,5 +153,5 @@ class CascadeHead(nn.Module):
 def _prototypes(rows: Tensor, weights: Tensor) -> Tensor:
     """Mean prototype of the shots as each query sees them: (N, Sh, hw, C), (Sh, h, w) → (N, C)."""
     queries, shots = rows.shape[:2]
-    maps = to_maps(rows.flatten(0, 1), (weights.shape[-2], weights.shape[-1]))
+    maps = to_maps(rows.flatten(0, 1), size_of(weights))
     return masked_average(maps, weights.repeat(queries, 1, 1)).view(queries, shots, -1).mean(dim=1)

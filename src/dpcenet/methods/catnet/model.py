@@ -1,4 +1,4 @@
-"""CAT-Net: cross attention of support and query, with a mask that is predicted in turns.
+"""CAT-Net: cross attention of support and query, with a mask that is refined block by block.
 
 Source: Lin et al., "Few Shot Medical Image Segmentation with Cross Attention Transformer", MICCAI
 2023. The public repository holds another network than the paper: `Options.head` chooses.
@@ -13,17 +13,23 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.methods.catnet.cascade import CascadeHead, MaskSide
 from dpcenet.methods.catnet.repository import RepositoryHead
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import role_swap_loss, segmentation_loss
-from dpcenet.nn.threshold_head import enlarged_log_probs, hard_cells, prototype_probability
+from dpcenet.nn.pooling import size_of
+from dpcenet.nn.threshold_head import (
+    enlarged_log_probs,
+    hard_cells,
+    prototype_log_probs,
+    prototype_probability,
+)
 from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """What the presets set.
 
     Attributes:
@@ -34,8 +40,8 @@ class Options:
         blocks: of the cascade, how many.
         mask_on: of the cascade, which side of the cross-attention is masked.
         supervise_start: of the cascade, whether the mask before the first block has a loss too.
-        class_weights: of the cascade, background and foreground in the loss of every block; the
-            training loop weighs the last block.
+        class_weights: of the cascade, of background and foreground in the loss of every block but
+            the last, whose loss belongs to the training loop.
         cells: of the repository's head, the grid of its norms.
     """
 
@@ -91,7 +97,7 @@ class CATNet(SingleScale):
         query_masks: Tensor | None,
     ) -> Prediction:
         """The last block's prediction; the others add their losses (deep supervision)."""
-        size = (masks.shape[-2], masks.shape[-1])
+        size = size_of(masks)
         *earlier, last = head(support, masks, query, self.threshold)
         losses = {}
         if self.training and query_masks is not None:
@@ -108,7 +114,7 @@ class CATNet(SingleScale):
         self, head: RepositoryHead, support: Tensor, masks: Tensor, query: Tensor
     ) -> Prediction:
         """ADNet's prediction with raw support and fused query features, and its role swap."""
-        size = (masks.shape[-2], masks.shape[-1])
+        size = size_of(masks)
         fused = head(support, masks, query)
         cells = prototype_probability(support, masks, fused, self.threshold)
         log_probs = enlarged_log_probs(cells, size)
@@ -116,8 +122,7 @@ class CATNet(SingleScale):
             return Prediction(log_probs)
         predicted = hard_cells(cells)
 
-        def segment(index: int) -> Tensor:
-            swapped = fused[[index]], predicted[[index]], support
-            return enlarged_log_probs(prototype_probability(*swapped, self.threshold), size)
+        def segment(i: int) -> Tensor:
+            return prototype_log_probs(fused[[i]], predicted[[i]], support, self.threshold, size)
 
         return Prediction(log_probs, {"align": role_swap_loss(segment, predicted, masks)})

@@ -11,11 +11,11 @@ EPS = 1e-7
 
 
 def prior_maps(query: Tensor, support: Tensor, cells: Tensor) -> Tensor:
-    """How alike each query position is to its most similar support position inside the mask.
+    """Similarity of each query position to its most similar support position inside the mask.
 
-    The mask multiplies the support's features. A cosine takes no notice of their length, so every
-    position with any foreground counts fully, and one without any counts as cosine 0. The
-    largest cosine is brought to 0…1 by its extremes over the query's positions.
+    The mask multiplies the support's features. A cosine ignores their length, so every position
+    with any foreground counts fully, and one without any has cosine 0. The largest cosine is
+    scaled to 0…1 by its extremes over the query's positions.
 
     Args:
         query: (N, C, h, w).
@@ -28,11 +28,11 @@ def prior_maps(query: Tensor, support: Tensor, cells: Tensor) -> Tensor:
     Source: PFENet (Tian et al., "Prior Guided Feature Enrichment Network", TPAMI 2020), equations
     2 to 5; CAT-Net takes it over.
     """
-    asking = to_rows(query)[:, None]  # (N, 1, hw, C)
-    telling = to_rows(support * cells[:, None])  # (Sh, hw, C)
-    norms = [torch.linalg.vector_norm(rows, dim=-1, keepdim=True) for rows in (asking, telling)]
+    target = to_rows(query)[:, None]  # (N, 1, hw, C)
+    source = to_rows(support * cells[:, None])  # (Sh, hw, C)
+    norms = [torch.linalg.vector_norm(rows, dim=-1, keepdim=True) for rows in (target, source)]
     lengths = norms[0] @ norms[1].transpose(-1, -2)
-    cosine = asking @ telling.transpose(-1, -2) / (lengths + EPS)  # (N, Sh, hw, hw)
+    cosine = target @ source.transpose(-1, -2) / (lengths + EPS)  # (N, Sh, hw, hw)
     best = cosine.max(dim=-1).values
     low, high = best.amin(dim=-1, keepdim=True), best.amax(dim=-1, keepdim=True)
     prior: Tensor = ((best - low) / (high - low + EPS)).mean(dim=1)

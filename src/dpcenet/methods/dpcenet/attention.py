@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.nn.attention import attend, effective_keys, received
+from dpcenet.nn.attention import attend, effective_keys, pooled_attention
 
 PATHS = ("background", "foreground")
 
@@ -39,12 +39,13 @@ class CrossAlignment(nn.Module):
         else:
             q = self.w_q(support).repeat(queries, 1, 1)
             k, v = (layer(query).repeat_interleave(shots, dim=0) for layer in (self.w_k, self.w_v))
-        aligned = support.repeat(queries, 1, 1) + self.alpha * attend(q, k, v, self.scale)
+        attended = attend(q, k, v, self.scale)  # 1.1
+        aligned = support.repeat(queries, 1, 1) + self.alpha * attended  # 1.2
         return aligned, {"sqca": effective_keys(q, k, self.scale)}
 
 
 class SelfSimilarity(nn.Module):
-    """The two factors of softmax(F Fᵀ), the rows' likeness to each other (1.3, 1.4).
+    """The two factors of softmax(F Fᵀ), the similarity of the rows to each other (1.3, 1.4).
 
     Deviates: "normalised" divides each row by its norm and multiplies the product by a learnt
     temperature. With real features the printed, unscaled product has one effective key: the
@@ -73,15 +74,16 @@ class Gate(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """P (B, D) → w_spatial and w_channel (B, 2)."""
-        weights: Tensor = self.w_2(F.relu(self.w_1(pooled))).softmax(dim=-1)
+        weights: Tensor = self.w_2(F.relu(self.w_1(pooled))).softmax(dim=-1)  # 1.7, 1.8
         return weights
 
 
 class DualPerspective(nn.Module):
     """The paper's Figure 2: both attentions, fused by one gate for each path.
 
-    What follows (1.6, 1.10) are sums over positions, so the perspectives are never made at every
-    position: both are linear in the attention's output, and the sums go through it backwards.
+    Only sums over positions are needed afterwards (1.6, 1.10), and both perspectives are linear in
+    the attention's output. So the sums are taken first, and F_spatial and F_channel are never
+    computed at every position.
     """
 
     def __init__(self, width: int, normalised: bool, masked: bool) -> None:
@@ -98,49 +100,53 @@ class DualPerspective(nn.Module):
 
         Args:
             rows: F_s* (B, hw, D).
-            masks: of each path, (B, hw) in 0…1; by them rows are multiplied if `masked`.
+            masks: of each path, (B, hw) in 0…1; the rows are multiplied by it if `masked`.
             pools: of each path, (B, P, hw): the weights of P sums; an identity gives F_i itself.
 
         Returns:
             of each path (B, P, D).
         """
-        shared = None if self.masked else self.perspectives(rows, _with_mean(*pools.values()))
         fused: dict[str, Tensor] = {}
         notes: dict[str, Tensor] = {}
-        start = 1
-        for path, pool in pools.items():
-            if shared is None:
-                own = rows * masks[path][..., None]
-                spatial, channel, keys = self.perspectives(own, _with_mean(pool))
-                place = slice(1, None)
-            else:
-                spatial, channel, keys = shared
-                place = slice(start, start + pool.shape[1])
-                start += pool.shape[1]
-            weights = self.gates[path](spatial[:, 0] + channel[:, 0])  # 1.6
-            w_spatial, w_channel = weights[:, None].chunk(2, dim=-1)
-            fused[path] = w_spatial * spatial[:, place] + w_channel * channel[:, place]  # 1.9
-            notes |= keys | {f"gate_spatial.{path}": weights[:, 0].detach().mean()}
+        # One pass serves both paths, unless each path has masked rows of its own.
+        for paths in [(path,) for path in pools] if self.masked else [tuple(pools)]:
+            given = rows * masks[paths[0]][..., None] if self.masked else rows
+            own = [pools[path] for path in paths]
+            mean = torch.full_like(own[0][:, :1], 1 / rows.shape[1])
+            spatial, channel, keys = self.perspectives(given, torch.cat([mean, *own], dim=1))
+            average = spatial[:, 0] + channel[:, 0]  # 1.6
+            sizes = [pool.shape[1] for pool in own]
+            parts = (torch.split(sums[:, 1:], sizes, dim=1) for sums in (spatial, channel))
+            notes |= keys
+            for path, of_spatial, of_channel in zip(paths, *parts, strict=True):
+                weights = self.gates[path](average)
+                w_spatial, w_channel = weights[:, None].chunk(2, dim=-1)
+                fused[path] = w_spatial * of_spatial + w_channel * of_channel  # 1.9
+                notes[f"gate_spatial.{path}"] = weights[:, 0].detach().mean()
         return fused, notes
 
     def perspectives(self, rows: Tensor, pools: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Sums (B, P, D) of F_spatial and of F_channel (1.5) over positions, and diagnostics.
-
-        F_spatial = A F + F, and F_channel = F Cᵀ + F with the D×D attention C.
+        """Sums (B, P, D) of F_spatial and of F_channel over positions, and diagnostics.
 
         Args:
             rows: (B, hw, D); pools: (B, P, hw).
         """
         plain = pools @ rows
         q, k = self.spatial(rows)
-        spatial = received(q, k, pools, 1.0) @ rows + plain
+        spatial = pooled_attention(q, k, pools, 1.0) @ rows + plain  # A F + F: 1.3 to 1.5
         keys = {"spatial": effective_keys(q, k, 1.0)}
         q, k = self.channel(rows.mT)
-        channel = attend(q, k, plain.mT, 1.0).mT + plain
+        channel = attend(q, k, plain.mT, 1.0).mT + plain  # F Cᵀ + F, with the D×D attention C
         return spatial, channel, keys | {"channel": effective_keys(q, k, 1.0)}
 
+    def attention_maps(self, rows: Tensor, position: int) -> tuple[Tensor, Tensor]:
+        """The spatial attention of one position (hw,), and the mean attention to channels (D,).
 
-def _with_mean(*pools: Tensor) -> Tensor:
-    """Pools (B, P, hw) one after the other, and before them the mean over all positions."""
-    mean = torch.full_like(pools[0][:, :1], 1 / pools[0].shape[-1])
-    return torch.cat([mean, *pools], dim=1)
+        Args:
+            rows: (1, hw, D), as `forward` gets them.
+            position: index of the row.
+        """
+        q, k = self.spatial(rows)
+        spatial = (q[0, position] @ k[0].mT).softmax(dim=-1)
+        q, k = self.channel(rows.mT)
+        return spatial, (q[0] @ k[0].mT).softmax(dim=-1).mean(dim=0)

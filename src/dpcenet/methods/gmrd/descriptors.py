@@ -12,20 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.nn.pooling import pull_down
+from dpcenet.nn.pooling import adjoint_upsample, size_of
 
 RING_STEPS = 2  # pixels
 
 
 def populate(pool: Tensor, random: Random) -> Tensor:
-    """For each pixel, the pool's pixel whose feature it shall bear.
+    """For each pixel, the pixel of the pool whose feature it gets.
 
-    Pixels of the pool keep their own. The others, in row-major order, first take a random sample
-    of the pool without replacement, then the whole pool in order as often as it fits.
+    Pixels of the pool keep their own feature. The others, in row-major order, first get a random
+    sample of the pool without replacement, then the whole pool in order as often as it fits.
 
     Args:
         pool: (H, W) bool.
-        random: source of the sample; Python's own, with which a seed gives the official numbers.
+        random: of the sample; Python's own generator gives the official numbers for a seed.
 
     Returns:
         (H·W,) indices of pixels, on the pool's device; zeros where the pool is empty.
@@ -55,7 +55,7 @@ class PixelMLP(nn.Module):
     Args:
         grid: the pixels that the first layer was made for. Maps of another size are sampled at the
             nearest pixel: input (r, c) of a grid of (R, S) reads pixel (⌊rH/R⌋, ⌊cW/S⌋) of the
-            populated map, so its length is right and every input still bears a feature of the pool.
+            populated map, so every input still gets a feature of the pool.
         count: how many descriptors.
         relu: whether the first layer is followed by a ReLU.
         dropout: between the layers, in training.
@@ -74,14 +74,14 @@ class PixelMLP(nn.Module):
         Args:
             features: (C, h, w), upsampled with corners aligned.
             pool: (H, W) bool; an empty pool describes nothing, its populated map is zero.
-            source: (H·W,), what `populate` made of the pool.
+            source: (H·W,), from `populate`.
         """
-        size = (pool.shape[-2], pool.shape[-1])
+        size = size_of(pool)
         inputs = _nearest(source.view(size), self.grid).flatten()
         scattered = self.first.weight.new_zeros(self.last.in_features, source.numel())
         scattered.index_add_(1, inputs, self.first.weight)
-        cells = (features.shape[-2], features.shape[-1])
-        weights = pull_down(scattered.view(-1, *size), cells, align_corners=True)
+        cells = size_of(features)
+        weights = adjoint_upsample(scattered.view(-1, *size), cells, align_corners=True)
         hidden = torch.einsum("chw,nhw->cn", features, weights) * pool.any() + self.first.bias
         out: Tensor = self.last(self.between(hidden))
         return out.T
@@ -98,9 +98,9 @@ def outer_ring(masks: Tensor) -> Tensor:
 
 
 def signed_background(masks: Tensor) -> Tensor:
-    """What the official code has for the outer ring: 1 outside, 0 on the rim, −1 deep inside.
+    """The official code's outer ring: 1 outside, 0 on the rim, −1 deep inside.
 
-    It dilates the background and takes the organ away, where the paper's figure dilates the organ.
+    It dilates the background and subtracts the organ; the paper's figure dilates the organ.
     """
     return _dilate(1 - masks) - masks
 
@@ -111,13 +111,13 @@ def descriptor_loss(
     """Intra- and inter-class loss of the descriptors of a support and a query.
 
     Intra: one minus the mean cosine of the support's descriptors with those of the query, for the
-    foreground plus for the background. The last `special` (global mean and ring) are compared each
-    with its like, every other one with the most similar of the others. Inter: the mean cosine of
+    foreground plus for the background. The last `special` (global mean and ring) are each compared
+    with their counterpart, the others with the most similar one. Inter: the mean cosine of
     all pairs of a foreground and a background descriptor, where positive, of support plus query.
 
     Args:
         support, query: "foreground" (K, C) and "background" (L, C).
-        special: how many descriptors at the end have a meaning of their own.
+        special: how many descriptors at the end are special.
     """
     s, q = ({k: F.normalize(d, dim=1) for k, d in side.items()} for side in (support, query))
     agreement = s["foreground"].new_zeros(())

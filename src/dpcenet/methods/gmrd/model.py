@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale
+from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.methods.gmrd.descriptors import (
     PixelMLP,
     descriptor_loss,
@@ -27,20 +27,20 @@ from dpcenet.methods.gmrd.descriptors import (
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.map_decoder import MapDecoder
-from dpcenet.nn.pooling import enlarge, mean_prototype
+from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
 from dpcenet.nn.similarity import cosine_maps
-from dpcenet.nn.threshold_head import enlarged_log_probs, prototype_probability
+from dpcenet.nn.threshold_head import prototype_log_probs
 from dpcenet.types import Features, Prediction
 
-CLASSES = ("background", "foreground")  # in the order of the channels of log_probs
+CLASS_NAMES = ("background", "foreground")  # in the order of the channels of log_probs
 SPECIAL = 2  # the global mean and the ring stand at the end of the descriptors
 ADNET_THRESHOLD = -10.0  # where ADNet's threshold starts
 Descriptors = dict[str, Tensor]
-Draw = Callable[[Tensor], Tensor]  # a pool of pixels → what `populate` makes of it
+Draw = Callable[[Tensor], Tensor]  # a pool of pixels → the pixels that `populate` draws
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """What the presets set.
 
     Attributes:
@@ -110,10 +110,10 @@ class GMRD(SingleScale):
     ) -> Prediction:
         """`match`, with every map populated by `draw`.
 
-        It is asked for the foreground and then the background of each support, and in training
-        of each query with its predicted mask.
+        It is called for the foreground and the background of each support, in this order, and in
+        training for those of each query with its predicted mask.
         """
-        maps, size = query["features"], (support_masks.shape[-2], support_masks.shape[-1])
+        maps, size = query["features"], size_of(support_masks)
         shown = support_masks.flatten(1).any(dim=1)
         if not shown.any():
             return Prediction(self._unseen(support["features"], support_masks, maps))
@@ -159,14 +159,13 @@ class GMRD(SingleScale):
 
     def _decode(self, descriptors: Descriptors, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Log-probabilities (N, 2, *size) of feature maps (N, C, h, w)."""
-        logits = [self.decoders[name](cosine_maps(maps, descriptors[name])) for name in CLASSES]
+        logits = [self.decoders[name](cosine_maps(maps, descriptors[name])) for name in CLASS_NAMES]
         large = enlarge(torch.cat(logits, dim=1), size, align_corners=True)
         # The official loss keeps probabilities one float step away from 0 and 1.
         eps = torch.finfo(large.dtype).eps
         return large.softmax(dim=1).clamp(eps, 1 - eps).log()
 
     def _unseen(self, features: Tensor, masks: Tensor, maps: Tensor) -> Tensor:
-        """No support shows the organ: ADNet's formula, as officially, which finds none."""
+        """No support shows the organ: ADNet's formula, as officially, finds nothing."""
         threshold = maps.new_tensor([ADNET_THRESHOLD])
-        cells = prototype_probability(features, masks, maps, threshold)
-        return enlarged_log_probs(cells, (masks.shape[-2], masks.shape[-1]))
+        return prototype_log_probs(features, masks, maps, threshold, size_of(masks))

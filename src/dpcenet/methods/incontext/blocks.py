@@ -1,6 +1,6 @@
-"""Blocks by which a query finds in a support what looks alike, lies alike, and is in the mask.
+"""Blocks that compare a query with its supports: fusion, cross-attention, soft registration.
 
-Shapes: N pairs, Sh supports of each, C channels, h×w places.
+Shapes: N pairs, Sh supports of each, C channels, h×w positions.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ class Residual(nn.Module):
         return x + added
 
 
-class Fuse(nn.Module):
-    """Query, support and mask of the same place, and what came before, to one map.
+class ScaleFusion(nn.Module):
+    """One scale's maps of query, support and mask, and the result of the coarser scale, fused.
 
-    With them go similarities to the prototypes: how much each place of the query looks like the
-    mean of the support's foreground and of its background, in groups of channels.
+    Added to them is the similarity of each position of the query to the mean foreground and the
+    mean background of the support, in groups of channels.
 
     Args:
         width: channels of the maps of images, and of the result.
-        before: channels of what came before.
-        shown: whether the support's map is seen too; at fine scales, where organs of two patients
-            no longer lie upon each other, it costs more than it tells.
+        before: channels of the earlier result.
+        with_support: whether the support's maps are used too. At fine scales, where the organs of
+            two patients do not overlap, they do more harm than good.
     """
 
-    def __init__(self, width: int, before: int, shown: bool = True) -> None:
+    def __init__(self, width: int, before: int, with_support: bool = True) -> None:
         super().__init__()
-        self.groups, self.shown = width // 4, shown
-        seen = 3 * width if shown else width
-        self.mix = nn.Conv2d(seen + 1 + 2 * self.groups + before, width, 1)
+        self.groups, self.with_support = width // 4, with_support
+        images = 3 * width if with_support else width
+        self.mix = nn.Conv2d(images + 1 + 2 * self.groups + before, width, 1)
 
     def forward(self, support: Tensor, mask: Tensor, query: Tensor, before: Tensor) -> Tensor:
         """support (N, Sh, C, h, w) and mask (N, Sh, 1, h, w), averaged over the supports."""
@@ -50,7 +50,7 @@ class Fuse(nn.Module):
         parts += [
             prototype_similarity(support, weight, query, self.groups) for weight in (mask, 1 - mask)
         ]
-        if self.shown:
+        if self.with_support:
             parts += [support.mean(1), (support * mask).mean(1)]
         mixed: Tensor = self.mix(torch.cat(parts, 1))
         return mixed
@@ -59,7 +59,7 @@ class Fuse(nn.Module):
 def prototype_similarity(support: Tensor, weight: Tensor, query: Tensor, groups: int) -> Tensor:
     """Cosine of the query with a weighted mean of the supports, per group: (N, groups, h, w).
 
-    Both are seen from the supports' overall mean. A prototype of no weight is like nothing: 0.
+    The supports' overall mean is subtracted from both. A prototype of no weight has similarity 0.
     """
     centre = support.mean((1, 3, 4))[..., None, None]
     total = weight.sum((1, 3, 4))[..., None, None] + 1e-3
@@ -67,8 +67,8 @@ def prototype_similarity(support: Tensor, weight: Tensor, query: Tensor, groups:
     direction = prototype - centre * (total - 1e-3) / total
     grouped = direction.view(len(query), groups, -1, 1, 1)
     direction = F.normalize(grouped, dim=2, eps=1e-3).flatten(1, 2)
-    seen = query - centre
-    dot, square = (_group_sum(x, groups) for x in (seen * direction, seen.square()))
+    centred = query - centre
+    dot, square = (_group_sum(x, groups) for x in (centred * direction, centred.square()))
     return dot * (square + 1e-4).rsqrt()
 
 
@@ -77,11 +77,11 @@ def _group_sum(x: Tensor, groups: int) -> Tensor:
     return torch.unflatten(x, 1, (groups, -1)).sum(2)
 
 
-class Read(nn.Module):
-    """Every place of the query reads the mask and the look of the support's places like itself.
+class CrossAttention(nn.Module):
+    """Each position of the query reads mask and features of the most similar support positions.
 
-    Places are alike by the cosine of one projection of both images' features; each head also
-    prefers near places, as strongly as it learns to.
+    Similarity is the cosine of one projection of both images' features. Each head also prefers
+    near positions, as strongly as it learns to.
     """
 
     def __init__(self, width: int, source: int) -> None:
@@ -98,15 +98,15 @@ class Read(nn.Module):
     def forward(self, x: Tensor, support: Tensor, mask: Tensor, query: Tensor) -> Tensor:
         """x (N, C, h, w); support (N, Sh, S, h, w); mask (N, Sh, 1, h, w); query (N, S, h, w)."""
         shots = support.shape[1]
-        seen = support.movedim(2, -1).flatten(1, 3)
-        ask = self.key(query.flatten(2).mT) + self.ask(x.flatten(2).mT)
-        alike = _unit(self._split(ask)) @ _unit(self._split(self.key(seen))).mT
-        near = squared_distances(x).repeat(1, shots) * self.nearness.exp().view(-1, 1, 1)
-        attention = torch.softmax(alike * self.sharpness.exp().view(-1, 1, 1) - near, -1)
-        value = self._split(self.value(seen))
-        where = mask.movedim(2, -1).flatten(1, 3)[:, None].expand(-1, self.heads, -1, -1)
-        answer = attention.to(value.dtype) @ torch.cat([value, where], -1)
-        added: Tensor = self.out(answer.transpose(1, 2).flatten(2))
+        rows = support.movedim(2, -1).flatten(1, 3)
+        asked = self.key(query.flatten(2).mT) + self.ask(x.flatten(2).mT)
+        cosine = _unit(self._split(asked)) @ _unit(self._split(self.key(rows))).mT
+        penalty = squared_distances(x).repeat(1, shots) * self.nearness.exp().view(-1, 1, 1)
+        attention = torch.softmax(cosine * self.sharpness.exp().view(-1, 1, 1) - penalty, -1)
+        values = self._split(self.value(rows))
+        masks = mask.movedim(2, -1).flatten(1, 3)[:, None].expand(-1, self.heads, -1, -1)
+        read = attention.to(values.dtype) @ torch.cat([values, masks], -1)
+        added: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return x + added.mT.view_as(x)
 
     def _split(self, tokens: Tensor) -> Tensor:
@@ -126,10 +126,10 @@ def squared_distances(x: Tensor) -> Tensor:
     return torch.cdist(places, places).square()
 
 
-class Align(nn.Module):
-    """Attention of each place of the query to the supports' places: alike in key, and near.
+class SoftRegistration(nn.Module):
+    """Attention of each position of the query to support positions with a similar key, and near.
 
-    Trained with a loss of its own (`correspondence_loss`), it is a soft registration.
+    It is trained with a loss of its own, `correspondence_loss`.
     """
 
     def __init__(self) -> None:
@@ -137,39 +137,38 @@ class Align(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(10.0).log())
         self.nearness = nn.Parameter(torch.tensor(10.0).log())
 
-    def forward(self, shown: Tensor, asked: Tensor) -> Tensor:
-        """Unit keys (N, Sh, C, h, w) of supports and (N, C, h, w): weights (N, h·w, Sh·h·w)."""
-        # The factors go onto the small operands, not onto the N large matrices.
-        near = (squared_distances(asked) * self.nearness.exp()).repeat(1, shown.shape[1])
-        keys = (asked * self.sharpness.exp()).flatten(2).mT
-        places = shown.transpose(1, 2).flatten(2)
-        if torch.is_autocast_enabled(keys.device.type):  # baddbmm would round the distances too
-            return torch.softmax(keys @ places - near, -1)
-        return torch.softmax(torch.baddbmm(-near, keys, places), -1)
+    def forward(self, support: Tensor, query: Tensor) -> Tensor:
+        """Unit keys (N, Sh, C, h, w) and (N, C, h, w) → weights (N, h·w, Sh·h·w)."""
+        # The factors multiply the small operands, not the N large matrices.
+        penalty = (squared_distances(query) * self.nearness.exp()).repeat(1, support.shape[1])
+        rows = (query * self.sharpness.exp()).flatten(2).mT
+        keys = support.transpose(1, 2).flatten(2)
+        if torch.is_autocast_enabled(rows.device.type):  # baddbmm would round the distances too
+            return torch.softmax(rows @ keys - penalty, -1)
+        return torch.softmax(torch.baddbmm(-penalty, rows, keys), -1)
 
 
-def moved_by(attention: Tensor, support: Tensor) -> Tensor:
-    """Maps (N, Sh, C, h, w) of the supports, moved to the query's places: (N, C, h, w)."""
+def warp(attention: Tensor, support: Tensor) -> Tensor:
+    """Maps (N, Sh, C, h, w) of the supports, warped onto the query: (N, C, h, w)."""
     flat = support.movedim(2, -1).flatten(1, 3)
-    moved = (attention.to(flat.dtype) @ flat).mT
-    moved = moved.reshape(*moved.shape[:2], *support.shape[-2:])
-    return moved.contiguous(memory_format=torch.channels_last)
+    warped = (attention.to(flat.dtype) @ flat).mT
+    warped = warped.reshape(*warped.shape[:2], *support.shape[-2:])
+    return warped.contiguous(memory_format=torch.channels_last)
 
 
 def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Tensor:
-    """−log of the attention that each place of the query gives to places of its own label.
+    """−log of the attention that each position of the query gives to positions of its own label.
 
     Args:
-        attention: (N, h·w, h·w), from `InContext.align` with one support.
-        support: labels (N, H, W) int64 of the support, H a multiple of h.
-        query: labels (N, H, W) of the query. Places whose label the support lacks are left out.
+        attention: (N, h·w, Sh·h·w), from `InContext.align`.
+        support: labels (N, Sh, H, W) int64 of the supports, or (N, H, W) of one; H a multiple of h.
+        query: labels (N, H, W) of the query. Positions whose label the supports lack are left out.
     """
     step = round((query[0].numel() / attention.shape[1]) ** 0.5)
-    shown, wanted = (
-        x[:, step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query)
+    given, wanted = (
+        x[..., step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query)
     )
-    labels = int(max(shown.max(), wanted.max())) + 1
-    votes = attention @ F.one_hot(shown, labels).to(attention.dtype)
-    share = votes.gather(2, wanted[..., None])[..., 0]
-    there = (wanted[:, :, None] == shown[:, None]).any(2)
+    same = wanted[:, :, None] == given[:, None]
+    share = torch.where(same, attention, 0).sum(2)
+    there = same.any(2)
     return -(share.clamp_min(1e-4).log() * there).sum() / there.sum().clamp_min(1)

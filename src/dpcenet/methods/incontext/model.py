@@ -7,8 +7,8 @@
 
 Images are encoded one by one, so a support is encoded once however many queries and labels follow,
 and the registration of two slices serves all labels. At every scale the fused maps hold the query,
-its likeness to the mask's prototypes, and the support and mask of the same place; at the coarse
-scales the query also reads the support's places that are like its own.
+its similarity to the mask's prototypes, and the support and mask at the same position; at the
+coarse scales the query also attends to similar positions of the support.
 
 Source: the task is that of UniverSeg (Butoi et al., 2023, section 3); training on images made from
 random labels follows SynthMorph (Hoffmann et al., 2022). The form of the network is this project's.
@@ -18,27 +18,29 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 
-from dpcenet.errors import WeightsError
 from dpcenet.methods.base import MatchJob, Method, PoseSearch, SecondLook
-from dpcenet.methods.incontext.blocks import Align, Fuse, Read, Residual, moved_by
+from dpcenet.methods.incontext.blocks import (
+    CrossAttention,
+    Residual,
+    ScaleFusion,
+    SoftRegistration,
+    warp,
+)
 from dpcenet.nn.pooling import describe_slices
 from dpcenet.types import Features, Prediction
 
-TURNS = tuple(float(turn) for turn in range(-90, 91, 30))
+ROTATIONS = tuple(float(degrees) for degrees in range(-90, 91, 30))
 
 
 @dataclass(frozen=True)
-class Options:
+class NetworkOptions:
     """Size of the network.
 
     Attributes:
@@ -62,18 +64,18 @@ class InContext(Method):
     neighbours = 1
     own_mean = True
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: NetworkOptions | None = None) -> None:
         super().__init__()
-        self.options = options or Options()
+        self.options = options or NetworkOptions()
         self.second_look = SecondLook(size=self.options.size, gain=6.0, min_half=48.0)
         self.pose_search = PoseSearch(
             map="coarse",
             size=self.options.size,
             gain=3.9,
-            rounds=((TURNS, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18))),
+            rounds=((ROTATIONS, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18))),
         )
         self.pyramid = _Pyramid(self.options.widths)
-        self.align = Align()
+        self.align = SoftRegistration()
         self.matcher = _Matcher(self.options.widths)
 
     def extract(self, images: Tensor) -> Features:
@@ -103,41 +105,41 @@ class InContext(Method):
         )
         losses = {}
         if self.training and query_masks is not None and self.options.presence_weight > 0:
-            there = query_masks.flatten(1).amax(1)
-            loss = F.binary_cross_entropy_with_logits(presence, there)
+            present = query_masks.flatten(1).amax(1)
+            loss = F.binary_cross_entropy_with_logits(presence, present)
             losses["presence"] = self.options.presence_weight * loss
         return Prediction(_log_probs_of(logits), losses)
 
     def match_each(self, jobs: Sequence[MatchJob], batch: int) -> list[Tensor]:
-        """See `Method.match_each`: slices of all jobs of as many supports share batches.
+        """See `Method.match_each`: slices of jobs with equally many supports share batches.
 
-        In a blind volume nearly every query slice is a job of its own.
+        Where each query slice has supports of its own, nearly every slice is a job.
         """
         found: dict[tuple[int, int], Tensor] = {}
-        places = [(i, n) for i, job in enumerate(jobs) for n in range(len(job.query))]
+        slices = [(i, n) for i, job in enumerate(jobs) for n in range(len(job.query))]
         for shots in sorted({len(job.masks) for job in jobs}):
-            mine = [place for place in places if len(jobs[place[0]].masks) == shots]
-            for start in range(0, len(mine), batch):
-                chosen = mine[start : start + batch]
+            alike = [(i, n) for i, n in slices if len(jobs[i].masks) == shots]
+            for start in range(0, len(alike), batch):
+                chosen = alike[start : start + batch]
                 support = _stacked([jobs[i].support for i, _ in chosen])
                 masks = torch.stack([jobs[i].masks for i, _ in chosen])
                 query = Features.join([jobs[i].query.rows([n]) for i, n in chosen])
-                slices = [(id(jobs[i].support), id(jobs[i].query), n) for i, n in chosen]
-                attention = self._align_once(support["key"], query["key"], slices)
+                pairs = [(id(jobs[i].support), id(jobs[i].query), n) for i, n in chosen]
+                attention = self._align_once(support["key"], query["key"], pairs)
                 logits, _ = self.compare(support, masks, query, attention)
                 found |= dict(zip(chosen, _log_probs_of(logits), strict=True))
         return [
             torch.stack([found[i, n] for n in range(len(job.query))]) for i, job in enumerate(jobs)
         ]
 
-    def _align_once(self, shown: Tensor, asked: Tensor, slices: Sequence[Hashable]) -> Tensor:
-        """`align` of N pairs, in which pairs of the same name in `slices` are the same slices."""
-        rows = {name: n for n, name in reversed(list(enumerate(slices)))}
+    def _align_once(self, support: Tensor, query: Tensor, pairs: Sequence[Hashable]) -> Tensor:
+        """`align` of the keys of N pairs; those that `pairs` names alike are computed once."""
+        rows = {name: n for n, name in reversed(list(enumerate(pairs)))}
         first = sorted(rows.values())
-        attention: Tensor = self.align(shown[first], asked[first])
-        if len(first) == len(slices):
+        attention: Tensor = self.align(support[first], query[first])
+        if len(first) == len(pairs):
             return attention
-        return attention[[first.index(rows[name]) for name in slices]]
+        return attention[[first.index(rows[name]) for name in pairs]]
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
         """See `Method.describe`."""
@@ -155,7 +157,7 @@ class InContext(Method):
             attention: from `align`; the same for every label of these slices.
 
         Returns:
-            logits of the foreground (N, H, W), and of the label being in the slice at all (N,).
+            logits of the foreground (N, H, W), and of the label being present in the slice (N,).
         """
         logits, presence = self.matcher(support, support_masks, query, attention)
         return _resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
@@ -179,7 +181,7 @@ def _resized(images: Tensor, shape: list[int] | torch.Size) -> Tensor:
 
 
 class _Pyramid(nn.Module):
-    """An image to maps at 1/2 … 1/16 of its size, and to keys (1/4) by which places are matched."""
+    """An image to maps at 1/2 … 1/16 of its size, and to keys (1/4) for the soft registration."""
 
     def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
@@ -216,22 +218,22 @@ class _Matcher(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse, deep = widths
-        self.fuse_middle = Fuse(middle, middle + 1)
+        self.fuse_middle = ScaleFusion(middle, middle + 1)
         self.middle_in = Residual(middle)
-        self.fuse_coarse = Fuse(coarse, middle)
+        self.fuse_coarse = ScaleFusion(coarse, middle)
         self.coarse_in = Residual(coarse)
-        self.read_coarse = Read(coarse, coarse)
+        self.read_coarse = CrossAttention(coarse, coarse)
         self.down = _down(coarse, deep)
-        self.fuse_deep = Fuse(deep, deep)
+        self.fuse_deep = ScaleFusion(deep, deep)
         self.deep = nn.ModuleList(Residual(deep) for _ in range(2))
-        self.read_deep = nn.ModuleList(Read(deep, deep) for _ in range(2))
+        self.read_deep = nn.ModuleList(CrossAttention(deep, deep) for _ in range(2))
         self.presence = nn.Linear(deep, 1)
         self.coarse_mix = nn.Conv2d(deep + coarse, coarse, 1)
         self.coarse_out = Residual(coarse)
         self.middle_mix = nn.Conv2d(coarse + middle, middle, 1)
         self.middle_out = nn.Sequential(Residual(middle), Residual(middle))
         self.to_fine = nn.Conv2d(middle, fine, 1)
-        self.fuse_fine = Fuse(fine, fine + 1, shown=False)
+        self.fuse_fine = ScaleFusion(fine, fine + 1, with_support=False)
         self.fine_out = nn.Sequential(Residual(fine), Residual(fine))
         self.out = nn.Sequential(
             nn.GroupNorm(1, fine), nn.ReLU(), nn.Conv2d(fine, 4, 3, padding=1), nn.PixelShuffle(2)
@@ -245,8 +247,8 @@ class _Matcher(nn.Module):
             name: (support[name], _at_scale(masks, query[name]), query[name])
             for name in ("fine", "middle", "coarse", "deep")
         }
-        moved = moved_by(attention, torch.cat(at["middle"][:2], 2))
-        middle = self.middle_in(self.fuse_middle(*at["middle"], moved))
+        warped = warp(attention, torch.cat(at["middle"][:2], 2))
+        middle = self.middle_in(self.fuse_middle(*at["middle"], warped))
         coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], F.avg_pool2d(middle, 2)))
         coarse = self.read_coarse(coarse, *at["coarse"])
         deep = self.fuse_deep(*at["deep"], self.down(coarse))
@@ -255,7 +257,7 @@ class _Matcher(nn.Module):
         presence = self.presence(deep.mean((2, 3)))[:, 0]
         coarse = self.coarse_out(self.coarse_mix(torch.cat([_doubled(deep), coarse], 1)))
         middle = self.middle_mix(torch.cat([_doubled(coarse), middle], 1))
-        before = torch.cat([self.to_fine(self.middle_out(middle)), moved[:, -1:]], 1)
+        before = torch.cat([self.to_fine(self.middle_out(middle)), warped[:, -1:]], 1)
         fine = self.fine_out(self.fuse_fine(*at["fine"], _doubled(before)))
         return self.out(fine), presence
 
@@ -268,31 +270,3 @@ def _at_scale(masks: Tensor, like: Tensor) -> Tensor:
 
 def _doubled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-def load_weights(path: Path, options: Options | None = None) -> InContext:
-    """The network with the weights of a safetensors file (float16), ready to evaluate.
-
-    Raises:
-        WeightsError: the file is missing, or is not of this network.
-    """
-    network = InContext(options)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from error
-    fill(network, content, str(path))
-    return network.eval()
-
-
-def fill(network: InContext, content: bytes, name: str) -> None:
-    """Give a network the weights that a safetensors file, called `name`, holds.
-
-    Raises:
-        WeightsError: the content is damaged, or of another network.
-    """
-    try:
-        state = {key: tensor.float() for key, tensor in load(content).items()}
-        network.load_state_dict(state)
-    except (SafetensorError, RuntimeError) as error:
-        raise WeightsError(f"{name}: not weights of the in-context network: {error}") from error

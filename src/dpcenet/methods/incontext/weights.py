@@ -5,26 +5,27 @@ Its model card lies beside the weights: `src/dpcenet/assets/models/incontext.md`
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Self
 
 from dpcenet.errors import WeightsError
-from dpcenet.methods.incontext import model as incontext
-from dpcenet.methods.incontext.model import InContext
+from dpcenet.methods.base import MethodOptions
+from dpcenet.methods.incontext.model import InContext, NetworkOptions
+from dpcenet.nn.weights import load_weights, sha256_of
+from dpcenet.system.assets import asset
 
 FILE = "incontext.safetensors"
 SHA256 = "756383cdce2d1906c4a9d5bce0a986997820e556b418a44a3f2b37af74c9a769"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MethodOptions):
     """Which weights, and the size of the network.
 
     Attributes:
-        weights: "shipped", a file of `dpcenet pretrain`, or None for random ones (a checkpoint
-            brings its own).
+        weights: "shipped", a file of `dpcenet pretrain`, or None for random ones.
         size: pixels of the longer image side inside the network.
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of `size`.
     """
@@ -33,25 +34,34 @@ class Options:
     size: int = 96
     widths: tuple[int, int, int, int] = (32, 48, 96, 192)
 
+    def with_weights(self, weights: str | None) -> Self:
+        return replace(self, weights=weights)
+
 
 def build(options: Options) -> InContext:
     """The network with its weights.
 
     Raises:
         WeightsError: the file of the package is not the one that this version was made with, or
-            another file is missing or of another network.
+            another file is missing or belongs to another network.
     """
-    shape = incontext.Options(size=options.size, widths=options.widths)
-    if options.weights not in (None, "shipped"):
-        return incontext.load_weights(Path(options.weights), shape)
-    network = InContext(shape)
-    if options.weights == "shipped":
-        _load(network)
-    return network
+    shape = NetworkOptions(size=options.size, widths=options.widths)
+    if options.weights is None:
+        return InContext(shape)
+    if options.weights != "shipped":
+        return load_network(Path(options.weights), shape)
+    with resources.as_file(asset(f"models/{FILE}")) as path:
+        if sha256_of(path) != SHA256:
+            raise WeightsError(f"{FILE}: not the weights of this version; reinstall the package")
+        return load_network(path, shape)
 
 
-def _load(network: InContext) -> None:
-    content = (resources.files("dpcenet") / "assets" / "models" / FILE).read_bytes()
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise WeightsError(f"{FILE}: not the weights of this version; install the package again")
-    incontext.fill(network, content, FILE)
+def load_network(path: Path, options: NetworkOptions | None = None) -> InContext:
+    """The network with the weights of a file, ready to evaluate.
+
+    Raises:
+        WeightsError: the file is missing, or belongs to another network.
+    """
+    network = InContext(options)
+    load_weights(network, path)
+    return network.eval()

@@ -1,4 +1,4 @@
-"""RPT: the support's organ in many regions, which a transformer fits to each query.
+"""RPT: the support's organ in many regions, which a transformer adapts to each query.
 
 Source: Zhu et al., "Few-Shot Medical Image Segmentation via a Region-enhanced Prototypical
 Transformer", MICCAI 2023. docs/methods/rpt.md has the equations, the presets and the known defects
@@ -17,48 +17,55 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import TrunkMethod, TrunkOptions
 from dpcenet.methods.rpt.boundary_loss import boundary_f1_loss
 from dpcenet.methods.rpt.regions import RegionBlock, region_means
-from dpcenet.nn.encoder import Encoder, EncoderOptions
+from dpcenet.nn.encoder import CLASS_SCORES, EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss, segmentation_loss
-from dpcenet.nn.pooling import enlarge, masked_average, mean_prototype, pull_down, shrink
+from dpcenet.nn.pooling import (
+    adjoint_upsample,
+    enlarge,
+    masked_average,
+    mean_prototype,
+    shrink,
+    size_of,
+)
 from dpcenet.nn.similarity import two_class_log_probs
 from dpcenet.nn.threshold_head import (
     enlarged_log_probs,
     foreground_probability,
+    prototype_log_probs,
     prototype_probability,
 )
 from dpcenet.types import Features, Prediction
 
-SCORES = "fc"  # the trunk's class scores, from which the threshold is read
 PERIPHERY_WEIGHT = 0.1
 PROTOTYPE_WEIGHT = 0.1
 DrawCentre = Callable[[int], int]  # the number of cells → the index of the first centre
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrunkOptions):
     """What the presets set.
 
     Attributes:
         encoder: trunk; its outputs are one layer and "fc", from which the threshold is read.
         width: channels after the 1×1 reduction.
-        regions: N_f, regions into which the support's foreground is cut.
+        regions: N_f, regions into which the support's foreground is divided.
         blocks: how often the one transformer block is applied.
         heads, hidden, dropout: of the block.
-        small_foreground: what happens to a foreground of fewer than N_f cells: "corner" adds the
-            first N_f cells of the map to it (the official code); "own" cuts it into fewer regions.
+        small_foreground: of a foreground of fewer than N_f cells: "corner" adds the first N_f cells
+            of the map to it (the official code); "own" divides it into fewer regions.
         add_global: add the support's mean prototype to that of the regions after every block.
         losses: "prototypes" (2024 code: periphery, role swap, prototype distance, query by itself)
             or "boundary" (2023 code, published with the paper: F1 score of the boundary).
-        swap_threshold: whose threshold cuts the support in the role swap: the "query"'s, or the
-            support's "own".
+        swap_threshold: which threshold segments the support in the role swap: the "query"'s, or
+            the support's "own".
     """
 
     encoder: EncoderOptions = field(
         default_factory=lambda: EncoderOptions(
-            name="resnet101", layout="64+32", outputs=("layer3", SCORES)
+            name="resnet101", layout="64+32", outputs=("layer3", CLASS_SCORES)
         )
     )
     width: int = 512
@@ -73,7 +80,7 @@ class Options:
     swap_threshold: Literal["query", "own"] = "own"
 
 
-class RPT(Method):
+class RPT(TrunkMethod):
     """The network of the paper, or of its later code. See `Options` for what can be switched.
 
     Raises:
@@ -81,28 +88,23 @@ class RPT(Method):
     """
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
         outputs = options.encoder.outputs
-        if len(outputs) != 2 or outputs[1] != SCORES:
+        if len(outputs) != 2 or outputs[1] != CLASS_SCORES:
             raise ConfigError(
-                f"RPT with encoder outputs {list(outputs)}: give one layer, and {SCORES!r} for "
-                "the threshold"
+                f"RPT with encoder outputs {list(outputs)}: give one layer, and {CLASS_SCORES!r} "
+                "for the threshold"
             )
-        self.options = options
-        self.layer = outputs[0]
-        self.encoder = Encoder(options.encoder)
+        super().__init__(options.encoder)
+        self.options, self.layer = options, outputs[0]
         channels = self.encoder.channels
         self.reduce = nn.Conv2d(channels[self.layer], options.width, 1, bias=False)
-        self.threshold = nn.Linear(channels[SCORES], 1)
+        self.threshold = nn.Linear(channels[CLASS_SCORES], 1)
         self.block = RegionBlock(options.width, options.heads, options.hidden, options.dropout)
-
-    def extract(self, images: Tensor) -> Features:
-        return Features(self.encoder(images))
 
     def project(self, features: Features) -> Features:
         """The reduced map (B, width, h, w), and the threshold (B, 1) of every image."""
         maps = self.reduce(features[self.layer])
-        return Features({"features": maps, "threshold": self.threshold(features[SCORES])})
+        return Features({"features": maps, "threshold": self.threshold(features[CLASS_SCORES])})
 
     def match(
         self,
@@ -130,7 +132,7 @@ class RPT(Method):
         prototype = mean_prototype(support["features"], support_masks)
         regions = self._regions(draw, support["features"], support_masks, prototype)
         cells = self._probability(query, regions, prototype)
-        log_probs = enlarged_log_probs(cells, _size(support_masks))
+        log_probs = enlarged_log_probs(cells, size_of(support_masks))
         if not self.training:
             return Prediction(log_probs)
         if self.options.losses == "prototypes":
@@ -152,7 +154,7 @@ class RPT(Method):
         """
         count = self.options.regions
         found = []
-        for shot, cells in zip(features, shrink(masks, _size(features)) > 0, strict=True):
+        for shot, cells in zip(features, shrink(masks, size_of(features)) > 0, strict=True):
             if self.options.small_foreground == "corner" and int(cells.sum()) < count:
                 cells = cells.clone()
                 cells.view(-1)[:count] = True
@@ -189,10 +191,10 @@ class RPT(Method):
         def segment(i: int) -> Tensor:
             thresholds = support["threshold"] if own else query["threshold"][i]
             swapped = query["features"][[i]], predicted[[i]], support["features"]
-            return enlarged_log_probs(prototype_probability(*swapped, thresholds), _size(masks))
+            return prototype_log_probs(*swapped, thresholds, size_of(masks))
 
         found = masked_average(
-            query["features"], pull_down(predicted, _size(query["features"]))
+            query["features"], adjoint_upsample(predicted, size_of(query["features"]))
         )  # (N, C)
         distance = F.mse_loss(found, prototype.expand_as(found))
         return {
@@ -214,17 +216,13 @@ def periphery_loss(support: Features, masks: Tensor, prototype: Tensor) -> Tenso
     features, thresholds = support["features"], support["threshold"]
     wider = prototype_probability(features, dilated, features, thresholds)
     narrow = foreground_probability(features, prototype, thresholds)
-    both = enlarge(torch.stack([wider, narrow], dim=1), _size(masks), align_corners=True)
+    both = enlarge(torch.stack([wider, narrow], dim=1), size_of(masks), align_corners=True)
     return segmentation_loss(two_class_log_probs(both[:, 0] - both[:, 1]), dilated - masks)
 
 
 def query_self_loss(query: Features, masks: Tensor) -> Tensor:
     """Each query, segmented by the prototype of its own true mask (N, H, W)."""
     features = query["features"]
-    prototypes = masked_average(features, pull_down(masks, _size(features)))
+    prototypes = masked_average(features, adjoint_upsample(masks, size_of(features)))
     cells = foreground_probability(features, prototypes, query["threshold"])
-    return segmentation_loss(enlarged_log_probs(cells, _size(masks)), masks)
-
-
-def _size(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[-2], maps.shape[-1]
+    return segmentation_loss(enlarged_log_probs(cells, size_of(masks)), masks)

@@ -1,10 +1,12 @@
-"""RPT's regions of the support, and the block in which those that do not fit a query fade."""
+"""RPT's regions of the support, and the block that suppresses those that do not fit a query."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+SUPPRESSED = 10_000.0  # subtracted from a score: its softmax weight is exactly zero
 
 
 def farthest_points(points: Tensor, count: int, first: int) -> Tensor:
@@ -48,11 +50,11 @@ def region_means(features: Tensor, cells: Tensor, count: int, first: int) -> Ten
     Returns:
         (K, C), K = min(count, number of cells). No region is empty: a centre is in its own.
     """
-    points = cells.nonzero().cpu()  # the loop is short steps, each waiting for the one before
+    points = cells.nonzero().cpu()  # short steps, one after the other: slow on a GPU
     count = min(count, len(points))
     centres = points[farthest_points(points, count, first)]
     region = nearest_centre(points, centres).to(features.device)
-    member = torch.nn.functional.one_hot(region, count).to(features.dtype)  # (P, K)
+    member = F.one_hot(region, count).to(features.dtype)  # (P, K)
     return (features[:, cells] @ member / member.sum(dim=0)).T
 
 
@@ -60,11 +62,8 @@ def _squared_distance(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b) ** 2).sum(dim=-1)
 
 
-SUPPRESSED = 10_000.0  # taken off a score, it leaves a softmax weight of exactly zero
-
-
 def filtered_weights(regions: Tensor, query: Tensor) -> Tensor:
-    """Softmax over the regions of their products with the query, the low ones left out.
+    """Softmax over the products of the regions with the query, without the low ones.
 
     Scores a = P q below the query's own threshold ⌊(min a + mean a) / 2⌋ get no weight. The
     threshold is a step: no gradient goes through it.

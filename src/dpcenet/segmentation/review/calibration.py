@@ -1,10 +1,9 @@
 """From signals to a predicted Dice with an interval.
 
-A ridge regression of logit(Dice) on a handful of features; few enough to be read. Each feature is
-written so that more of it speaks for the mask, and none may count against it: with few bad examples
-a free sign would follow chance. The interval is split conformal: its residuals are those of folds
-that the coefficients have not seen. In logits it is as wide everywhere; in Dice it is narrow near 1
-and wide in the middle.
+A ridge regression of logit(Dice) on five features. Each feature is higher for a better mask, and
+no coefficient may be negative: with few bad masks to learn from, its sign would be chance. The
+interval is split conformal: its residuals come from folds that the coefficients were not fitted on.
+Its width is the same everywhere in logits; in Dice it is narrow near 1 and wide in the middle.
 
 Source: Robinson et al., "Real-time prediction of segmentation quality" (2018), Valindria et al.,
 "Reverse classification accuracy" (2017), for the task; Lei et al., "Distribution-free predictive
@@ -17,7 +16,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -25,23 +23,24 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from dpcenet.segmentation.review.signals import Signals
+from dpcenet.system.assets import asset
 
 FILE = "quality.json"
 RIDGE = 10.0  # weight of the penalty, in rows
 COVERAGE = 0.9
-LEAST, MOST = 0.1, 0.98  # beyond them a Dice is as bad, or as good; and logits are finite
+LEAST, MOST = 0.1, 0.98  # a Dice beyond them counts as them, so that logits are finite
 
 Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A segmentation of which the truth is known.
+    """A segmentation with its true Dice.
 
     Attributes:
-        fold: rows of one fold are never used to judge each other.
+        fold: samples of one fold are never used to predict each other.
         signals: what was measured without the truth.
-        dice: what the truth says.
+        dice: the true one.
     """
 
     fold: int
@@ -105,12 +104,11 @@ class Calibration:
 
 def shipped_calibration() -> Calibration:
     """The calibration that comes with the package, for the network that comes with it."""
-    text = (resources.files("dpcenet") / "assets" / "models" / FILE).read_text(encoding="utf-8")
-    return Calibration.from_json(json.loads(text))
+    return Calibration.from_json(json.loads(asset(f"models/{FILE}").read_text("utf-8")))
 
 
 def features_of(signals: Signals) -> dict[str, float]:
-    """What the regression sees of the signals: none has a unit, none grows with an organ's size."""
+    """Features for the regression: without units, and independent of an organ's size."""
     return {
         "reverse": _logit(signals.reverse),
         "agreement": _logit(signals.agreement),
@@ -137,7 +135,7 @@ def fit(
         residuals += [
             abs(_logit(s.dice) - _logit(unseen.estimate(s.signals).dice)) for s in held_out
         ]
-    # Of n + 1 exchangeable residuals the next one is as likely in any place.
+    # A new residual is equally likely to take any rank among the n + 1.
     rank = min(len(residuals), math.ceil((len(residuals) + 1) * coverage))
     half_width = sorted(residuals)[rank - 1]
     return replace(_regress(samples, weights, made_from), half_width=half_width, coverage=coverage)

@@ -16,8 +16,8 @@ from dpcenet.segmentation.segmenter import Segmenter
 Flag = Literal["accept", "look", "reject"]
 
 BAD = 0.5
-"""A mask whose Dice lies below it is a bad one. Rejected: the prediction lies below it. To look at:
-the interval reaches below it. Accepted: the whole interval lies above it."""
+"""A Dice below this is a bad mask. reject: the predicted Dice is below it; look: only the lower end
+of the interval is; accept: the whole interval is above it."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Quality:
         dice: predicted, 0…1.
         low, high: the interval in which the true Dice should lie.
         flag: accept, look or reject; see `BAD`.
-        reasons: what speaks against it, in words.
-        signals: what was measured; None where nothing was found.
+        reasons: why the mask may be wrong, in words.
+        signals: what was measured; None where the mask is empty.
         calibrated: whether the calibration was made for the weights that segmented.
     """
 
@@ -56,15 +56,15 @@ class Quality:
 def assess(
     segmenter: Segmenter,
     support: Support,
-    found: SegmentationResult,
+    result: SegmentationResult,
     calibration: Calibration | None = None,
 ) -> dict[int, Quality]:
-    """Judge what was found in a query, without its truth.
+    """Predict the quality of every label of a result.
 
     Args:
-        segmenter: that made `found`.
+        segmenter: that made `result`.
         support: from which it was made.
-        found: what `Segmenter.find` says of the query.
+        result: what `Segmenter.find` found in the query.
         calibration: from signals to Dice; by default the one that comes with the package.
 
     Returns:
@@ -72,17 +72,17 @@ def assess(
     """
     chosen = calibration or shipped_calibration()
     calibrated = chosen.weights == hash_of_state(segmenter.predictor.method)
-    signals = measure(segmenter.predictor, found)
+    signals = measure(segmenter.predictor, result)
     return {
         value: judge(signals[value], chosen, calibrated)
-        if value in signals and bool((found.mask.data == value).any())
+        if value in signals and bool((result.mask.data == value).any())
         else nothing_found(calibrated)
-        for value in found.probability
+        for value in result.probability
     }
 
 
 def judge(signals: Signals, calibration: Calibration, calibrated: bool = True) -> Quality:
-    """The quality of a mask of which the signals are known."""
+    """The quality of a mask, from its signals."""
     estimate = calibration.estimate(signals)
     return Quality(
         estimate.dice,
@@ -96,8 +96,8 @@ def judge(signals: Signals, calibration: Calibration, calibrated: bool = True) -
 
 
 def nothing_found(calibrated: bool = True) -> Quality:
-    """The quality of an empty mask: the support shows the label, so it was most likely missed, or
-    dropped as too small."""
+    """The quality of an empty mask: the labelled scans show the label, so it was most likely
+    missed, or dropped as too small."""
     return Quality(0.0, 0.0, 0.0, "reject", ("nothing was found",), None, calibrated)
 
 
@@ -109,7 +109,7 @@ def flag_of(dice: float, low: float) -> Flag:
 
 
 def reasons_against(signals: Signals) -> tuple[str, ...]:
-    """What is unusual, in words that need no knowledge of the method."""
+    """What is unusual in a mask, in words for people who do not know the method."""
     ratio, shape = signals.volume_ratio, signals.shape
     checks = (
         (

@@ -1,7 +1,6 @@
-"""The review list: every case with its predicted quality, doubtful ones first.
+"""The review: every case with its predicted quality, the worst first.
 
-OUT/review/<case>.json   what is known of one case; written with its mask, so that a run can go on
-OUT/rounds.json          mean predicted Dice for each number of labelled scans that was tried
+OUT/review/<case>.json   one case; written with its mask, so that an interrupted run can go on
 OUT/review.csv           one row for each case and label
 OUT/review.html          the same with pictures, in one file
 """
@@ -12,12 +11,10 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
@@ -28,13 +25,13 @@ from dpcenet.segmentation.review.quality import Flag, Quality, assess
 from dpcenet.segmentation.review.signals import answer_of
 from dpcenet.segmentation.review.suggest import (
     Candidate,
-    expected_curve,
     signature_of,
     suggest_order,
 )
 from dpcenet.segmentation.review.thumbnails import picture
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import read_json, write_json, write_text
+from dpcenet.system.templates import render_page
 
 COLUMNS = (
     "rank",
@@ -51,7 +48,6 @@ COLUMNS = (
 )
 NEXT = 3  # cases that the review suggests to label
 FLAGS: tuple[Flag, ...] = ("reject", "look", "accept")
-ROUNDS = "rounds.json"
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,10 @@ class Reviewed:
 
     Attributes:
         case: its name.
-        mask: where its mask lies, relative to the review.
+        mask: path of its mask, relative to the folder of the review.
         labels: label name → quality.
-        pictures: label name → data address of a picture; none where nothing was found.
-        signature: what the case looks like; see `grow.signature_of`.
+        pictures: label name → a picture as a data URL; none where nothing was found.
+        signature: what the case looks like; see `suggest.signature_of`.
     """
 
     case: str
@@ -79,7 +75,7 @@ class Reviewed:
 
     @property
     def worst(self) -> float:
-        """Predicted Dice of the label that needs a look most."""
+        """Lowest predicted Dice of its labels."""
         return min(quality.dice for quality in self.labels.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -96,40 +92,40 @@ class Reviewed:
 def review_case(
     segmenter: Segmenter,
     support: Support,
-    found: SegmentationResult,
+    result: SegmentationResult,
     case: str,
     mask: str,
 ) -> Reviewed:
-    """Judge one segmented case.
+    """Predict the quality of one segmented case.
 
     Args:
-        segmenter, support: that made `found`.
-        found: what `Segmenter.find` says of the case.
+        segmenter, support: that made `result`.
+        result: what `Segmenter.find` found in the case.
         case: its name.
-        mask: where its mask lies, relative to the folder of the review.
+        mask: path of its mask, relative to the folder of the review.
     """
-    answer = answer_of(found)
-    image = found.query.images[:, 0].cpu().numpy()
-    called = {value: str(support.names.get(value, value)) for value in support.values}
-    qualities = assess(segmenter, support, found)
-    shown = {value: answer == value for value in called}
-    signature = signature_of(segmenter.predictor.method, found.query, answer > 0)
+    answer = answer_of(result)
+    image = result.query.images[:, 0].cpu().numpy()
+    names = {value: str(support.names.get(value, value)) for value in support.values}
+    qualities = assess(segmenter, support, result)
+    shown = {value: answer == value for value in names}
+    signature = signature_of(segmenter.predictor.method, result.query, answer > 0)
     return Reviewed(
         case,
         mask,
-        {called[value]: quality for value, quality in qualities.items()},
-        {called[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
+        {names[value]: quality for value, quality in qualities.items()},
+        {names[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
         tuple(np.round(signature, 4).tolist()),
     )
 
 
 def save_case(out: Path, row: Reviewed) -> None:
-    """Keep what is known of a case, whole or not at all."""
+    """Write OUT/review/CASE.json, whole or not at all."""
     write_json(out / "review" / f"{row.case}.json", row.to_json())
 
 
 def read_cases(out: Path) -> list[Reviewed]:
-    """The cases that `save_case` kept, by name.
+    """The cases that `save_case` wrote, by name.
 
     Raises:
         ConfigError: a file is damaged, or of another version.
@@ -151,13 +147,13 @@ def write_review(
     labelled: Sequence[npt.NDArray[np.float64]],
     labelled_cases: Sequence[str] = (),
 ) -> Path:
-    """Write OUT/review.csv and OUT/review.html, the most doubtful case first.
+    """Write OUT/review.csv and OUT/review.html, the worst case first.
 
     Args:
         out: folder of the masks.
         rows: the cases.
-        labelled: what the support scans look like; see `grow.support_signatures`.
-        labelled_cases: those of the cases that are supports: they are not suggested again.
+        labelled: signatures of the labelled scans; see `suggest.support_signatures`.
+        labelled_cases: cases that are labelled scans; they are not suggested again.
 
     Returns:
         the path of the page.
@@ -170,68 +166,42 @@ def write_review(
     ]
     order = suggest_order(candidates, labelled)
     following = {candidate.name: n for n, candidate in enumerate(order[:NEXT], start=1)}
-    curve = enumerate(expected_curve(order)[: NEXT + 1], start=len(labelled))
-    rounds = _rounds(out, len(labelled), [candidate.dice for candidate in candidates])
     write_text(out / "review.csv", _table(ranked, following))
-    write_text(out / "review.html", _page(ranked, following, rounds, dict(curve)))
+    write_text(out / "review.html", _page(ranked, following))
     return out / "review.html"
 
 
 def _page(
     ranked: Sequence[Reviewed],
     following: Mapping[str, int],
-    rounds: Mapping[str, float],
-    curve: Mapping[int, float],
 ) -> str:
     """review.html."""
-    template = (resources.files("dpcenet") / "assets" / "templates" / "review.html").read_text(
-        "utf-8"
-    )
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     qualities = [quality for row in ranked for quality in row.labels.values()]
     flags = [quality.flag for quality in qualities]
-    return environment.from_string(template).render(
+    return render_page(
+        "review.html",
         rows=ranked,
         following=following,
-        rounds=rounds,
-        curve=curve,
         counts={flag: flags.count(flag) for flag in FLAGS},
         calibrated=all(quality.calibrated for quality in qualities),
     )
 
 
-def _rounds(out: Path, labelled: int, dices: Sequence[float]) -> dict[str, float]:
-    """Mean predicted Dice by number of labelled scans: earlier rounds, and this one."""
-    path = out / ROUNDS
-    rounds: dict[str, float] = read_json(path) if path.is_file() else {}
-    if dices:
-        rounds[str(labelled)] = fmean(dices)
-        write_json(path, rounds)
-    return dict(sorted(rounds.items(), key=lambda item: int(item[0])))
-
-
 def _table(ranked: Sequence[Reviewed], following: Mapping[str, int]) -> str:
-    """review.csv: labels of a case stay together, the worst one first."""
+    """review.csv: the labels of a case stay together, the worst first."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rank, row in enumerate(ranked, start=1):
         for label, quality in sorted(row.labels.items(), key=lambda item: item[1].dice):
             volume = f"{quality.signals.shape.volume_ml:.1f}" if quality.signals else "0.0"
-            numbers = (f"{x:.3f}" for x in (quality.dice, quality.low, quality.high))
-            reasons = "; ".join(quality.reasons)
-            suggested = following.get(row.case, "")
-            writer.writerow(
-                [
-                    rank,
-                    row.case,
-                    label,
-                    quality.flag,
-                    *numbers,
-                    volume,
-                    reasons,
-                    suggested,
-                    row.mask,
-                ]
-            )
+            numbers = [f"{x:.3f}" for x in (quality.dice, quality.low, quality.high)]
+            cells = [rank, row.case, label, quality.flag, *numbers, volume]
+            cells += ["; ".join(quality.reasons), following.get(row.case, ""), row.mask]
+            writer.writerow([_harmless(cell) for cell in cells])
     return stream.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    """A cell that a spreadsheet shows as text, and never runs as a formula."""
+    return f"'{cell}" if str(cell).startswith(("=", "+", "-", "@")) else cell

@@ -1,6 +1,6 @@
-"""What tells, without the truth, how good a segmentation is.
+"""Signals of how good a segmentation is, measured without its true labels.
 
-Everything is computed from features that are there already: no image is encoded again.
+All come from features that were computed already: no image is encoded again.
 """
 
 from __future__ import annotations
@@ -44,17 +44,19 @@ class Shape:
 
 @dataclass(frozen=True)
 class Signals:
-    """What speaks for or against one label's mask in one query.
+    """What was measured for one label's mask in one query.
 
     Attributes:
-        reverse: Dice of the support, segmented from the query's own answer, with its true mask.
-        agreement: Dice of the answer with what a single matched support slice says at first look;
-            the mean over the support scans.
-        confidence: Dice of the answer with the probabilities that it was cut from.
-        likeness: 1 − the descriptors' distance of the matched slices, where the label was found.
-        shape: of the answer.
-        volume_ratio, extent_ratio: the answer's over the support's.
-        continuity_loss: the support's continuity minus the answer's.
+        reverse: the reverse check: a labelled scan is segmented from the query's own mask; Dice
+            with what a person drew there.
+        agreement: Dice of the mask with one made from a single labelled slice, without a second
+            look; the mean over the labelled scans.
+        confidence: Dice of the mask with its probabilities.
+        likeness: similarity of matched slices (1 − distance of their descriptors), where the label
+            was found.
+        shape: of the mask.
+        volume_ratio, extent_ratio: the mask's over the labelled scans'.
+        continuity_loss: the labelled scans' continuity minus the mask's.
     """
 
     reverse: float
@@ -73,7 +75,7 @@ class Signals:
 
 
 def answer_of(result: SegmentationResult) -> Labels:
-    """Label values (Z, H, W) in the network's geometry; where labels overlap, the likelier."""
+    """Label values (Z, H, W) in the network's geometry; where labels overlap, the more probable."""
     values = np.array([0, *result.probability], dtype=np.uint8)
     half = np.full_like(next(iter(result.probability.values())), 0.5)
     winners = np.stack([half, *result.probability.values()]).argmax(axis=0)
@@ -82,11 +84,11 @@ def answer_of(result: SegmentationResult) -> Labels:
 
 
 def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signals]:
-    """The signals of every label of which something was found.
+    """The signals of every label that was found.
 
     Args:
         predictor: that made `result`.
-        result: what `Segmenter.find` says of a query.
+        result: what `Segmenter.find` found in a query.
     """
     answer = answer_of(result)
     similarity = _similarity(predictor, result)
@@ -102,11 +104,11 @@ def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signa
 
 @dataclass(frozen=True)
 class _RoundTrip:
-    """From a labelled scan to the query, and back.
+    """One labelled scan and the query, each segmented from the other.
 
     Attributes:
         scan: the labelled scan.
-        back: its labels, segmented from the query's own answer.
+        back: the labelled scan's labels, segmented from the query's own mask.
         alone: the query's labels, segmented from this scan alone.
     """
 
@@ -123,7 +125,7 @@ def _round_trip(
     scan: LabelledScan,
     matches: Matches,
 ) -> _RoundTrip:
-    """Both ways at first look: a single labelled slice each, and no window."""
+    """Both ways without a second look: one labelled slice for each slice."""
     query = LabelledScan("query", result.query, answer)
     back = predictor.segment([query], scan.slices, MatchedSlices(), values)
     alone = predictor.segment([scan], result.query, MatchedSlices((matches,)), values)
@@ -172,7 +174,7 @@ def shape_of(mask: Mask, spacing: tuple[float, float, float]) -> Shape:
 
 
 def _similarity(predictor: Predictor, result: SegmentationResult) -> npt.NDArray[np.float64]:
-    """(Z,) how similar each query slice is to those that it matches; the best scan counts."""
+    """(Z,) similarity of each query slice to its match in the most similar labelled scan."""
     rows = [
         1
         - compare_slices(predictor.method, scan.slices, result.query)[range(len(matches)), matches]

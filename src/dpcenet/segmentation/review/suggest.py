@@ -1,14 +1,14 @@
-"""Correct and grow: which case, if corrected and given back as a support, should help most.
+"""Which case to label next: the one that, corrected and given back as a support, should help most.
 
-A labelled case helps those that are like it, and most where the answer is doubtful: its gain is the
-doubt that it covers better than the cases labelled so far (facility location, greedily).
+A labelled case helps the cases that look like it, and most where the predicted Dice is low. Its
+gain is the sum over all cases of (1 - predicted Dice) times how much more similar the case is to it
+than to any case labelled so far. The largest gain comes first (facility location, greedily).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +38,13 @@ class Candidate:
 
 
 def signature_of(method: Method, slices: EncodedScan, shown: Mask) -> npt.NDArray[np.float64]:
-    """What the slices look like that the mask `shown` (Z, H, W) touches: a unit vector (BUCKETS,).
+    """The mean descriptor of the slices in which the mask `shown` (Z, H, W) has a voxel, shortened.
 
-    Slice descriptors have tens of thousands of numbers. They are added up in random buckets with
-    random signs, which keeps the cosines of any two to about 1/√BUCKETS.
+    Descriptors have tens of thousands of numbers. They are added up in random buckets with random
+    signs, which changes the cosine of any two by about 1/√BUCKETS.
+
+    Returns:
+        a unit vector (BUCKETS,); of all slices if the mask is empty.
 
     Source: Charikar et al., "Finding frequent items in data streams" (2002).
     """
@@ -76,26 +79,14 @@ def suggest_order(
     """
     if not candidates:
         return []
-    everything = np.stack([candidate.signature for candidate in candidates])
-    likeness = everything @ everything.T
-    doubt = np.array([1 - candidate.dice for candidate in candidates])
-    covered = np.max([everything @ signature for signature in labelled], axis=0)
+    signatures = np.stack([candidate.signature for candidate in candidates])
+    similarity = signatures @ signatures.T
+    uncertainty = np.array([1 - candidate.dice for candidate in candidates])
+    covered = np.max([signatures @ known for known in labelled], axis=0)
     left, order = list(range(len(candidates))), []
     while left:
-        gains = (np.maximum(likeness[left] - covered, 0) * doubt).sum(axis=1)
+        gains = (np.maximum(similarity[left] - covered, 0) * uncertainty).sum(axis=1)
         best = left.pop(int(gains.argmax()))
-        covered = np.maximum(covered, likeness[best])
+        covered = np.maximum(covered, similarity[best])
         order.append(candidates[best])
     return order
-
-
-def expected_curve(order: Sequence[Candidate]) -> list[float]:
-    """Mean Dice that may be expected of all candidates when the first 0, 1, 2, … are corrected.
-
-    A corrected case counts as 1, and the others as they are predicted today; how much a further
-    support helps those is not known beforehand, so the curve is a low one.
-    """
-    dices = [candidate.dice for candidate in order]
-    if not dices:
-        return []
-    return [fmean([1.0] * done + dices[done:]) for done in range(len(dices) + 1)]

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
+from dpcenet.evaluation.report.figures.plots import WIDTH
 from dpcenet.inference.batched import extract
 from dpcenet.methods.dpcenet.attention import PATHS
-from dpcenet.methods.dpcenet.model import DPCENet, Scale
-from dpcenet.nn.pooling import pull_down
+from dpcenet.methods.dpcenet.model import DPCENet
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,31 +61,15 @@ def attention_of(
     Returns:
         None where the preset leaves the dual perspective out.
     """
-    name = next(iter(method.scales))
-    scale = method.scales[name]
-    if not isinstance(scale, Scale) or scale.enhance is None:
-        return None
     images = torch.from_numpy(np.stack([support, query]).astype(np.float32))[:, None]
-    maps = method.project(extract(method, images, "float32"))[name]
-    height, width = maps.shape[-2:]
-    one, two = (row[None] for row in maps.flatten(2).mT)
-    rows = one if scale.align is None else scale.align(one, two)[0]
+    features = method.project(extract(method, images, "float32"))
     masks = torch.from_numpy(mask.astype(np.float32))[None]
-    weights = {
-        "background": pull_down(1 - masks, (height, width)).flatten(1),
-        "foreground": pull_down(masks, (height, width)).flatten(1),
-    }
-    total = (weights["background"] + weights["foreground"]).clamp_min(1e-5)
-    share = {path: weights[path] / total for path in PATHS}
-    _, notes = scale.enhance(rows, share, {path: weights[path][:, None] for path in PATHS})
     place = pixel or _centre(mask)
-    cell = place[0] * height // mask.shape[0] * width + place[1] * width // mask.shape[1]
-    q, k = scale.enhance.spatial(rows)
-    spatial = (q[0, cell] @ k[0].mT).softmax(dim=-1).view(height, width)
-    q, k = scale.enhance.channel(rows.mT)
-    channels = (q[0] @ k[0].mT).softmax(dim=-1).mean(dim=0)
-    gates = {path: float(notes[f"gate_spatial.{path}"]) for path in PATHS}
-    return Attention(label, support, mask, place, spatial.numpy(), channels.numpy(), gates)
+    maps = method.attention_maps(features.rows([0]), masks, features.rows([1]), place)
+    if maps is None:
+        return None
+    spatial, channels = maps.spatial.numpy(), maps.channels.numpy()
+    return Attention(label, support, mask, place, spatial, channels, maps.gates)
 
 
 def _centre(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
@@ -97,7 +81,7 @@ def _centre(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
 
 def draw_attention(found: Sequence[Attention]) -> Figure:
     """A row for each organ: the support, one pixel's attention, the channels, the gates."""
-    figure = Figure(figsize=(11, 2.6 * len(found)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6 * len(found)), layout="constrained")
     grid = figure.subplots(len(found), 4, squeeze=False)
     for (left, map_axes, channel_axes, gate_axes), one in zip(grid, found, strict=True):
         low, high = np.percentile(one.image, (1, 99.5))

@@ -12,7 +12,7 @@ from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import DatasetError
 from dpcenet.evaluation.report.figures.attention import Attention, attention_of, draw_attention
 from dpcenet.evaluation.report.figures.plots import (
-    Floats,
+    Values,
     box_plot,
     by_position,
     slice_dice,
@@ -25,8 +25,8 @@ from dpcenet.evaluation.report.figures.slices import (
     predicted,
     ranked,
 )
-from dpcenet.evaluation.report.run_labels import data_name, row_names
-from dpcenet.evaluation.report.tables import REFERENCE, case_dice, evaluations, ordered
+from dpcenet.evaluation.report.run_labels import data_key, row_names
+from dpcenet.evaluation.report.tables import case_dice, evaluations, in_order, reference_of
 from dpcenet.evaluation.scores import Score
 from dpcenet.methods.dpcenet.model import DPCENet
 from dpcenet.training.run_folder import Run
@@ -40,16 +40,14 @@ def figures_of(runs: Sequence[Run]) -> dict[str, Captioned]:
 
     Figures of slices are left out where the scans are not there any more.
     """
-    found: dict[str, Captioned] = {}
-    names = dict(zip([run.folder for run in runs], row_names(runs), strict=True))
-    for data in dict.fromkeys(f"{data_name(run)}-{run.flags.setting}" for run in runs):
-        mine = [run for run in runs if f"{data_name(run)}-{run.flags.setting}" == data]
-        methods: Groups = {}
-        for run in mine:
-            methods.setdefault(names[run.folder], []).append(run)
-        for name, figure in _figures(methods):
-            found[f"{data}-{name}".strip("-")] = figure
-    return found
+    groups: dict[str, Groups] = {}
+    for run, name in zip(runs, row_names(runs), strict=True):
+        groups.setdefault(str(data_key(run)), {}).setdefault(name, []).append(run)
+    return {
+        f"{data}-{name}".strip("-"): figure
+        for data, methods in groups.items()
+        for name, figure in _figures(methods)
+    }
 
 
 def _figures(methods: Groups) -> Iterator[tuple[str, Captioned]]:
@@ -57,7 +55,8 @@ def _figures(methods: Groups) -> Iterator[tuple[str, Captioned]]:
     first = {name: _scores(runs) for name, runs in methods.items()}
     scored = {name: scores for name, scores in first.items() if scores}
     if scored:
-        yield "box", ("Dice of each case, by organ and method", box_plot(_units(scored)))
+        text = "Dice of each case, by organ and method; boxes where there are five cases or more"
+        yield "box", (text, box_plot(_units(scored)))
     curves = training_curves({n: runs[0].folder / "log.jsonl" for n, runs in methods.items()})
     if curves is not None:
         yield "training", ("Training loss of the first run of each method", curves)
@@ -69,7 +68,7 @@ def _figures(methods: Groups) -> Iterator[tuple[str, Captioned]]:
         text = "Dice of slices against their place in the organ, mean over cases"
         yield "position", (text, by_position(_positions(dataset, methods, scored)))
         yield from _grids(dataset, methods, scored)
-    attentions = _attentions(dataset, methods, scored)
+    attentions = _attentions(dataset, methods)
     if attentions:
         text = (
             "What DPCENet attends to: from the pixel marked +, over channels, and the weight that "
@@ -91,8 +90,8 @@ def _scores(runs: Sequence[Run]) -> list[Score]:
 
 def _units(scored: Mapping[str, Sequence[Score]]) -> dict[str, dict[str, list[float]]]:
     """Label → method → percent Dice of each case."""
-    labels = ordered({s.label: None for scores in scored.values() for s in scores})
-    units = {name: case_dice(scores, scores[0].method) for name, scores in scored.items()}
+    labels = in_order(s.label for scores in scored.values() for s in scores)
+    units = {name: case_dice(scores) for name, scores in scored.items()}
     return {
         label: {n: list(cases[label].values()) for n, cases in units.items() if label in cases}
         for label in labels
@@ -101,11 +100,11 @@ def _units(scored: Mapping[str, Sequence[Score]]) -> dict[str, dict[str, list[fl
 
 def _positions(
     dataset: PreparedDataset, methods: Groups, scored: Mapping[str, Sequence[Score]]
-) -> dict[str, dict[str, tuple[Floats, Floats]]]:
+) -> dict[str, dict[str, tuple[Values, Values]]]:
     """Label → method → Dice and place of all slices."""
-    found: dict[str, dict[str, tuple[Floats, Floats]]] = {}
+    found: dict[str, dict[str, tuple[Values, Values]]] = {}
     for name, runs in methods.items():
-        parts: dict[str, list[tuple[Floats, Floats]]] = {}
+        parts: dict[str, list[tuple[Values, Values]]] = {}
         for run in runs:
             for score in _scores([run]):
                 pair = predicted(run, score)
@@ -115,33 +114,26 @@ def _positions(
         for label, pieces in parts.items():
             dice, place = (np.concatenate(column) for column in zip(*pieces, strict=True))
             found.setdefault(label, {})[name] = (dice, place)
-    return {label: found[label] for label in ordered(dict.fromkeys(found))}
-
-
-def _reference(scored: Mapping[str, Sequence[Score]]) -> str:
-    """The method whose cases are shown: DPCENet, else the last one."""
-    return next((n for n in scored if n == REFERENCE or n.startswith("dpcenet/")), [*scored][-1])
+    return {label: found[label] for label in in_order(found)}
 
 
 def _grids(
     dataset: PreparedDataset, methods: Groups, scored: Mapping[str, Sequence[Score]]
 ) -> Iterator[tuple[str, Captioned]]:
-    """A grid for each label: its best, median and worst case by the reference method."""
-    reference = _reference(scored)
+    """For each label the best, median and worst case of DPCENet, or of the last method."""
+    reference = reference_of(scored) or [*scored][-1]
     one_seed = [s for s in scored[reference] if s.seed == scored[reference][0].seed]
-    for label in ordered({s.label: None for s in one_seed}):
+    for label in in_order(s.label for s in one_seed):
         rows = [
             (f"{rank}: {100 * score.dice:.0f} %", case_panels(dataset, score, methods))
             for rank, score in ranked([s for s in one_seed if s.label == label])
         ]
-        text = f"{label}: cases by rule, the best, median and worst of {reference} by Dice"
+        text = f"{label}: the best, median and worst case of {reference} by Dice"
         yield f"cases-{label.replace(' ', '-')}", (text, draw(rows))
 
 
-def _attentions(
-    dataset: PreparedDataset, methods: Groups, scored: Mapping[str, Sequence[Score]]
-) -> list[Attention]:
-    """A look into the first DPCENet, for each of its organs."""
+def _attentions(dataset: PreparedDataset, methods: Groups) -> list[Attention]:
+    """The attention of the first DPCENet that has both of its parts, for each organ."""
     runs = [run for runs in methods.values() for run in runs if run.config.method == "dpcenet"]
     full = [run for run in runs if run.config.options.dpce and run.config.options.sqca != "off"]
     found: dict[str, Attention] = {}
@@ -161,4 +153,4 @@ def _attentions(
             look = attention_of(method, score.label, support.image[z_s], mask, query.image[z_q])
             if look is not None:
                 found[score.label] = look
-    return [found[label] for label in ordered(dict.fromkeys(found))]
+    return [found[label] for label in in_order(found)]

@@ -1,4 +1,4 @@
-"""Plots of scores and of training."""
+"""Plots of scores and of training, all of one width."""
 
 from __future__ import annotations
 
@@ -8,32 +8,52 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dpcenet.volumes.metrics import Mask
+
+WIDTH = 11.0  # inches of every figure of a report, so that all are shown at one size
+IN_A_ROW = 4  # panels
 BINS = 10  # of the relative position in an organ
-Floats = npt.NDArray[np.float64]
+LEAST = 5  # cases of which a box plot is drawn; fewer are shown as points only
+Values = npt.NDArray[np.float64]
+
+
+def panels(labels: Sequence[str], height: float = 3.2) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each label, four in a row, and those panels."""
+    rows = -(-len(labels) // IN_A_ROW)
+    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    grid = figure.subplots(rows, IN_A_ROW, sharey=True, squeeze=False)
+    for axes in grid.flat[len(labels) :]:
+        axes.set_axis_off()
+    for axes, label in zip(grid.flat, labels, strict=False):
+        axes.set_title(label, fontsize=9)
+        axes.set_ylim(0, 100)
+    for row in grid:
+        row[0].set_ylabel("Dice, percent")
+    return figure, list(grid.flat[: len(labels)])
 
 
 def box_plot(units: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Percent Dice of every case, by organ and method.
+    """Percent Dice of every case as a point, by organ and method; boxes from five cases on.
 
     Args:
         units: label → method → a value for each case.
     """
-    figure = Figure(figsize=(min(14, 3.2 * len(units)), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
-    for axes, (label, methods) in zip(panels, units.items(), strict=True):
-        axes.boxplot(list(methods.values()), tick_labels=list(methods), showfliers=False)
+    figure, grid = panels([*units], height=3.4)
+    for axes, methods in zip(grid, units.values(), strict=True):
         for place, values in enumerate(methods.values(), start=1):
+            if len(values) >= LEAST:
+                axes.boxplot([values], positions=[place], widths=0.5, showfliers=False)
             axes.plot([place] * len(values), values, ".", color="#1f5f8b", markersize=4)
-        axes.set_title(label, fontsize=9)
+        axes.set_xticks(range(1, len(methods) + 1), [*methods])
+        axes.set_xlim(0.5, len(methods) + 0.5)
         axes.tick_params(axis="x", labelrotation=90, labelsize=7)
-        axes.set_ylim(0, 100)
-    panels[0].set_ylabel("Dice, percent")
     return figure
 
 
-def slice_dice(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def slice_dice(mask: Mask, truth: Mask) -> tuple[Values, Values]:
     """Dice (n,) of the slices that show the organ, and their place (n,) in it, 0…1 from below.
 
     Args:
@@ -45,25 +65,23 @@ def slice_dice(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> tup
     return both / total, (shown - shown[0] + 0.5) / (shown[-1] - shown[0] + 1)
 
 
-def by_position(found: Mapping[str, Mapping[str, tuple[Floats, Floats]]]) -> Figure:
+def by_position(found: Mapping[str, Mapping[str, tuple[Values, Values]]]) -> Figure:
     """Mean Dice of slices against their place in the organ.
 
     Args:
         found: label → method → Dice and places of all slices of all cases.
     """
-    figure = Figure(figsize=(min(14, 3.2 * len(found)), 3.2), layout="constrained")
-    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    figure, grid = panels([*found])
     edges = np.linspace(0, 1, BINS + 1)
-    for axes, (label, methods) in zip(panels, found.items(), strict=True):
+    for axes, methods in zip(grid, found.values(), strict=True):
         for index, (name, (dice, place)) in enumerate(methods.items()):
             which = np.clip(np.digitize(place, edges) - 1, 0, BINS - 1)
             used = [b for b in range(BINS) if (which == b).any()]
             means = [100 * dice[which == b].mean() for b in used]
             style = "-" if index < 10 else "--"
             axes.plot((edges[used] + edges[1:][used]) / 2, means, style, label=name, linewidth=1.2)
-        axes.set(title=label, xlabel="place in the organ, from below", ylim=(0, 100))
-    panels[0].set_ylabel("Dice, percent")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
+        axes.set(xlabel="place in the organ, from below", xlim=(0, 1))
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
 
@@ -76,7 +94,7 @@ def training_curves(logs: Mapping[str, Path]) -> Figure | None:
     Returns:
         None where nothing was logged.
     """
-    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.add_subplot()
     for name, path in logs.items():
         rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -11,13 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpcenet.data.store import PreparedCase, PreparedDataset
+from dpcenet.evaluation.report.figures.plots import WIDTH
 from dpcenet.evaluation.scores import Score
 from dpcenet.training.run_folder import Run
+from dpcenet.volumes.metrics import Mask
 
 RANKS = ("best", "median", "worst")
+IN_A_ROW = 6  # panels
 TRUTH, FOUND = "#ffb000", "#00c2ff"
-Image = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
+Slice = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,13 @@ class Panel:
     """
 
     title: str
-    image: Image
+    image: Slice
     mask: Mask | None = None
     truth: bool = False
 
 
 def ranked(scores: Sequence[Score]) -> list[tuple[str, Score]]:
-    """The best, the median and the worst score by Dice; ranks that fall together are one."""
+    """The best, the median and the worst score by Dice; ranks that are the same case are joined."""
     order = sorted(scores, key=lambda score: (-score.dice, score.case, score.support))
     places: dict[int, list[str]] = {}
     if order:
@@ -95,8 +97,8 @@ def case_panels(
         Panel(f"truth, {query.name} slice {z}", query.image[z], truth[z], True),
     ]
     for name, pair in found.items():
-        dice = f"{name}: not run" if pair is None else name
-        panels.append(Panel(dice, query.image[z], None if pair is None else pair[0][z]))
+        title = f"{name}: not run" if pair is None else name
+        panels.append(Panel(title, query.image[z], None if pair is None else pair[0][z]))
     return panels
 
 
@@ -112,31 +114,32 @@ def _support_slice(
     if served < 0:  # no support slice was matched here: show the organ's largest
         largest = int((supports[0].label == value).sum(axis=(1, 2)).argmax())
         return supports[0], largest
-    for case in supports:
-        if served < len(case.image):
-            return case, served
-        served -= len(case.image)
-    return supports[-1], len(supports[-1].image) - 1
+    return [(case, z) for case in supports for z in range(len(case.image))][served]
 
 
-def draw(rows: Sequence[tuple[str, Sequence[Panel]]], width: float = 1.7) -> Figure:
-    """A grid of panels.
+def draw(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
+    """A grid of panels of one size, up to six in a row; a case with more takes several rows.
 
     Args:
-        rows: a title for each row, and its panels.
-        width: of a panel in inches.
+        rows: a title for each case, and its panels.
     """
-    columns = max(len(panels) for _, panels in rows)
-    figure = Figure(figsize=(width * columns, (width + 0.25) * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (title, panels) in zip(grid, rows, strict=True):
-        for axes, panel in zip(line, panels, strict=False):
-            _show(axes, panel)
-        for axes in line:
+    lines = [
+        (title if first == 0 else "", panels[first : first + IN_A_ROW])
+        for title, panels in rows
+        for first in range(0, len(panels), IN_A_ROW)
+    ]
+    columns, width = max(len(panels) for _, panels in lines), WIDTH / IN_A_ROW
+    size = (width * columns, (width + 0.25) * len(lines))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(lines), columns, squeeze=False)
+    for axes_row, (title, panels) in zip(grid, lines, strict=True):
+        for axes in axes_row:
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_frame_on(False)
-        line[0].set_ylabel(title, fontsize=8)
+        for axes, panel in zip(axes_row, panels, strict=False):
+            _show(axes, panel)
+        axes_row[0].set_ylabel(title, fontsize=8)
     return figure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import os
 import re
 import signal
@@ -16,34 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpcenet.errors import ConfigError
-from dpcenet.evaluation.benchmark.experiments import Experiment, Means, experiments
-from dpcenet.evaluation.benchmark.plan import load_plan, parse_folders, plan_names
-from dpcenet.evaluation.benchmark.run_experiment import Place, code_version, state_of
-from dpcenet.evaluation.benchmark.run_plan import Named, Summary, run_all
+from dpcenet.evaluation.benchmark.code_version import code_version
+from dpcenet.evaluation.benchmark.experiments import Experiment
+from dpcenet.evaluation.benchmark.run_experiment import ExecutionContext, state_of
+from dpcenet.evaluation.benchmark.run_plan import BenchmarkSummary, PlanCommand, run_all
 from dpcenet.evaluation.report.report import report
 from dpcenet.evaluation.report.sections import sections_of
 from dpcenet.evaluation.report.tables import tables_of
-from dpcenet.system.files import write_json
 from dpcenet.system.parallel import in_turn
 from made import write_prepared
+from tiny_plan import expand, write_plan
 
-PLAN = """
-title: Tiny
-data: [made]
-folds: [0]
-of_folds: 3
-seeds: [0, 1]
-steps: 3
-protocols: [paper]
-pretrained: false
-set: [options.encoder.name=resnet18, options.width=8, episodes.min_area=20, train.log_every=1]
-methods:
-  - {name: copy, preset: copy/plain}
-  - {name: DPCENet, preset: dpcenet/small}
-  - {name: baseline, preset: dpcenet/small, set: ["options.sqca='off'", options.dpce=false]}
-"""
-NAMED = Named("tiny", "Tiny", "dpcenet benchmark tiny.yaml")
+NAMED = PlanCommand("tiny", "Tiny", "dpcenet benchmark tiny.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +36,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("plan") / "tiny.yaml"
-    path.write_text(PLAN)
-    return path
+    return write_plan(tmp_path_factory.mktemp("plan"))
 
 
-def expand(plan_file: Path, data: Path, *changes: str) -> list[Experiment]:
-    plan = load_plan(str(plan_file), changes)
-    return experiments(plan, Means({"made": data}, None, True, "float32"))
-
-
-def run(found: list[Experiment], out: Path, code: str = "", any_code: bool = False) -> Summary:
-    place = Place(out, "cpu", 0, code or code_version())
+def run(
+    found: list[Experiment], out: Path, code: str = "", any_code: bool = False
+) -> BenchmarkSummary:
+    place = ExecutionContext(out, "cpu", 0, code or code_version())
     return run_all(NAMED, found, place, in_turn, any_code=any_code, quiet=True, say=len)
 
 
@@ -75,41 +53,6 @@ def out(plan_file: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
     summary = run(expand(plan_file, data), folder)
     assert (summary.done, summary.skipped, summary.failed) == (5, 0, {})
     return folder
-
-
-def test_a_plan_is_multiplied_out(plan_file: Path, data: Path) -> None:
-    found = expand(plan_file, data)
-    names = [e.name.rpartition("-")[0] for e in found]
-    assert names == [
-        "copy-s1-fold0-seed0",  # nothing is trained, so one seed is enough
-        "dpcenet-s1-fold0-seed0",
-        "baseline-s1-fold0-seed0",
-        "dpcenet-s1-fold0-seed1",
-        "baseline-s1-fold0-seed1",
-    ]
-    assert found[2].config.options.sqca == "off" and found[1].config.train.steps == 3
-    assert len({e.key for e in found}) == 5
-    longer = expand(plan_file, data, "steps=4")
-    assert longer[1].key != found[1].key and longer[0].key == found[0].key
-
-
-def test_shipped_plans_can_be_read() -> None:
-    assert plan_names() == ["episodes", "smoke", "table1", "table2", "table3", "table4"]
-    for name in plan_names():
-        assert "DPCENet" in [row.name for row in load_plan(name).methods]
-
-
-def test_what_is_wrong_with_a_plan_is_named(plan_file: Path, data: Path) -> None:
-    with pytest.raises(ConfigError, match="none of that name"):
-        load_plan("table9")
-    with pytest.raises(ConfigError, match="wrong"):
-        load_plan(str(plan_file), ("methods=[{name: a, preset: copy/plain, wrong: 1}]",))
-    with pytest.raises(ConfigError, match="--weights"):
-        expand(plan_file, data, "pretrained=true")
-    with pytest.raises(ConfigError, match="no label brain"):
-        expand(plan_file, data, "settings=[{labels: [brain]}]")
-    with pytest.raises(ConfigError, match="NAME=FOLDER"):
-        parse_folders(("other=x",), load_plan(str(plan_file)))
 
 
 def test_what_is_done_is_skipped(out: Path, plan_file: Path, data: Path) -> None:
@@ -202,7 +145,8 @@ def test_each_printed_number_is_the_recomputed_one(out: Path, tmp_path: Path) ->
             pair = float(row["dice"]), float(row["sd"])
             assert pair == pytest.approx(expected[row["method"], row["label"]])
     html = page.read_text()
-    assert all(number in html for number in lines["DPCENet"][:2])
+    seeds = " (seeds", "<br><small>(seeds"
+    assert all(number.replace(*seeds) in html for number in lines["DPCENet"][:2])
     figures = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert {"tiny-made-1-box", "tiny-made-1-position", "tiny-made-1-attention"} <= figures
     assert {"tiny-made-1-training", "tiny-made-1-cases-liver"} <= figures
@@ -216,16 +160,3 @@ def test_tests_against_the_reference(out: Path) -> None:
     assert by_name["DPCENet"].mean is not None and by_name["DPCENet"].mean.p is None
     assert by_name["copy"].mean is not None and by_name["copy"].mean.wins is not None
     assert not any(cell and cell.best for row in table.rows for cell in row.cells)  # 2 cases
-
-
-def test_a_run_that_another_process_works_on_is_left_alone(
-    plan_file: Path, data: Path, tmp_path: Path
-) -> None:
-    (first, *_) = expand(plan_file, data)
-    folder = first.folder(tmp_path)
-    folder.mkdir(parents=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        write_json(folder / "experiment.json", {})
-        summary = run([first], tmp_path)
-    assert "another process" in summary.failed[f"made/{first.name}"]

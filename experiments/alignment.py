@@ -1,0 +1,118 @@
+"""What finding the body first is worth: Dice with slices known, matched, and aligned.
+
+    python experiments/alignment.py PREPARED --pairs folds|ring|first-half|second-half|all-by-first
+        [--labels 6,2,3,1] [--ways known,matched,aligned] [--every 3]
+
+Which scan serves which: `folds`, the first scan of each of five folds (lineage form) its others;
+`ring`, each scan in turn the next three; `first-half` and `second-half`, the same within half of
+the scans; `all-by-first`, the first scan all others. `--every 3` scores every third slice only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import typer
+from prepared import segmenter_for
+
+from dpcenet.data.splits import make_fold
+from dpcenet.data.store import open_dataset
+from dpcenet.evaluation.protocols import OrganChunks
+from dpcenet.inference.aligned_slices import AlignedSlices
+from dpcenet.inference.pose_search import Pairs
+from dpcenet.inference.predictor import MatchedSlices, Request, SliceMap, SlicePlan
+from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import LabelledScan
+from dpcenet.volumes.metrics import dice
+
+
+def main(
+    data: Path,
+    pairs: Annotated[str, typer.Option(help="Which scan serves which.")],
+    labels: str = "",
+    ways: str = "known,matched,aligned",
+    every: int = 1,
+    margin: float = 20.0,
+) -> None:
+    """Measure and print a line for each pair, and the means."""
+    torch.set_num_threads(1)
+    dataset = open_dataset(data)
+    predictor = segmenter_for(dataset).predictor
+    values = [int(v) for v in labels.split(",")] if labels else list(dataset.labels)
+    encoded = {case.name: predictor.encode(case.image, case.spacing) for case in dataset.cases}
+    table: dict[str, list[list[float]]] = {way: [] for way in ways.split(",")}
+    for support, query in served_pairs([case.name for case in dataset.cases], pairs):
+        scan = LabelledScan(support, encoded[support], np.asarray(dataset.case(support).label))
+        truth = np.asarray(dataset.case(query).label)
+        scored = slice(every // 2, None, every)
+        line = f"{support} {query}"
+        for way in table:
+            start = time.perf_counter()
+            plan = Thinned(plan_of(way, truth, margin), every)
+            masks = predictor.segment([scan], encoded[query], plan, values).masks
+            scores = [100 * dice(masks[v][scored], truth[scored] == v) for v in values]
+            table[way].append(scores)
+            seconds = time.perf_counter() - start
+            so_far = np.mean(table[way])
+            line += f" | {way} {np.round(scores).astype(int)} {so_far:.1f} {seconds:.1f}s"
+        print(line, flush=True)  # noqa: T201
+    for way, rows in table.items():
+        means = " ".join(f"{one:.1f}" for one in np.mean(rows, axis=0))
+        typer.echo(f"{dataset.folder.name} {pairs} {way}: {means} | mean {np.mean(rows):.2f}")
+
+
+def served_pairs(names: list[str], kind: str) -> list[tuple[str, str]]:
+    """Support and query of each task."""
+    if kind == "folds":
+        folds = [make_fold(names, index, "lineage").pairs("first")[0] for index in range(5)]
+        return [(support, query) for support, queries in folds for query in queries]
+    if kind == "all-by-first":
+        return [(names[0], query) for query in names[1:]]
+    middle = len(names) // 2
+    ring = {"ring": names, "first-half": names[:middle], "second-half": names[middle:]}[kind]
+    return [(ring[i], ring[(i + k) % len(ring)]) for i in range(len(ring)) for k in (1, 2, 3)]
+
+
+@dataclass(frozen=True)
+class Thinned(SlicePlan):
+    """A plan of which only every so many slices are segmented, to save time."""
+
+    plan: SlicePlan
+    every: int
+
+    def pairs(self, request: Request) -> list[Pairs]:
+        """See `SlicePlan`."""
+        return self.plan.pairs(request)
+
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
+        """See `SlicePlan`."""
+        tasks = self.plan.slices(request, aligned).tasks
+        kept = range(self.every // 2, len(request.query), self.every)
+        return SliceMap(
+            {
+                value: [
+                    SliceTask(task.support, few)
+                    for task in each
+                    if (few := tuple(z for z in task.query if z in kept))
+                ]
+                for value, each in tasks.items()
+            }
+        )
+
+
+def plan_of(way: str, truth: npt.NDArray[np.uint8], margin: float) -> SlicePlan:
+    """The plan called `way`."""
+    if way == "known":
+        return OrganChunks(truth)
+    return MatchedSlices() if way == "matched" else AlignedSlices(margin)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,123 @@
+"""The plan that lays a labelled scan upon a query in three dimensions before slices serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.inference.alignment import Alignment, align_volumes
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.feature_volume import FeatureVolume, feature_volume
+from dpcenet.inference.line_search import Labels, ZLine
+from dpcenet.inference.pose_search import Pairs
+from dpcenet.inference.predictor import Request, SliceMap, SlicePlan
+from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import LabelledScan, SupportSlice
+
+MAP = "coarse"  # of the features, by which volumes are compared
+
+
+@dataclass(frozen=True)
+class AlignedSlices(SlicePlan):
+    """Slices by one alignment in three dimensions; nothing is known of the query.
+
+    Attributes:
+        margin: how far beyond an organ's ends slices are served, in mm.
+    """
+
+    margin: float = 20.0
+
+    def pairs(self, request: Request) -> list[Pairs]:
+        """See `SlicePlan`: query slices that the common line leads into the support."""
+        return [self._pairs(request, scan) for scan in request.support]
+
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
+        """See `SlicePlan`. Slices that at least half of the scans serve are segmented."""
+        alignments = [align_scan(scan, request) for scan in aligned]
+        return SliceMap({v: self._tasks(request, aligned, alignments, v) for v in request.values})
+
+    def _pairs(self, request: Request, scan: LabelledScan) -> Pairs:
+        alignment = align_scan(scan, request)
+        if alignment is None:
+            return []
+        step, count = request.query.spacing[0], len(request.query)
+        there = alignment.whole.in_support((np.arange(count) + 0.5) * step)
+        shown = np.floor(there / scan.slices.spacing[0]).astype(int)
+        return [(int(s), q) for q, s in enumerate(shown) if 0 <= s < len(scan.label)]
+
+    def _tasks(
+        self,
+        request: Request,
+        scans: Sequence[LabelledScan],
+        alignments: Sequence[Alignment | None],
+        value: int,
+    ) -> list[SliceTask]:
+        step, count = request.query.spacing[0], len(request.query)
+        served = [
+            served_slices(
+                found.organs[value],
+                scan.label,
+                value,
+                scan.slices.spacing[0],
+                count,
+                step,
+                self.margin,
+            )
+            if found is not None and value in found.organs
+            else np.full(count, -1)
+            for scan, found in zip(scans, alignments, strict=True)
+        ]
+        groups: dict[tuple[SupportSlice, ...], list[int]] = {}
+        for z, chosen in enumerate(zip(*served, strict=True)):
+            serving = tuple(SupportSlice(n, int(s)) for n, s in enumerate(chosen) if s >= 0)
+            if serving and 2 * len(serving) >= len(scans):
+                groups.setdefault(serving, []).append(z)
+        return [SliceTask(support, tuple(query)) for support, query in groups.items()]
+
+
+def served_slices(
+    line: ZLine,
+    label: Labels,
+    value: int,
+    support_mm: float,
+    query_slices: int,
+    query_mm: float,
+    margin: float = 20.0,
+) -> npt.NDArray[np.int64]:
+    """(Zq,) for each query slice the support slice that serves it for a label; −1 where none does.
+
+    Slices a little beyond the organ's ends are served by its last slices: whether the organ is
+    there, the network sees better than the line knows.
+
+    Args:
+        line: of the organ.
+        label: (Z, H, W) of the support.
+        value: the label.
+        support_mm, query_mm: distance between slices.
+        query_slices: how many there are.
+        margin: how far beyond the organ's ends slices are served, in mm of the support.
+    """
+    shows = np.flatnonzero((label == value).any(axis=(1, 2)))
+    served = np.full(query_slices, -1, dtype=np.int64)
+    if not len(shows):
+        return served
+    places = line.in_support((np.arange(query_slices) + 0.5) * query_mm)
+    first, last = shows[0] * support_mm - margin, (shows[-1] + 1) * support_mm + margin
+    inside = (places >= first) & (places <= last)
+    nearest = np.abs(shows[None] - (places[inside, None] / support_mm - 0.5)).argmin(axis=1)
+    served[inside] = shows[nearest]
+    return served
+
+
+def align_scan(scan: LabelledScan, request: Request) -> Alignment | None:
+    """How the query lies to a labelled scan; None where the scan shows none of the labels."""
+    if not np.isin(scan.label, list(request.values)).any():
+        return None
+    return align_volumes(_volume(scan.slices), scan.label, request.values, _volume(request.query))
+
+
+def _volume(scan: EncodedScan) -> FeatureVolume:
+    return feature_volume(scan.features[MAP], scan.images, scan.spacing)

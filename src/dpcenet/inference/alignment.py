@@ -1,0 +1,185 @@
+"""Where in a query the body part lies that a labelled scan shows: one alignment in 3-D.
+
+Two bodies differ by tens of percent, not by factors. So one straight line along z (shift and scale
+in mm), with a scale, a turn and a shift in the plane, is found for all of the scan at once: the one
+under which the features are most alike. Organs then lie a little higher or lower in one patient
+than in another; each gets a line of its own near the common one, by the features in and right
+around it. Nothing is asked of the query but its features.
+
+All lengths are in mm from the beginning of a scan; slices of both run in the same direction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from dpcenet.inference.feature_volume import FeatureVolume, whitened
+from dpcenet.inference.line_search import (
+    InPlane,
+    Labels,
+    ZLine,
+    best_of,
+    centre_of,
+    line_scores,
+    near_labels,
+    pair_likeness,
+    stretch_of,
+)
+
+
+@dataclass(frozen=True)
+class AlignmentSearch:
+    """What is tried.
+
+    Attributes:
+        scales: along z, of the query to the support.
+        plane_scales: in the plane.
+        turns: in the plane, in degrees; features are taken to turn with the image, which those of
+            a convolutional network do for small turns only.
+        reach: largest shift in the plane, in cells of the query.
+        grid: distance of tried shifts along z, in mm.
+        overhang: how far the support's middle may lie outside the query, in mm.
+        near: deviation in mm of the weight around all labels; `least` is what the rest has.
+        organ: the same deviation around a single organ.
+        organ_reach: largest shift of an organ from the common line, in mm.
+        organ_scales: of an organ, to the common line.
+        stretch, organ_stretch: penalty of (log scale)².
+        organ_shift: penalty of (shift / 30 mm)².
+    """
+
+    scales: tuple[float, ...] = (0.72, 0.78, 0.84, 0.9, 0.96, 1.0, 1.04, 1.1, 1.18, 1.26, 1.36)
+    plane_scales: tuple[float, ...] = (0.85, 1.0, 1.18)
+    turns: tuple[float, ...] = (0.0,)
+    reach: int = 2
+    grid: float = 4.0
+    overhang: float = 50.0
+    near: float = 60.0
+    least: float = 0.05
+    organ: float = 12.0
+    organ_reach: float = 60.0
+    organ_scales: tuple[float, ...] = (0.75, 0.82, 0.9, 1.0, 1.1, 1.22, 1.35)
+    stretch: float = 0.5
+    organ_stretch: float = 1.0
+    organ_shift: float = 0.01
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How a query lies to a labelled scan.
+
+    Attributes:
+        whole: along z, for all of the scan.
+        organs: label value → its own line.
+        plane: in the plane.
+        similarity: mean cosine of whitened features, weighted by nearness to the labels.
+        organ_similarity: label value → the same, in and right around the organ. Unlike scans have
+            about 0; below about `DOUBTFUL` an organ is not where its line says.
+    """
+
+    whole: ZLine
+    organs: Mapping[int, ZLine]
+    plane: InPlane
+    similarity: float
+    organ_similarity: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def confidence(self) -> float:
+        """The similarity of the worst organ, 0 where nothing is alike."""
+        return max(0.0, min([self.similarity, *self.organ_similarity.values()]))
+
+
+DOUBTFUL = 0.1
+
+
+def align_volumes(
+    support: FeatureVolume,
+    label: Labels,
+    values: Sequence[int],
+    query: FeatureVolume,
+    search: AlignmentSearch | None = None,
+) -> Alignment:
+    """Lay a labelled scan upon a query.
+
+    Args:
+        support, query: features of both, of the same network.
+        label: (Z, H, W) uint8 of the support, on the slices that its volume was made of.
+        values: labels that are wanted; those that the label map lacks get no line.
+        search: what is tried.
+
+    Raises:
+        ValueError: the label map shows none of the values.
+    """
+    search = search or AlignmentSearch()
+    present = [value for value in values if (label == value).any()]
+    if not present:
+        raise ValueError(f"the label map shows none of {list(values)}")
+    shown, seen = whitened(support, query)
+    weight = near_labels(shown, label, present, search.near) * (1 - search.least) + search.least
+    whole, plane, similarity = _common_line(shown, weight * shown.body, seen, search)
+    organs, alike = dict[int, ZLine](), dict[int, float]()
+    for value in present:
+        weight = near_labels(shown, label, [value], search.organ) * shown.body
+        organs[value], alike[value] = _organ_line(shown, weight, seen, whole, plane, search)
+    return Alignment(whole, organs, plane, similarity, alike)
+
+
+def _common_line(
+    support: FeatureVolume, weight: Tensor, query: FeatureVolume, search: AlignmentSearch
+) -> tuple[ZLine, InPlane, float]:
+    """The line and the pose in the plane for all of a scan, and the similarity under them.
+
+    Args:
+        support, query: of whitened features.
+        weight: (Zs, h, w) of the support's cells.
+        search: what is tried.
+    """
+    steps = torch.arange(-search.overhang, query.length + search.overhang, search.grid)
+    middle = centre_of(support, weight)
+    best, greatest, similarity = None, -math.inf, 0.0
+    for way in product(search.plane_scales, search.turns):
+        alike = pair_likeness(support, weight, query, way, search.reach)
+        scores = line_scores(alike, support.places, query, middle, search.scales, steps)
+        total = scores - search.stretch * stretch_of(search.scales)
+        shift, scale, step = best_of(total)
+        if float(total[shift, scale, step]) > greatest:
+            greatest, similarity = (
+                float(total[shift, scale, step]),
+                float(scores[shift, scale, step]),
+            )
+            y, x = (i - search.reach for i in divmod(shift, 2 * search.reach + 1))
+            line = ZLine(middle, float(steps[step]), search.scales[scale])
+            best = line, InPlane(way[0], way[1], (y, x), query.cell)
+    assert best is not None  # at least one way is tried
+    return *best, similarity
+
+
+def _organ_line(
+    support: FeatureVolume,
+    weight: Tensor,
+    query: FeatureVolume,
+    whole: ZLine,
+    plane: InPlane,
+    search: AlignmentSearch,
+) -> tuple[ZLine, float]:
+    """The line of one organ near that of the whole scan, and the similarity under it.
+
+    In the plane the organ lies as the whole scan, give or take a cell.
+    """
+    way = plane.scale, plane.turn
+    alike = pair_likeness(support, weight, query, way, 1, plane.cells)
+    middle = centre_of(support, weight)
+    there = whole.in_query(middle)
+    moves = torch.arange(-search.organ_reach, search.organ_reach + 1, 3.0)
+    scales = [whole.scale * factor for factor in search.organ_scales]
+    scores = line_scores(alike, support.places, query, middle, scales, there + moves)
+    total = scores - search.organ_stretch * stretch_of(search.organ_scales)
+    total = total - search.organ_shift * (moves / 30).square()
+    shift, scale, move = best_of(total)
+    line = ZLine(middle, there + float(moves[move]), scales[scale])
+    return line, float(scores[shift, scale, move])

@@ -1,0 +1,122 @@
+"""The folder of the results: its lock, what is checked before the work, the table of all cases."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dpcenet.errors import ConfigError
+from dpcenet.segmentation.queries import Query
+from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from dpcenet.system.files import write_json
+from dpcenet.system.progress import progress_bar
+from dpcenet.volumes import mask_record
+
+CASES = "segment.json"
+LOCK = ".dpcenet-lock"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep every other call out of the folder meanwhile; a call that was killed holds no lock.
+
+    Nothing is locked where the system has no file locks (Windows).
+
+    Raises:
+        ConfigError: another call has the folder (the message says which), or it cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    path = out / LOCK
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _cannot_write(out, error) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            raise ConfigError(
+                f"{out}: {stream.read() or 'another process'} is segmenting into it; wait until "
+                "it ends, or choose another --out"
+            ) from error
+        stream.truncate(0)
+        since = time.strftime("%H:%M")
+        stream.write(f"process {os.getpid()} on {socket.gethostname()} (since {since})")
+        stream.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
+    """Refuse what must fail before anything is computed.
+
+    Raises:
+        ConfigError: two queries have one name, a file is there that this program did not write,
+            or the folder cannot be written.
+    """
+    names = [query.name for query in queries]
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
+    for mask in (options.out / name for query in queries for name in query.mask_names):
+        if mask_record.is_foreign(mask) and mask.resolve() not in options.keep:
+            raise ConfigError(
+                f"{mask}: is there already, and dpcenet did not write it; choose another --out"
+            )
+    try:
+        write_json(options.out / CASES, {"format": mask_record.FORMAT, "queries": len(queries)})
+    except OSError as error:
+        raise _cannot_write(options.out, error) from error
+
+
+def collect(
+    outcomes: Iterator[Outcome], queries: Sequence[Query], out: Path, quiet: bool = False
+) -> list[Outcome]:
+    """Show the progress, and write OUT/segment.json: a row for each query, in their order.
+
+    Ctrl-C ends it early: the outcomes so far are returned.
+    """
+    done: dict[Path, Outcome] = {}
+    with progress_bar("segment", len(queries), quiet=quiet) as bar:
+        bar(0, "")
+        with suppress(KeyboardInterrupt):
+            for outcome in outcomes:
+                done[outcome.query] = outcome
+                bar(len(done), outcome.query.name)
+    ordered = [done[query.name] for query in queries if query.name in done]
+    _write_cases(ordered, out)
+    return ordered
+
+
+def _write_cases(outcomes: Sequence[Outcome], out: Path) -> None:
+    """OUT/segment.json."""
+    rows = [
+        {
+            "query": str(each.query),
+            "mask": None if each.mask is None else str(each.mask.relative_to(out)),
+            "error": each.error,
+            **each.facts,
+        }
+        for each in outcomes
+    ]
+    try:
+        write_json(out / CASES, {"format": mask_record.FORMAT, "cases": rows})
+    except OSError as error:
+        if not any(each.final for each in outcomes):
+            raise ConfigError(f"{out / CASES}: {error.strerror}") from error
+
+
+def _cannot_write(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{out}: cannot be written ({error.strerror}); choose another --out")

@@ -1,0 +1,56 @@
+"""How queries are segmented, and what became of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dpcenet.segmentation.outputs import OutputOptions
+from dpcenet.segmentation.postprocess import Consistency
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How queries are segmented.
+
+    Attributes:
+        out: folder of the results.
+        outputs: what is written beside the masks.
+        consistency: rules across slices, applied to each result.
+        check: predict the quality of each result, for the review.
+        overwrite: segment again what is finished, corrected masks too.
+        keep: files that are never overwritten: the masks of the labelled scans.
+        memory: bytes that this process may hold; None sets no limit.
+    """
+
+    out: Path
+    outputs: OutputOptions = field(default_factory=OutputOptions)
+    consistency: Consistency = field(default_factory=Consistency)
+    check: bool = False
+    overwrite: bool = False
+    keep: frozenset[Path] = frozenset()
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one query: a mask, or an error.
+
+    Attributes:
+        query: its name.
+        mask: path of its mask; None where there is none.
+        error: why there is none.
+        facts: about the mask, as its record has them.
+        skipped: it was finished before.
+        corrected: a person changed the mask, so it was kept.
+        final: nothing more can be written, so this is the last one.
+    """
+
+    query: Path
+    mask: Path | None
+    error: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
+    corrected: bool = False
+    final: bool = False

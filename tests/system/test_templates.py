@@ -1,0 +1,26 @@
+"""Pages: text is escaped, and a value that is missing is an error rather than a gap."""
+
+from __future__ import annotations
+
+import jinja2
+import pytest
+
+from dpcenet.system.assets import asset_names
+from dpcenet.system.templates import render_page
+
+EMPTY_REPORT = {"sections": [], "summary": []}
+
+
+def test_text_is_escaped() -> None:
+    section = {
+        "title": "<b>scan & co</b>", "command": "", "facts": {}, "tables": [], "pictures": [],
+        "cost": [], "missing": {}, "runs": [], "configs": {},
+    }  # fmt: skip
+    page = render_page("report.html", **{**EMPTY_REPORT, "sections": [section]})
+    assert "&lt;b&gt;scan &amp; co&lt;/b&gt;" in page and "<b>scan" not in page
+
+
+@pytest.mark.parametrize("name", [n for n in asset_names("templates", ".html") if n != "base"])
+def test_a_missing_value_is_an_error(name: str) -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        render_page(f"{name}.html")
