@@ -26,12 +26,13 @@ from dpcenet.volumes.adapters import (
     Native,
     Scan,
     name_of,
-    open_mask,
+    open_labelled,
     open_scan,
     same_kind,
     several,
 )
 from dpcenet.volumes.io import check_intensities, check_mask
+from dpcenet.volumes.label_names import CommonLabels, renumbered
 from dpcenet.volumes.modality import rules_for
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 
@@ -123,9 +124,12 @@ class Segmenter:
         rules, like = self.rules, None
         labelled: list[LabelledScan] = []
         present: set[int] = set()
+        common = CommonLabels()
         for image, mask in zip(scans, truths, strict=True):
             scan = open_scan(image)
-            truth = open_mask(mask, scan)
+            stored = open_labelled(mask, scan)
+            table = common.table_for(stored, name_of(mask))
+            truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
             check_intensities(scan.volume, name_of(image))
             present |= set(
                 np.unique(check_mask(truth, scan.volume, name_of(mask), scan.grid)).tolist()
@@ -143,7 +147,9 @@ class Segmenter:
         if missing := sorted(set(labels) - present):
             names = " and ".join(name_of(mask) for mask in truths)
             raise ConfigError(f"--label {missing[0]}: {names}: only {sorted(present)} found")
-        return Support(tuple(labelled), tuple(labels) or tuple(sorted(present)), like, rules)
+        values = tuple(labels) or tuple(sorted(present))
+        known = {v: name for v, name in common.labels.names.items() if v in values}
+        return Support(tuple(labelled), values, like, rules, known)
 
     @overload
     def segment(self, query: Native, support: Support) -> Volume: ...

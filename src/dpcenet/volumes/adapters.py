@@ -77,9 +77,16 @@ def open_mask(mask: Scan, image: ScanFile) -> Volume:
     Raises:
         VolumeError: it cannot be used.
     """
-    if isinstance(mask, Path | str):
-        return read_mask(Path(mask), image).volume
-    return open_scan(mask).volume
+    return open_labelled(mask, image).volume
+
+
+def open_labelled(mask: Scan, image: ScanFile) -> ScanFile:
+    """As `open_mask`, with the names of the labels where the file has them.
+
+    Raises:
+        VolumeError: it cannot be used.
+    """
+    return read_mask(Path(mask), image) if isinstance(mask, Path | str) else open_scan(mask)
 
 
 def same_kind(mask: Volume, scan: Scan) -> Any:
