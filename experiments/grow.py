@@ -24,7 +24,7 @@ from prepared import label_of, scan_of, segmenter_for
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.review.quality import assess
-from dpcenet.segmentation.review.signals import answer_of
+from dpcenet.segmentation.review.signals import label_map_of
 from dpcenet.segmentation.review.suggest import (
     Candidate,
     signature_of,
@@ -56,7 +56,7 @@ class Trial:
         dices = []
         for name in self.tests:
             case = self.dataset.case(name)
-            answer = answer_of(self.segmenter.find(scan_of(case), support))
+            answer = label_map_of(self.segmenter.find(scan_of(case), support))
             dices += [dice(answer == v, np.asarray(case.label == v)) for v in support.values]
         return fmean(dices)
 
@@ -65,9 +65,9 @@ class Trial:
         candidates = []
         for name in left:
             found = self.segmenter.find(scan_of(self.dataset.case(name)), support)
-            qualities = assess(self.segmenter, support, found).values()
+            qualities = assess(self.segmenter, found).values()
             signature = signature_of(
-                self.segmenter.predictor.method, found.query, answer_of(found) > 0
+                self.segmenter.predictor.method, found.query, label_map_of(found) > 0
             )
             candidates.append(Candidate(name, fmean(q.dice for q in qualities), signature))
         order = suggest_order(

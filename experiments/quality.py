@@ -10,7 +10,6 @@ calibration goes into the package, for the weights of this version.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 import typer
 from prepared import label_of, scan_of, segmenter_for
+from pydantic import TypeAdapter
 from scipy.stats import pearsonr, spearmanr
 
 import dpcenet
@@ -29,7 +29,7 @@ from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.review.calibration import FILE, Calibration, Sample, fit
 from dpcenet.segmentation.review.quality import BAD, Quality, judge, nothing_found
-from dpcenet.segmentation.review.signals import Signals, answer_of, measure
+from dpcenet.segmentation.review.signals import Signals, label_map_of, measure
 from dpcenet.system.files import write_json, write_text
 from dpcenet.volumes.metrics import dice
 
@@ -75,22 +75,20 @@ def main(
         lines.append(table_row(check.name, list(judged(rows_of(open_dataset(check), out), final))))
     typer.echo("\n".join(lines))
     write_text(out / "quality.md", "\n".join(lines) + "\n")
-    write_json(out / FILE, final.to_json())
+    write_json(out / FILE, asdict(final))
     if ship:
-        write_json(Path(dpcenet.__file__).parent / "assets" / "models" / FILE, final.to_json())
+        write_json(Path(dpcenet.__file__).parent / "assets" / "models" / FILE, asdict(final))
 
 
 def rows_of(dataset: PreparedDataset, out: Path) -> list[Row]:
     """The rows of a data set: read from OUT, or measured and kept there."""
+    rows_type = TypeAdapter(list[Row])
     segmenter = segmenter_for(dataset)
     weights = hash_of_state(segmenter.predictor.method)
     path = out / f"{dataset.folder.name}-{weights[:12]}.json"
     if not path.is_file():
-        write_json(path, [asdict(row) for row in measured(dataset)])
-    return [
-        Row(**{**row, "signals": row["signals"] and Signals.from_json(row["signals"])})
-        for row in json.loads(path.read_text())
-    ]
+        write_json(path, rows_type.dump_python(list(measured(dataset)), by_alias=True))
+    return rows_type.validate_json(path.read_text())
 
 
 def measured(dataset: PreparedDataset) -> Iterator[Row]:
@@ -105,7 +103,7 @@ def measured(dataset: PreparedDataset) -> Iterator[Row]:
             typer.echo(f"fold {fold}: {name} by {support_name}", err=True)
             query = dataset.case(name)
             found = segmenter.find(scan_of(query), support)
-            answer, signals = answer_of(found), measure(segmenter.predictor, found)
+            answer, signals = label_map_of(found), measure(segmenter.predictor, found)
             for value in support.values:
                 true = dice(answer == value, np.asarray(query.label == value))
                 label = dataset.labels[value]

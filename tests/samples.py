@@ -1,4 +1,4 @@
-"""Made signals."""
+"""Made signals, and cases of a review made from them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from dpcenet.segmentation.review.calibration import Sample
+from dpcenet.segmentation.review.calibration import Sample, fit
+from dpcenet.segmentation.review.quality import judge, nothing_found
+from dpcenet.segmentation.review.reviewed_case import ReviewedCase
 from dpcenet.segmentation.review.signals import Shape, Signals
+from dpcenet.segmentation.review.thumbnails import picture
 
 GOOD = Signals(
     reverse=0.9,
     agreement=0.95,
     confidence=0.95,
-    likeness=0.8,
+    similarity=0.8,
     shape=Shape(volume_ml=100.0, extent_mm=80.0, components=1, largest=1.0, continuity=0.9),
     volume_ratio=1.0,
     extent_ratio=1.0,
@@ -44,3 +47,19 @@ def made_samples(count: int, seed: int, noise: float = 0.5) -> list[Sample]:
         logit = 0.5 + 0.6 * steps[2] - 0.8 * abs(np.log(ratio)) + noise * steps[3]
         samples.append(Sample(number % 5, signals, float(1 / (1 + np.exp(-logit)))))
     return samples
+
+
+CALIBRATION = fit(made_samples(50, seed=0), "", "")
+ADDRESS = picture(np.zeros((1, 8, 8), np.float32), np.ones((1, 8, 8), bool))
+
+
+def made_case(name: str, place: float, **changes: float) -> ReviewedCase:
+    """A case with a good liver and a spleen as good as said."""
+    spleen = judge(like_good(**changes), CALIBRATION) if changes else nothing_found()
+    return ReviewedCase(
+        name,
+        f"{name}_seg.nii.gz",
+        {"liver": judge(GOOD, CALIBRATION), "spleen": spleen},
+        {"liver": ADDRESS},
+        (float(np.cos(place)), float(np.sin(place))),
+    )

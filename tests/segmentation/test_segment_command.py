@@ -144,8 +144,9 @@ def test_failures_are_named_in_the_summary(scans: Path, tmp_path: Path) -> None:
     [
         ([], "no labelled scan"),
         (["--task", "x.task", "--support-image", "x.nii"], "not both"),
-        (["--task", "x.task", "--memory", "lots"], "write a size such as 4GB"),
+        (["--task", __file__, "--memory", "lots"], "write a size such as 4GB"),
         (["--support-image", "x.nii"], "give pairs"),
+        (["--task", "x.task"], "x.task: there is no such file"),
     ],
 )
 def test_mistakes_are_said_at_once(

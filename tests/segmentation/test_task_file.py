@@ -161,7 +161,7 @@ def test_damage_is_refused(task: Path, tmp_path: Path) -> None:
     (tmp_path / "text.task").write_text("no task")
     facts = json.dumps({**task_facts(task), "note": "forged"})
     changed(task, tmp_path / "forged.task", facts=facts)
-    messages = {"cut": "cannot be read", "flipped": "sum is wrong", "forged": "sum is wrong"}
+    messages = {"cut": "cannot be read", "flipped": "wrong checksum", "forged": "wrong checksum"}
     for name, message in {**messages, "text": "cannot be read", "gone": "cannot be read"}.items():
         with pytest.raises(TaskError, match=message):
             task_facts(tmp_path / f"{name}.task")

@@ -1,4 +1,4 @@
-"""The application, and the choices that several commands offer."""
+"""The application, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ DATASET_HELP = (
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 InPrecision = Annotated[
     Literal["auto", "float32", "bfloat16"],
-    typer.Option("--precision", help="auto: the faster one here, measured."),
+    typer.Option("--precision", help="auto: the faster one, measured here."),
 ]
 OnEngine = Annotated[
     Literal["local", "ray"], typer.Option(help="local: this machine; ray: a Ray cluster.")
 ]
 Address = Annotated[
-    str | None, typer.Option(help="Of the Ray cluster; default: one on this machine.")
+    str | None, typer.Option(help="Address of the Ray cluster; default: one on this machine.")
 ]
-Out = Annotated[Path, typer.Option(help="Folder to write into.")]
+Out = Annotated[Path, typer.Option(help="Output folder.")]
 
 
 def _version(asked: bool) -> None:
@@ -52,11 +52,11 @@ def root(
     """Common options."""
 
 
-def name_of(text: str, flag: str = "--label") -> tuple[int, str]:
+def parse_label_name(text: str, flag: str = "--label") -> tuple[int, str]:
     """(1, "liver") from "1=liver".
 
     Raises:
-        ConfigError: it is written otherwise; the message names the flag.
+        ConfigError: it is not of this form; the message names the flag.
     """
     value, separator, name = text.partition("=")
     if not separator or not value.isdecimal() or not name:

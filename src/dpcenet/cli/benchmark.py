@@ -14,8 +14,8 @@ from dpcenet.cli.app import Address, Device, OnEngine, Out, app
 from dpcenet.errors import RunError
 
 
-@app.command()
-def benchmark(
+@app.command("benchmark")
+def benchmark_command(
     plan: Annotated[str, typer.Argument(help="table1 … table4, episodes, smoke, or a YAML file.")],
     out: Out,
     data: Annotated[
@@ -26,25 +26,29 @@ def benchmark(
     ] = None,
     equal: Annotated[
         bool,
-        typer.Option("--equal/--own-trunks", help="One frozen trunk for all, or each its own."),
+        typer.Option(
+            "--equal/--own-trunks", help="One frozen trunk for all methods, or each its own."
+        ),
     ] = True,
-    steps: Annotated[int | None, typer.Option(help="Of training, in place of the plan's.")] = None,
-    folds: Annotated[str, typer.Option(help="Such as 0 or 0,1; default the plan's.")] = "",
-    seeds: Annotated[str, typer.Option(help="Such as 0 or 0,1,2; default the plan's.")] = "",
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps, in place of the plan's.")
+    ] = None,
+    folds: Annotated[str, typer.Option(help="Such as 0 or 0,1; default: the plan's.")] = "",
+    seeds: Annotated[str, typer.Option(help="Such as 0 or 0,1,2; default: the plan's.")] = "",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value of the plan; repeat.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time on this machine.")] = 1,
     engine: OnEngine = "local",
     address: Address = None,
-    cpus: Annotated[float, typer.Option(help="Cores that a run takes on the cluster.")] = 1,
-    gpus: Annotated[float, typer.Option(help="GPUs that a run takes on the cluster.")] = 0,
+    cpus: Annotated[float, typer.Option(help="Cores per run on the cluster.")] = 1,
+    gpus: Annotated[float, typer.Option(help="GPUs per run on the cluster.")] = 0,
     any_code: Annotated[
-        bool, typer.Option(help="Keep complete runs that another version of the code made.")
+        bool, typer.Option(help="Keep complete runs of another version of the code.")
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Train and evaluate every run of a plan. Stopped and called again, it goes on."""
+    """Train and evaluate every run of a plan. Call it again to continue."""
     from dpcenet.evaluation.benchmark.code_version import code_version
     from dpcenet.evaluation.benchmark.experiments import PlanInputs, experiments
     from dpcenet.evaluation.benchmark.phantom_data import PHANTOM, write_phantom_data

@@ -7,53 +7,54 @@ from typing import Annotated, Literal
 
 import typer
 
-from dpcenet.cli.app import DATASET_HELP, Out, app, name_of
+from dpcenet.cli.app import DATASET_HELP, Out, app, parse_label_name
 
 
-@app.command()
-def prepare(
+@app.command("prepare")
+def prepare_command(
     source: Annotated[
-        Path, typer.Argument(help="A data set as downloaded, or a folder of image_*/label_*.")
+        Path, typer.Argument(help="A downloaded data set, or a folder of image_*/label_* files.")
     ],
     out: Annotated[Path, typer.Argument(help="Folder of the prepared data set.")],
     dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
     modality: Annotated[
-        Literal["mr", "ct"] | None, typer.Option(help="By default what the folder says, else mr.")
+        Literal["mr", "ct"] | None,
+        typer.Option(help="Default: the one noted in the folder, else mr."),
     ] = None,
     spacing: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Pixel size in mm; by default the field of view fits."),
+        typer.Option(min=0.01, help="Pixel size in mm; default: the field of view fits."),
     ] = None,
     slice_spacing: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Slice distance in mm; by default the data set's."),
+        typer.Option(min=0.01, help="Slice distance in mm; default: that of the data set."),
     ] = None,
     overflow: Annotated[
         Literal["fit", "crop"] | None,
-        typer.Option(help="A larger field of view: coarser pixels, or cut off."),
+        typer.Option(help="Too large a field of view: fit with coarser pixels, or crop."),
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=32, help="Pixels of a slice; 257 repeats the lineage's CT defect."),
+        typer.Option(min=32, help="Pixels per side; 257 repeats the CT defect of the lineage."),
     ] = None,
     supervoxel_size: Annotated[
         int | None, typer.Option(min=1, help="Voxels of the smallest supervoxel; 1000 for hearts.")
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="Name of a label value, as 1=liver; repeat.")
+        list[str] | None, typer.Option(help="Name of a label value, such as 1=liver; repeat.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
-    """Prepare scans: slices of 256x256, supervoxels, a manifest. A second call does nothing."""
-    from dpcenet.data.prepare import prepare as run_prepare
+    """Prepare scans: slices of 256x256, supervoxels, a manifest. Call it again to continue."""
+    from dpcenet.data.prepare import prepare
 
-    names = dict(name_of(text) for text in label or []) or None
+    names = dict(parse_label_name(text) for text in label or []) or None
     changes = {
         "slice_spacing_mm": slice_spacing,
         "overflow": overflow,
         "size": size,
     }
-    prepared = run_prepare(
+    prepared = prepare(
         source,
         out,
         dataset=dataset,
@@ -69,17 +70,17 @@ def prepare(
         typer.echo(f"terms: {prepared.origin.licence}; cite {prepared.origin.citation}")
 
 
-@app.command()
-def doctor(
+@app.command("doctor")
+def doctor_command(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    label: Annotated[Path | None, typer.Option(help="Labels of the one scan given.")] = None,
+    label: Annotated[Path | None, typer.Option(help="Labels, if one scan is given.")] = None,
     dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
     fix: Annotated[
         Path | None, typer.Option(help="Write corrected copies into this folder.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Explain scans before anyone trains. Exit code 1 when something is wrong."""
+    """Find faults of scans before training. Exit code 1 if something is wrong."""
     from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
 
     diagnosis = diagnose(paths, label=label, dataset=dataset)
@@ -91,31 +92,30 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
-def inspect(
+@app.command("inspect")
+def inspect_command(
     data: Annotated[Path, typer.Argument(help="Prepared data set.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the sheet; by default inside the data set.")
+        Path | None, typer.Option(help="Folder of the sheet; default: in the data set.")
     ] = None,
-    slices: Annotated[int, typer.Option(min=1, help="Slices shown of each case.")] = 5,
+    slices: Annotated[int, typer.Option(min=1, help="Slices of each case.")] = 5,
 ) -> None:
-    """A contact sheet of a prepared data set: slices, labels, supervoxels, and counts."""
+    """Contact sheet of a prepared data set: slices, labels, supervoxels, and counts."""
     from dpcenet.data.contact_sheet import write_contact_sheet
     from dpcenet.data.store import open_dataset
 
     typer.echo(str(write_contact_sheet(open_dataset(data), out or data / "inspect", slices)))
 
 
-@app.command()
-def download(
+@app.command("download")
+def download_command(
     name: Annotated[
-        str, typer.Argument(help="File of official weights; an unknown one lists all.")
+        str, typer.Argument(help="File of official weights; an unknown name lists all.")
     ],
     out: Out,
 ) -> None:
-    """Download official weights of a trunk and verify their hash. Nothing else uses the network."""
-    from dpcenet.nn.weights import OFFICIAL
-    from dpcenet.nn.weights import download as run_download
+    """Download official weights of a trunk and verify their hash. No other command goes online."""
+    from dpcenet.nn.weights import OFFICIAL, download
 
-    typer.echo(str(run_download(name, out)))
+    typer.echo(str(download(name, out)))
     typer.echo(OFFICIAL[name].licence)

@@ -14,44 +14,46 @@ from dpcenet.cli.app import (
     OnEngine,
     Out,
     app,
-    name_of,
+    parse_label_name,
 )
 from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.segmentation.check_input import check_labelled
 
 if TYPE_CHECKING:
     from dpcenet.segmentation.segment_folder import SegmentSummary
 
-task_app = typer.Typer(help="Task files: what labelled scans teach, in one file.")
+task_app = typer.Typer(help="Task files: labelled scans in one file.")
 app.add_typer(task_app, name="task")
 
 SupportImage = Annotated[
     list[Path] | None, typer.Option(help="A labelled scan; repeat for several.")
 ]
 SupportMask = Annotated[
-    list[Path] | None, typer.Option(help="Its labels; as often as --support-image.")
+    list[Path] | None, typer.Option(help="Its labels; one for each --support-image.")
 ]
 RunFolder = Annotated[
     Path | None,
-    typer.Option(help="Folder of a trained run; default: the network that comes with dpcenet."),
+    typer.Option(help="Folder of a trained run; default: the network of dpcenet."),
 ]
 Labels = Annotated[
-    list[int] | None, typer.Option(help="Label value to segment; repeat; default all.")
+    list[int] | None, typer.Option(help="Label value to segment; repeat; default: all.")
 ]
 Names = Annotated[list[str] | None, typer.Option(help="VALUE=NAME of a label; repeat.")]
 Kind = Annotated[
-    Literal["mr", "ct"] | None, typer.Option(help="Without --run; by default by the labelled scan.")
+    Literal["mr", "ct"] | None,
+    typer.Option(help="Without --run; default: decided by the labelled scan."),
 ]
 
 
-@app.command()
-def segment(
+@app.command("segment")
+def segment_command(
     queries: Annotated[
         list[str], typer.Argument(help="Scans, folders, globs in quotes, DICOM folders.")
     ],
     out: Out,
     support_image: SupportImage = None,
     support_mask: SupportMask = None,
-    task: Annotated[Path | None, typer.Option(help="Task file, in place of a support.")] = None,
+    task: Annotated[Path | None, typer.Option(help="Task file, in place of scans.")] = None,
     run: RunFolder = None,
     label: Labels = None,
     name: Names = None,
@@ -93,6 +95,7 @@ def segment(
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
+    check_labelled(support_image or (), support_mask or (), task)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.memory_cap import parse_size
     from dpcenet.segmentation.outputs import OutputOptions
@@ -106,7 +109,7 @@ def segment(
         masks=tuple(support_mask or ()),
         task=task,
         labels=tuple(label or ()),
-        names=dict(name_of(text, "--name") for text in name or []),
+        names=dict(parse_label_name(text, "--name") for text in name or []),
         run=run,
         modality=modality,
         device=device,
@@ -137,15 +140,16 @@ def create(
     out: Annotated[Path, typer.Option("-o", "--out", help="The task file.")] = Path("my.task"),
     label: Labels = None,
     name: Names = None,
-    note: Annotated[str, typer.Option(help="Goes into the file; no patient's name.")] = "",
+    note: Annotated[str, typer.Option(help="Free text; do not name the patient.")] = "",
     with_images: Annotated[
-        bool, typer.Option("--with-images", help="Small, and masks as from the scans themselves.")
+        bool, typer.Option("--with-images", help="Small file, exactly the same masks.")
     ] = False,
     run: RunFolder = None,
     modality: Kind = None,
     device: Device = "auto",
 ) -> None:
-    """Write what labelled scans teach: masks, and features of the slices or the slices."""
+    """Write labelled scans into one file: labels, and features or images of the slices."""
+    check_labelled(support_image or (), support_mask or (), None)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
 
@@ -153,7 +157,7 @@ def create(
         images=tuple(support_image or ()),
         masks=tuple(support_mask or ()),
         labels=tuple(label or ()),
-        names=dict(name_of(text, "--name") for text in name or []),
+        names=dict(parse_label_name(text, "--name") for text in name or []),
         run=run,
         modality=modality,
         device=device,
@@ -178,7 +182,7 @@ def create(
 
 @task_app.command()
 def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
-    """What a task file says of itself."""
+    """Show what a task file contains."""
     from dpcenet.segmentation.task_file import task_facts
 
     facts = task_facts(file)

@@ -18,8 +18,8 @@ Scheme = Annotated[
 ]
 
 
-@app.command()
-def train(
+@app.command("train")
+def train_command(
     preset: Annotated[str, typer.Argument(help="Such as dpcenet/paper, or a YAML file.")],
     data: Annotated[Path, typer.Option(help="Prepared data set.")],
     run: Annotated[Path, typer.Option(help="Folder of the run.")],
@@ -28,19 +28,19 @@ def train(
     ] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     scheme: Scheme = "disjoint",
-    setting: Annotated[int, typer.Option(min=1, max=2, help="1, or 2: tested organs unseen.")] = 1,
+    setting: Annotated[
+        int, typer.Option(min=1, max=2, help="2: training never shows the tested organs.")
+    ] = 1,
     test_labels: Annotated[
-        str, typer.Option(help="Labels to test, by name or value, with commas; default all.")
+        str, typer.Option(help="Labels to test, by name or value, with commas; default: all.")
     ] = "",
-    group: Annotated[
-        str, typer.Option(help="Labels to test, as a group of Setting 2: upper or lower.")
-    ] = "",
+    group: Annotated[str, typer.Option(help="Labels to test, as a group: upper or lower.")] = "",
     exclusion: Annotated[
         Literal["any", "all"],
         typer.Option(help="Setting 2 removes slices that show any or all of them."),
     ] = "any",
-    seed: Annotated[int, typer.Option(help="Of weights and episodes.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="In place of the preset's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and episodes.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Steps, in place of the preset's.")] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Pretrained trunk (.safetensors, .pth).")
     ] = None,
@@ -49,14 +49,14 @@ def train(
     ] = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option(help="Processes that prepare episodes.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option(help="Continue from the checkpoint.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Also log for TensorBoard.")] = False,
 ) -> None:
-    """Train a method without labels of its targets, on episodes made from the scans themselves."""
+    """Train a method without labels, on episodes from pseudo-labels of the scans."""
     from dpcenet.data.store import open_dataset
     from dpcenet.training.config import load_preset
     from dpcenet.training.run_folder import RunFlags
-    from dpcenet.training.train import train as run_train
+    from dpcenet.training.train import train
 
     changes = list(set_ or [])
     if steps is not None:
@@ -73,7 +73,7 @@ def train(
         exclusion=exclusion,
         seed=seed,
     )
-    run_train(
+    train(
         load_preset(preset, tuple(changes)),
         flags,
         run,
@@ -85,113 +85,111 @@ def train(
     typer.echo(f"trained: {run}")
 
 
-@app.command()
-def evaluate(
+@app.command("evaluate")
+def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     protocol: Annotated[
         Literal["paper", "ep2", "blind"],
         typer.Option(help="paper: organ slices known; ep2: one support slice; blind: matched."),
     ] = "paper",
     support: Annotated[str, typer.Option(help="first, last, all, or an index.")] = "last",
-    shots: Annotated[int, typer.Option(min=1, help="Labelled scans at once.")] = 1,
-    chunks: Annotated[int, typer.Option(min=1, help="Support slices, protocol paper.")] = 3,
+    shots: Annotated[int, typer.Option(min=1, help="Labelled scans used together.")] = 1,
+    chunks: Annotated[int, typer.Option(min=1, help="Support slices of protocol paper.")] = 3,
     bounds: Annotated[
         Literal["number", "range"],
         typer.Option(help="Chunks of equal number (ADNet), or range (SSL-ALPNet)."),
     ] = "number",
     neighbours: Annotated[
         int | None,
-        typer.Option(min=0, help="Support slices on either side; default: the method's own."),
+        typer.Option(min=0, help="Support slices on either side; default: the method's."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Score a run on the cases of its fold: scores-*.csv and summary-*.json in the run's folder."""
-    from dpcenet.evaluation.evaluate import evaluate as run_evaluate
+    """Score a run on the test cases of its fold: scores-*.csv, summary-*.json in its folder."""
+    from dpcenet.evaluation.evaluate import evaluate
     from dpcenet.evaluation.protocols import ProtocolOptions
     from dpcenet.evaluation.report.table_formats import as_text
     from dpcenet.evaluation.report.tables import tables_of
     from dpcenet.training.run_folder import open_run
 
     options = ProtocolOptions(protocol, support, shots, chunks, bounds, neighbours)
-    run_evaluate(run, options, data=data, device=device)
+    evaluate(run, options, data=data, device=device)
     typer.echo(as_text(tables_of([open_run(run)])))
 
 
-@app.command()
-def report(
+@app.command("report")
+def report_command(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of benchmarks.")],
     out: Out,
     published: Annotated[
-        bool, typer.Option("--published", help="Also what is in print for these methods.")
+        bool, typer.Option("--published", help="Add published numbers of these methods.")
     ] = False,
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX), figures, and one self-contained HTML page of them."""
-    from dpcenet.evaluation.report.report import report as run_report
+    from dpcenet.evaluation.report.report import report
     from dpcenet.evaluation.report.sections import sections_of
     from dpcenet.evaluation.report.table_formats import as_text
     from dpcenet.evaluation.report.tables import tables_of
 
-    page = run_report(runs, out, published)
+    page = report(runs, out, published)
     for section in sections_of(runs):
         typer.echo(as_text(tables_of(section.runs), published))
     typer.echo(str(page))
 
 
-@app.command()
-def pretrain(
-    run: Annotated[Path, typer.Option(help="Folder of the training; goes on where it was.")],
+@app.command("pretrain")
+def pretrain_command(
+    run: Annotated[Path, typer.Option(help="Folder of the training; it continues there.")],
     config: Annotated[Path | None, typer.Option(help="YAML file; default: the built-in.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key.key=value of the config; repeat.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after that long.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this time.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Train the in-context network on made-up images. Killed and called again, it goes on."""
+    """Train the in-context network on synthetic images. Call it again to continue."""
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.config import load_options
     from dpcenet.training.incontext_trainer import PretrainConfig
-    from dpcenet.training.pretrain import Pace
-    from dpcenet.training.pretrain import pretrain as run_pretrain
+    from dpcenet.training.pretrain import Pace, pretrain
 
     keep_freed_memory()
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
-    steps = run_pretrain(options, run, Pace(minutes=minutes, device=device))
+    steps = pretrain(options, run, Pace(minutes=minutes, device=device))
     typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
 
 
-@app.command()
-def adapt(
-    data: Annotated[Path, typer.Option(help="Prepared data set; no label of it is needed.")],
-    run: Annotated[Path, typer.Option(help="Folder of the adapted network, a run like others.")],
+@app.command("adapt")
+def adapt_command(
+    data: Annotated[Path, typer.Option(help="Prepared data set; labels are not needed.")],
+    run: Annotated[Path, typer.Option(help="Folder of the adapted network; a run.")],
     minutes: Annotated[
-        float, typer.Option(min=1e-4, help="Time to train; checks come on top.")
+        float, typer.Option(min=1e-4, help="Training time; checks come on top.")
     ] = 20.0,
     start: Annotated[
-        Path | None, typer.Option(help="Run to begin with; default: the package's network.")
+        Path | None, typer.Option(help="Run to start from; default: the network of the package.")
     ] = None,
     support: Annotated[
-        str | None, typer.Option(help="Labelled case by which to check; default: supervoxels.")
+        str | None, typer.Option(help="Labelled case for the checks; default: supervoxels.")
     ] = None,
     fold: Annotated[
         int | None, typer.Option(help="Fold kept out; by default every case is trained on.")
     ] = None,
     scheme: Scheme = "disjoint",
-    seed: Annotated[int, typer.Option(help="Of the pairs.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
     device: Device = "auto",
     precision: InPrecision = "auto",
 ) -> None:
-    """Let the in-context network learn from your own unlabelled scans; the better state is kept."""
+    """Adapt the in-context network to your unlabelled scans; the best state is kept."""
     from dpcenet.system.allocation import keep_freed_memory
-    from dpcenet.training.adapt import AdaptOptions, kept_state
-    from dpcenet.training.adapt import adapt as run_adapt
+    from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
     from dpcenet.training.run_folder import RunFlags
 
     keep_freed_memory()
     flags = RunFlags(data=data, fold=fold, scheme=scheme, seed=seed)
     options = AdaptOptions(minutes=minutes, seed=seed)
-    run_adapt(
+    adapt(
         flags,
         run,
         options,
@@ -203,8 +201,8 @@ def adapt(
     typer.echo(kept_state(run))
 
 
-@app.command()
-def demo(
+@app.command("demo")
+def demo_command(
     out: Out = Path("demo"),
     data: Annotated[
         Path | None, typer.Option(help="Folder of image_*/label_* pairs; default made volumes.")
@@ -212,21 +210,21 @@ def demo(
     jobs: Annotated[int, typer.Option(help="Processes that prepare the scans.")] = 2,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
 ) -> None:
-    """The whole way: prepare, train a small preset, segment, evaluate, report."""
-    from dpcenet.cli.demo import demo as run_demo
+    """Try everything: prepare, train a small preset, evaluate, segment, report."""
+    from dpcenet.cli.demo import demo
 
-    typer.echo(run_demo(out, data, jobs, steps))
+    typer.echo(demo(out, data, jobs, steps))
 
 
 def _tested(dataset: PreparedDataset, labels: str, group: str) -> tuple[int, ...]:
-    """Label values that are tested: named one by one, or as a group."""
+    """Label values to test: one by one, or as a group."""
     if labels and group:
         raise ConfigError("give --test-labels or --group, not both")
     return dataset.group(group) if group else _label_values(dataset, labels)
 
 
 def _label_values(dataset: PreparedDataset, text: str) -> tuple[int, ...]:
-    """Label values from names or values with commas between them."""
+    """Label values from names or values, separated by commas."""
     by_name = {name: value for value, name in dataset.labels.items()}
     values = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):

@@ -9,6 +9,7 @@ from typing import Literal
 
 from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
+from dpcenet.segmentation.check_input import check_labelled
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision
@@ -16,15 +17,15 @@ from dpcenet.system.device import Precision
 
 @dataclass(frozen=True)
 class LabelledInput:
-    """A segmenter and its support, by name; a worker process opens its own.
+    """The files of a network and its labelled scans; each worker process opens its own.
 
     Attributes:
-        images, masks: labelled scans, in pairs; none with a task.
-        task: a task file, which stands for them.
-        labels: values to segment; default every one.
-        names: of label values, in place of a task's.
-        run: folder of a trained run; default the network that comes with the package.
-        modality: of the scans, for that network; None looks at the labelled scan.
+        images, masks: labelled scans, in pairs; empty with a task.
+        task: a task file, in place of them.
+        labels: values to segment; by default all.
+        names: of label values; they replace those of a task.
+        run: folder of a trained run; by default the network of the package.
+        modality: of the scans, for the network of the package; None decides by the labelled scan.
         device: where it computes.
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
     """
@@ -45,12 +46,7 @@ class LabelledInput:
         Raises:
             InputError, RunError: something cannot be used; the message says what to do.
         """
-        if self.task is not None and (self.images or self.masks):
-            raise ConfigError("give --task, or --support-image with --support-mask, not both")
-        if self.task is None and not self.images:
-            raise ConfigError(
-                "no labelled scan: give --support-image and --support-mask, or --task"
-            )
+        check_labelled(self.images, self.masks, self.task)
         segmenter = self.segmenter()
         if self.task is None:
             support = segmenter.support(self.images, self.masks, self.labels)
@@ -62,7 +58,7 @@ class LabelledInput:
         return segmenter, replace(support, names={**support.names, **self.names})
 
     def absolute(self) -> LabelledInput:
-        """The same with paths that hold in any folder."""
+        """The same with absolute paths, for workers in other folders."""
         return replace(
             self,
             images=tuple(path.absolute() for path in self.images),

@@ -1,4 +1,4 @@
-"""What was found in one query."""
+"""The result of segmenting one query."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dpcenet.volumes.record import Record
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """What was found in one query, in the network's geometry and on the query's own grid.
+    """The result of one query, in the network's geometry and on the query's own grid.
 
     Attributes:
         query: its encoded slices.
-        scans: the labelled scans as they served, aligned with the query.
-        matches: for each labelled scan, the slice of it that each query slice matches.
+        scans: the labelled scans, aligned with the query.
+        matches: for each labelled scan, its slice that each query slice matches.
         probability: label value → (Z, H, W) float32, in the network's geometry.
-        record: the way back to the query's own grid.
+        record: of the preprocessing, to go back to the query's own grid.
         mask: uint8 label values on the query's own grid; 0 is background. Where labels overlap,
-            the likelier one stands.
+            the more probable one wins.
     """
 
     query: EncodedScan

@@ -10,7 +10,8 @@ from dpcenet.inference.support import Support
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
-from dpcenet.segmentation.review.review_page import read_cases, write_review
+from dpcenet.segmentation.review.review_page import write_review
+from dpcenet.segmentation.review.reviewed_case import read_cases
 from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segment_queries import segment_each
@@ -81,10 +82,10 @@ def segment_folder(
         check_targets(queries, options)
         if location is not None:
             each = segment_on(location.engine, labelled, queries, options, location.threads)
-        elif jobs == 1:
-            each = segment_each(segmenter, queries, support, options)
+        elif (processes := min(jobs, len(queries))) > 1:
+            each = segment_shares(labelled, queries, options, processes)
         else:
-            each = segment_shares(labelled, queries, options, min(jobs, len(queries)))
+            each = segment_each(segmenter, queries, support, options)
         outcomes = tuple(collect(each, queries, options.out, quiet))
         summary = SegmentSummary(len(queries), outcomes)
         if not options.check:

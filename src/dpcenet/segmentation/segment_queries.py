@@ -26,7 +26,7 @@ from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.outputs import sizes, write_outputs
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.result import SegmentationResult
-from dpcenet.segmentation.review.review_page import review_case, save_case
+from dpcenet.segmentation.review.reviewed_case import review_case, save_case
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import NO_SPACE

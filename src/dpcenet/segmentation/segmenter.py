@@ -1,6 +1,6 @@
-"""Masks of unlabelled scans from labelled ones, in the scans' own geometry.
+"""Segment scans from labelled scans; masks are in each scan's own geometry.
 
-Which support slice serves which query slice is found from the images alone.
+The support slice for each query slice is found from the images alone.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_lab
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A trained method and the way scans are prepared for it.
+    """A trained method and the preprocessing of its scans.
 
     Attributes:
         predictor: the method, in evaluation mode, and how it computes.
-        rules: of preprocessing; None chooses them by the labelled scan's intensities.
+        rules: of preprocessing; None chooses them by the intensities of the labelled scan.
     """
 
     predictor: Predictor
@@ -58,9 +58,9 @@ class Segmenter:
         Raises:
             RunError: the folder is not a run, or has no checkpoint.
         """
-        run, place = open_run(Path(folder)).computing_in(precision), choose_device(device)
+        run, where = open_run(Path(folder)).computing_in(precision), choose_device(device)
         rules = Preprocessing(**run.facts["preprocessing"])
-        return Segmenter(Predictor(run.load_method(place), run.precision, place), rules)
+        return Segmenter(Predictor(run.load_method(where), run.precision, where), rules)
 
     @staticmethod
     def shipped(
@@ -68,17 +68,17 @@ class Segmenter:
         modality: Literal["mr", "ct"] | None = None,
         precision: Precision = "auto",
     ) -> Segmenter:
-        """The in-context network that comes with the package: no training, no download.
+        """The in-context network of the package: no training, no download.
 
         Args:
             device: where it computes.
-            modality: of the scans; None looks at the labelled scan.
+            modality: of the scans; None decides by the labelled scan.
             precision: "auto" takes the faster one, measured.
         """
-        place = choose_device(device)
-        method = shipped.build(shipped.Options()).to(place).eval()
+        where = choose_device(device)
+        method = shipped.build(shipped.Options()).to(where).eval()
         rules = {"mr": Preprocessing.for_mr(), "ct": Preprocessing.for_ct(), None: None}[modality]
-        return Segmenter(Predictor(method, choose_precision(precision, place), place), rules)
+        return Segmenter(Predictor(method, choose_precision(precision, where), where), rules)
 
     @staticmethod
     def from_task(
@@ -91,7 +91,7 @@ class Segmenter:
 
         Args:
             path: what `dpcenet task create` wrote.
-            run: folder of the run that it was made with; default the package's own network.
+            run: folder of the run that it was made with; by default the network of the package.
             device: where it computes.
 
         Raises:
@@ -109,14 +109,14 @@ class Segmenter:
         """Encode one or several labelled scans.
 
         Args:
-            images: a scan of any kind that `adapters.open_scan` takes, or a list of them.
-            masks: whole numbers on each scan's grid, 0 background; as many as scans. A DICOM SEG
-                may leave slices out.
+            images: a scan of any kind that `adapters.open_scan` accepts, or a list of them.
+            masks: whole numbers on each scan's grid, 0 is background; one for each scan. A DICOM
+                SEG may omit slices.
             labels: values to segment; by default every value of the masks.
 
         Raises:
             VolumeError: a scan or mask cannot be used.
-            ConfigError: a label is in no mask, or a scan lacks its mask.
+            ConfigError: a label is in no mask, or a scan has no mask.
         """
         scans, truths = several(images), several(masks)
         if len(scans) != len(truths) or not scans:
@@ -136,7 +136,7 @@ class Segmenter:
             )
             prepared, record = preprocess(scan, rules or rules_for(scan), like=like)
             if like is None:
-                # One scale for all: an open spacing would fit each scan's own field of view.
+                # All scans get the spacing of the first, not one that fits their own field of view.
                 spacing = record.rules.spacing_mm or prepared.spacing[1]
                 rules, like = replace(record.rules, spacing_mm=spacing), prepared.affine
             slices = self.predictor.encode(prepared.image, prepared.spacing)
@@ -158,16 +158,16 @@ class Segmenter:
     def segment(self, query: ImageT, support: Support) -> ImageT: ...
 
     def segment(self, query: Scan, support: Support) -> Any:
-        """Segment a scan: the mask of `find`; that of an image object is of the same kind."""
+        """Segment a scan. The mask is an image of the same kind as the query, or a Volume."""
         return same_kind(self.find(query, support).mask, query)
 
     def find(self, query: Scan, support: Support, disk: Path | None = None) -> SegmentationResult:
-        """Segment a scan, and keep what judging the result needs.
+        """Segment a scan, and keep what the quality check needs.
 
         Args:
-            query: of any kind that `adapters.open_scan` takes.
-            support: what `Segmenter.support` made.
-            disk: folder in which features lie instead of in memory.
+            query: of any kind that `adapters.open_scan` accepts.
+            support: from `Segmenter.support`.
+            disk: folder for features, in place of memory.
 
         Raises:
             VolumeError: the scan cannot be used.
@@ -176,10 +176,12 @@ class Segmenter:
         check_intensities(scan.volume, name_of(query))
         prepared, record = preprocess(scan, support.rules, like=support.affine)
         slices = self.predictor.encode(prepared.image, prepared.spacing, disk)
-        found = self.predictor.segment(support.scans, slices, MatchedSlices(), support.values, disk)
-        mask = Volume(record.restore_labels(found.probability), scan.volume.affine)
+        result = self.predictor.segment(
+            support.scans, slices, MatchedSlices(), support.values, disk
+        )
+        mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
         return SegmentationResult(
-            slices, found.scans, found.slices.matches, found.probability, record, mask
+            slices, result.scans, result.slices.matches, result.probability, record, mask
         )
 
 
@@ -221,14 +223,14 @@ def segment(
     Args:
         query, support_image, support_mask: paths (of a file, or of a folder with one DICOM
             series), `dpcenet.Volume(data (Z, Y, X), affine)`, or images of nibabel, SimpleITK or
-            MONAI, in any mixture.
-        run: folder of a trained run; by default the network that comes with the package.
+            MONAI; the three may differ in kind.
+        run: folder of a trained run; by default the network of the package.
         labels: values to segment; by default every value of the mask.
         device: "auto", "cpu", "cuda", …
 
     Returns:
-        uint8 label values on the query's own grid: an image of the query's own kind, or a Volume
-        where the query is a path or a Volume.
+        uint8 label values on the query's own grid: an image of the same kind as the query, or a
+        Volume if the query is a path or a Volume.
 
     Raises:
         InputError, RunError: the message says what to do.

@@ -1,11 +1,11 @@
-"""A task file: all that segmenting needs of the labelled scans, with their images or without.
+"""Task files: the labelled scans in one file, as images or as features.
 
-A safetensors file. For each scan: its label, and either its prepared images, or in their place the
-features of its slices and of the windows of the second look, at every size that a query can ask
-for. Only images can be brought into the pose of a query. The metadata hold the format, the facts as
-JSON, and a sha256 of everything, so damage is seen before anything is used.
+A safetensors file. For each scan it holds the labels, and either the prepared images, or the
+features of the slices and of the windows of the second look, in every size that a query can ask
+for. Only images can be aligned with a query. The metadata hold the format, the facts as JSON, and a
+sha256 of everything, so that damage is found before anything is used.
 
-Nothing names the patient, but features can be turned back into pictures; see docs/segment.md.
+Nothing names the patient, but pictures can be computed from features; see docs/segment.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from dpcenet.types import Features
 from dpcenet.volumes.preprocess import Preprocessing
 
 KIND = "dpcenet task"
-FEATURES, IMAGES = "1", "2"  # formats, by what is held of the slices
+FEATURES, IMAGES = "1", "2"  # formats: with features or with images
 MAX_BYTES = 2 * 1024**3
 
 
@@ -51,17 +51,17 @@ def write_task(
     """Write a task file, whole or not at all.
 
     Args:
-        path: where.
+        path: the file.
         predictor: that encoded the support.
         support: with its images.
-        note: in your own words; everybody who has the file can read it.
-        images: whether it holds the prepared images themselves.
+        note: free text; everybody who has the file can read it.
+        images: write the prepared images, not their features.
 
     Returns:
         the facts, as `task_facts` reads them.
 
     Raises:
-        ConfigError: the file would be above 2 GiB.
+        ConfigError: the file would be larger than 2 GiB.
         OSError: it cannot be written.
     """
     method, precision = predictor.method, predictor.precision
@@ -79,7 +79,7 @@ def write_task(
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > MAX_BYTES:
         raise ConfigError(
-            f"{path}: would take {size / 1e9:.1f} GB (at most {MAX_BYTES / 1e9:.1f}); give fewer "
+            f"{path}: needs {size / 1e9:.1f} GB (at most {MAX_BYTES / 1e9:.1f}); give fewer "
             "labelled scans or labels"
         )
     facts = {
@@ -101,23 +101,23 @@ def write_task(
 
 
 def task_facts(path: Path) -> dict[str, Any]:
-    """What a task file says of itself.
+    """The facts of a task file: labels, scans, network, preprocessing, note.
 
     Raises:
-        TaskError: it is none, damaged, or of a newer format.
+        TaskError: it is no task file, damaged, or of a newer format.
     """
     return _checked(path)[0]
 
 
 def read_task(path: Path, predictor: Predictor) -> Support:
-    """The support that a task file holds.
+    """The labelled scans of a task file.
 
     Args:
         path: the file.
-        predictor: its method must have the weights with which the file was made.
+        predictor: its method must have the same weights as when the file was made.
 
     Raises:
-        TaskError: the file is none, damaged, of a newer format, or of other weights.
+        TaskError: it is no task file, damaged, of a newer format, or of other weights.
     """
     facts, tensors = _checked(path)
     method = predictor.method
@@ -126,7 +126,7 @@ def read_task(path: Path, predictor: Predictor) -> Support:
         raise TaskError(
             f"{path}: made with {facts['network']['method']} weights {theirs[:12]}…, but the "
             f"network is {type(method).__name__} {ours[:12]}…; give the --run that the task was "
-            "made with, none if it was the network of the package, or create the task again"
+            "made with (none for the network of the package), or create the task again"
         )
     tensors = {name: tensor.to(predictor.device) for name, tensor in tensors.items()}
     scans = [
@@ -195,7 +195,7 @@ def _features(prefix: str, tensors: Mapping[str, Tensor]) -> Features:
 
 
 def _checked(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Facts and tensors of a file that is a task, whole, and of a known format."""
+    """Facts and tensors of a task file that is whole and of a known format."""
     try:
         tensors, metadata = load_tensors(path)
     except RunError as error:
@@ -212,7 +212,7 @@ def _checked(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         )
     text = metadata.get("facts", "")
     if metadata.get("sha256") != _digest(text, tensors):
-        raise TaskError(f"{path}: damaged (its sum is wrong); copy or create it again")
+        raise TaskError(f"{path}: damaged (wrong checksum); copy or create it again")
     facts: dict[str, Any] = json.loads(text)
     return facts, tensors
 

@@ -148,6 +148,11 @@ class _Run(PairTraining):
             index, key = name.split(".")
             state["state"].setdefault(int(index), {})[key] = value
         self.optimiser.load_state_dict(state)
+        for parameter, moments in self.optimiser.state.items():
+            for key, value in moments.items():
+                if value.shape == parameter.shape:
+                    # The fused optimiser walks memory: moments must lie in it as the weights do.
+                    moments[key] = torch.empty_like(parameter).copy_(value)
         self.step = int(facts["step"])
         kept = [line for line in self._lines() if json.loads(line)["step"] <= self.step]
         write_text(self.folder / LOG, "".join(kept))

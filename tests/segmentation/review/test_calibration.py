@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.nn.weights import hash_of_state
@@ -16,8 +18,8 @@ from dpcenet.segmentation.review.calibration import (
     RIDGE,
     Calibration,
     Sample,
-    features_of,
     fit,
+    quality_features,
     shipped_calibration,
 )
 from samples import like_good, made_samples
@@ -31,7 +33,8 @@ def logit(share: float) -> float:
 def ridge(samples: list[Sample], test: list[Sample]) -> np.ndarray:
     """Ridge regression by its normal equations: predicted logits of the test samples."""
     x, y = (
-        np.array([list(features_of(s.signals).values()) for s in part]) for part in (samples, test)
+        np.array([list(quality_features(s.signals).values()) for s in part])
+        for part in (samples, test)
     )
     target = np.array([logit(s.dice) for s in samples])
     mean, scale = x.mean(axis=0), x.std(axis=0)
@@ -44,7 +47,7 @@ def only_helpful(samples: list[Sample]) -> list[Sample]:
     """The Dice rises with every feature, so that the sign of none is in question."""
     helpful = []
     for sample in samples:
-        place = 0.3 * sum(features_of(sample.signals).values())
+        place = 0.3 * sum(quality_features(sample.signals).values())
         helpful.append(Sample(sample.fold, sample.signals, 1 / (1 + math.exp(-place))))
     return helpful
 
@@ -92,7 +95,8 @@ def test_no_signal_counts_the_wrong_way_however_the_samples_lie() -> None:
 
 def test_a_calibration_survives_json() -> None:
     fitted = fit(made_samples(30, seed=6), "abc", "made samples")
-    assert Calibration.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+    again = TypeAdapter(Calibration).validate_json(json.dumps(asdict(fitted)))
+    assert again == fitted
 
 
 def test_the_shipped_calibration_was_made_for_the_shipped_weights() -> None:

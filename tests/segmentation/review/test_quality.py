@@ -10,7 +10,7 @@ import pytest
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.review.calibration import fit
-from dpcenet.segmentation.review.quality import Quality, assess, flag_of, judge, nothing_found
+from dpcenet.segmentation.review.quality import assess, flag_of, judge, nothing_found
 from dpcenet.segmentation.segmenter import Segmenter
 from samples import GOOD, like_good, made_samples
 
@@ -52,7 +52,7 @@ def test_a_label_that_was_not_found_is_rejected_and_others_are_judged(copier: Se
     calibration = fit(
         made_samples(50, seed=0), hash_of_state(copier.predictor.method), "made samples"
     )
-    qualities = assess(copier, support, found, calibration)
+    qualities = assess(copier, found, calibration)
     assert list(qualities) == [1, 2]
     assert qualities[2] == nothing_found() and qualities[2].flag == "reject"
     assert qualities[1].signals is not None and qualities[1].signals.reverse == 1.0
@@ -63,11 +63,5 @@ def test_a_label_that_was_not_found_is_rejected_and_others_are_judged(copier: Se
 def test_the_calibration_of_another_network_is_said_to_be_one(copier: Segmenter) -> None:
     image, labels = phantom(1, (10, 72, 72), (9.0, 4.0, 4.0))
     support = copier.support(image, labels, [1])
-    (quality,) = assess(copier, support, copier.find(image, support)).values()
+    (quality,) = assess(copier, copier.find(image, support)).values()
     assert not quality.calibrated  # the shipped calibration is for the shipped network
-
-
-def test_a_quality_survives_json() -> None:
-    calibration = fit(made_samples(50, seed=0), "", "")
-    for quality in (judge(like_good(reverse=0.1), calibration), nothing_found()):
-        assert Quality.from_json(quality.to_json()) == quality

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from dpcenet.data.phantom.phantom import phantom
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
 from dpcenet.segmentation.result import SegmentationResult
-from dpcenet.segmentation.review.signals import Signals, answer_of, measure, shape_of
+from dpcenet.segmentation.review.signals import label_map_of, measure, shape_of
 from dpcenet.segmentation.segmenter import Segmenter
 
 SHAPE, SPACING = (10, 72, 72), (9.0, 4.0, 4.0)
@@ -34,7 +34,7 @@ def test_a_scan_segmented_from_itself_has_nothing_against_it(
 ) -> None:
     for signals in measure(copier.predictor, itself[1]).values():
         assert signals.reverse == signals.agreement == 1.0
-        assert signals.confidence > 0.999 and signals.likeness == pytest.approx(1.0)
+        assert signals.confidence > 0.999 and signals.similarity == pytest.approx(1.0)
         assert signals.volume_ratio == pytest.approx(1.0) and signals.extent_ratio == 1.0
         assert signals.continuity_loss == 0.0
 
@@ -104,7 +104,7 @@ def test_overlapping_labels_go_to_the_likelier(itself: tuple[Support, Segmentati
     found = itself[1]
     random = np.random.default_rng(0)
     one, two = random.random((2, 3, 4, 5)).astype(np.float32)
-    answer = answer_of(replace(found, probability={3: one, 7: two}))
+    answer = label_map_of(replace(found, probability={3: one, 7: two}))
     for index in np.ndindex(one.shape):
         best = max((0.5, 0), (one[index], 3), (two[index], 7))[1]
         assert answer[index] == best
@@ -120,10 +120,3 @@ def test_a_shape_in_millilitres_and_millimetres() -> None:
     assert shape.extent_mm == 15.0
     assert shape.components == 2 and shape.largest == pytest.approx(40 / 41)
     assert shape.continuity == pytest.approx((1 + 2 * 8 / (16 + 9)) / 2)
-
-
-def test_signals_survive_json(
-    copier: Segmenter, itself: tuple[Support, SegmentationResult]
-) -> None:
-    signals = measure(copier.predictor, itself[1])[1]
-    assert Signals.from_json(asdict(signals)) == signals

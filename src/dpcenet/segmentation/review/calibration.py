@@ -12,14 +12,13 @@ inference for regression" (2018), for the interval.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 from scipy.optimize import nnls
 
 from dpcenet.segmentation.review.signals import Signals
@@ -62,7 +61,7 @@ class Calibration:
     """logit(Dice) = intercept + Σ coefficient · (feature − mean) / scale.
 
     Attributes:
-        features: their names; see `features_of`.
+        features: their names; see `quality_features`.
         means, scales, coefficients: one for each.
         intercept: logit of the Dice of a mean segmentation.
         half_width: of the interval, in logits.
@@ -85,29 +84,20 @@ class Calibration:
 
     def estimate(self, signals: Signals) -> Estimate:
         """The predicted Dice of a segmentation."""
-        named = features_of(signals)
+        named = quality_features(signals)
         terms = zip(self.features, self.means, self.scales, self.coefficients, strict=True)
         place = self.intercept + sum(c * (named[f] - m) / s for f, m, s, c in terms)
         low, middle, high = (place + step for step in (-self.half_width, 0.0, self.half_width))
         return Estimate(_expit(middle), _expit(low), _expit(high))
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Calibration:
-        """The calibration that `to_json` described."""
-        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
-        return cls(**{**data, **lists})
-
 
 def shipped_calibration() -> Calibration:
     """The calibration that comes with the package, for the network that comes with it."""
-    return Calibration.from_json(json.loads(asset(f"models/{FILE}").read_text("utf-8")))
+    content = asset(f"models/{FILE}").read_text("utf-8")
+    return TypeAdapter(Calibration).validate_json(content)
 
 
-def features_of(signals: Signals) -> dict[str, float]:
+def quality_features(signals: Signals) -> dict[str, float]:
     """Features for the regression: without units, and independent of an organ's size."""
     return {
         "reverse": _logit(signals.reverse),
@@ -143,7 +133,7 @@ def fit(
 
 def _regress(samples: Sequence[Sample], weights: str, made_from: str) -> Calibration:
     """The coefficients; the interval is left empty."""
-    named = [features_of(sample.signals) for sample in samples]
+    named = [quality_features(sample.signals) for sample in samples]
     features: Matrix = np.array([list(row.values()) for row in named])
     target = np.array([_logit(sample.dice) for sample in samples])
     means, scales = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.calibration import Calibration, shipped_calibration
@@ -41,21 +39,9 @@ class Quality:
     signals: Signals | None
     calibrated: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Quality:
-        """The quality that `to_json` described."""
-        measured = data["signals"]
-        signals = Signals.from_json(measured) if measured else None
-        return cls(**{**data, "reasons": tuple(data["reasons"]), "signals": signals})
-
 
 def assess(
     segmenter: Segmenter,
-    support: Support,
     result: SegmentationResult,
     calibration: Calibration | None = None,
 ) -> dict[int, Quality]:
@@ -63,7 +49,6 @@ def assess(
 
     Args:
         segmenter: that made `result`.
-        support: from which it was made.
         result: what `Segmenter.find` found in the query.
         calibration: from signals to Dice; by default the one that comes with the package.
 

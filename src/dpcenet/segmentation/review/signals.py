@@ -5,14 +5,15 @@ All come from features that were computed already: no image is encoded again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from scipy import ndimage
 
 from dpcenet.inference.predictor import MatchedSlices, Predictor
@@ -52,7 +53,7 @@ class Signals:
         agreement: Dice of the mask with one made from a single labelled slice, without a second
             look; the mean over the labelled scans.
         confidence: Dice of the mask with its probabilities.
-        likeness: similarity of matched slices (1 − distance of their descriptors), where the label
+        similarity: of matched slices (1 − distance of their descriptors), where the label
             was found.
         shape: of the mask.
         volume_ratio, extent_ratio: the mask's over the labelled scans'.
@@ -62,25 +63,20 @@ class Signals:
     reverse: float
     agreement: float
     confidence: float
-    likeness: float
+    similarity: Annotated[float, Field(alias="likeness")]  # its name on disk
     shape: Shape
     volume_ratio: float
     extent_ratio: float
     continuity_loss: float
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Signals:
-        """The signals that `dataclasses.asdict` wrote down."""
-        return cls(**{**data, "shape": Shape(**data["shape"])})
 
-
-def answer_of(result: SegmentationResult) -> Labels:
+def label_map_of(result: SegmentationResult) -> Labels:
     """Label values (Z, H, W) in the network's geometry; where labels overlap, the more probable."""
     values = np.array([0, *result.probability], dtype=np.uint8)
     half = np.full_like(next(iter(result.probability.values())), 0.5)
     winners = np.stack([half, *result.probability.values()]).argmax(axis=0)
-    answer: Labels = values[winners]
-    return answer
+    label_map: Labels = values[winners]
+    return label_map
 
 
 def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signals]:
@@ -90,15 +86,15 @@ def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signa
         predictor: that made `result`.
         result: what `Segmenter.find` found in a query.
     """
-    answer = answer_of(result)
+    label_map = label_map_of(result)
     similarity = _similarity(predictor, result)
-    values = [value for value in result.probability if (answer == value).any()]
+    values = [value for value in result.probability if (label_map == value).any()]
     trips = [
-        _round_trip(predictor.at_first_look(), result, answer, values, scan, matches)
+        _round_trip(predictor.at_first_look(), result, label_map, values, scan, matches)
         for scan, matches in zip(result.scans, result.matches, strict=True)
     ]
     return {
-        value: _signals_of(trips, result, answer == value, value, similarity) for value in values
+        value: _signals_of(trips, result, label_map == value, value, similarity) for value in values
     }
 
 
@@ -120,13 +116,13 @@ class _RoundTrip:
 def _round_trip(
     predictor: Predictor,
     result: SegmentationResult,
-    answer: Labels,
+    label_map: Labels,
     values: Sequence[int],
     scan: LabelledScan,
     matches: Matches,
 ) -> _RoundTrip:
     """Both ways without a second look: one labelled slice for each slice."""
-    query = LabelledScan("query", result.query, answer)
+    query = LabelledScan("query", result.query, label_map)
     back = predictor.segment([query], scan.slices, MatchedSlices(), values)
     alone = predictor.segment([scan], result.query, MatchedSlices((matches,)), values)
     return _RoundTrip(scan, back.masks, alone.masks)
@@ -150,7 +146,7 @@ def _signals_of(
         reverse=fmean(dice(trip.back[value], truth) for trip, truth in showing),
         agreement=fmean(dice(trip.alone[value], mask) for trip, _ in showing),
         confidence=float(2 * probability[mask].sum() / (probability.sum() + mask.sum())),
-        likeness=float(similarity[mask.any(axis=(1, 2))].mean()),
+        similarity=float(similarity[mask.any(axis=(1, 2))].mean()),
         shape=shape,
         volume_ratio=shape.volume_ml / fmean(other.volume_ml for other in shapes),
         extent_ratio=shape.extent_mm / fmean(other.extent_mm for other in shapes),

@@ -1,0 +1,108 @@
+"""One case of the review: OUT/review/CASE.json, written with its mask.
+
+So an interrupted call can go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from dpcenet.errors import ConfigError
+from dpcenet.inference.support import Support
+from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.segmentation.review.quality import Quality, assess
+from dpcenet.segmentation.review.signals import label_map_of
+from dpcenet.segmentation.review.suggest import signature_of
+from dpcenet.segmentation.review.thumbnails import picture
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.system.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class ReviewedCase:
+    """What the review says of one case.
+
+    Attributes:
+        case: its name.
+        mask: path of its mask, relative to the folder of the review.
+        labels: label name → quality.
+        pictures: label name → a picture as a data URL; none where nothing was found.
+        signature: what the case looks like; see `suggest.signature_of`.
+    """
+
+    case: str
+    mask: str
+    labels: Mapping[str, Quality]
+    pictures: Mapping[str, str]
+    signature: tuple[float, ...]
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean predicted Dice of the labels."""
+        return fmean(quality.dice for quality in self.labels.values())
+
+    @property
+    def lowest_dice(self) -> float:
+        """Lowest predicted Dice of its labels."""
+        return min(quality.dice for quality in self.labels.values())
+
+
+def review_case(
+    segmenter: Segmenter,
+    support: Support,
+    result: SegmentationResult,
+    case: str,
+    mask: str,
+) -> ReviewedCase:
+    """Predict the quality of one segmented case.
+
+    Args:
+        segmenter, support: that made `result`.
+        result: what `Segmenter.find` found in the case.
+        case: its name.
+        mask: path of its mask, relative to the folder of the review.
+    """
+    label_map = label_map_of(result)
+    image = result.query.images[:, 0].cpu().numpy()
+    names = {value: str(support.names.get(value, value)) for value in support.values}
+    qualities = assess(segmenter, result)
+    shown = {value: label_map == value for value in names}
+    signature = signature_of(segmenter.predictor.method, result.query, label_map > 0)
+    return ReviewedCase(
+        case,
+        mask,
+        {names[value]: quality for value, quality in qualities.items()},
+        {names[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
+        tuple(np.round(signature, 4).tolist()),
+    )
+
+
+def save_case(out: Path, case: ReviewedCase) -> None:
+    """Write OUT/review/CASE.json, whole or not at all."""
+    content = TypeAdapter(ReviewedCase).dump_python(case, by_alias=True)
+    write_json(out / "review" / f"{case.case}.json", content)
+
+
+def read_cases(out: Path) -> list[ReviewedCase]:
+    """The cases that `save_case` wrote, by name.
+
+    Raises:
+        ConfigError: a file is damaged, or of another version.
+    """
+    return [_read_case(path) for path in sorted((out / "review").rglob("*.json"))]
+
+
+def _read_case(path: Path) -> ReviewedCase:
+    try:
+        return TypeAdapter(ReviewedCase).validate_python(read_json(path))
+    except ValueError as error:  # pydantic's, json's and unicode's errors are of this kind
+        reason = " ".join(str(error).split())[:100]
+        raise ConfigError(
+            f"{path}: not a case of a review ({reason}); delete it and segment the case again"
+        ) from error

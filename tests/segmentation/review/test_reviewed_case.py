@@ -1,0 +1,61 @@
+"""What is kept of a case for the review."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dpcenet.data.phantom.phantom import phantom
+from dpcenet.errors import ConfigError
+from dpcenet.segmentation.review.reviewed_case import read_cases, review_case, save_case
+from dpcenet.segmentation.review.suggest import support_signatures
+from dpcenet.segmentation.segmenter import Segmenter
+from samples import GOOD, made_case
+
+CASES = [
+    made_case("good", 0.1, confidence=0.94),
+    made_case("missed", 1.0),
+    made_case("a/doubtful <b>", 1.1, confidence=0.4, volume_ratio=3.0),
+]
+
+
+def test_cases_are_kept_for_a_run_that_goes_on(tmp_path: Path) -> None:
+    assert read_cases(tmp_path) == []
+    for case in CASES:
+        save_case(tmp_path, case)
+    assert read_cases(tmp_path) == [CASES[2], CASES[0], CASES[1]]  # by name
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"case": "one"}'])
+def test_a_damaged_case_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "review").mkdir()
+    (tmp_path / "review" / "one.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"one\.json: not a case of a review"):
+        read_cases(tmp_path)
+
+
+def test_a_case_of_a_segmenter(copier: Segmenter, tmp_path: Path) -> None:
+    image, labels = phantom(1, (10, 72, 72), (9.0, 4.0, 4.0))
+    support = replace(copier.support(image, labels, [1, 3]), names={1: "liver"})
+    found = copier.find(image, support)
+    case = review_case(copier, support, found, "one", "one_seg.nii.gz")
+    assert list(case.labels) == ["liver", "3"] and set(case.pictures) == {"liver", "3"}
+    np.testing.assert_allclose(
+        case.signature, support_signatures(copier.predictor.method, support)[0], atol=1e-4
+    )
+    save_case(tmp_path, case)
+    assert read_cases(tmp_path) == [case]
+
+
+def test_words_on_disk_stay(tmp_path: Path) -> None:
+    save_case(tmp_path, CASES[0])
+    written = json.loads((tmp_path / "review" / "good.json").read_text())
+    assert list(written) == ["case", "mask", "labels", "pictures", "signature"]
+    liver = written["labels"]["liver"]
+    assert list(liver) == ["dice", "low", "high", "flag", "reasons", "signals", "calibrated"]
+    assert list(liver["signals"])[:5] == ["reverse", "agreement", "confidence", "likeness", "shape"]
+    assert liver["signals"]["likeness"] == GOOD.similarity

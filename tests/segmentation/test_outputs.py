@@ -1,0 +1,63 @@
+"""Files of a query, on its own grid; sizes of its labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from dpcenet.segmentation.outputs import OutputOptions, sizes, write_outputs
+from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.io import read_volume
+from made_scans import quick_segmenter, write_scans
+
+MADE_BY = Algorithm("0", "test")
+
+
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory: pytest.TempPathFactory) -> tuple[ScanFile, SegmentationResult]:
+    """A scan segmented from itself."""
+    ((image, mask),) = write_scans(tmp_path_factory.mktemp("scans"), 1)
+    segmenter = quick_segmenter()
+    scan = read_volume(image)
+    return scan, segmenter.find(scan, segmenter.support(image, mask, [1, 4]))
+
+
+def test_only_what_is_asked_for_is_written(
+    segmented: tuple[ScanFile, SegmentationResult], tmp_path: Path
+) -> None:
+    scan, result = segmented
+    mask = tmp_path / "a_seg.nii.gz"
+    assert write_outputs(result, scan, mask, "a", OutputOptions(), {}, MADE_BY) == [mask]
+    assert list(tmp_path.iterdir()) == [mask]
+    written = write_outputs(result, scan, mask, "a", OutputOptions(True, True), {}, MADE_BY)
+    names = ["a_seg.nii.gz", "a_prob_1.nii.gz", "a_mesh_1.stl", "a_prob_4.nii.gz", "a_mesh_4.stl"]
+    assert written == [tmp_path / name for name in names]
+    voxels = np.asarray(nibabel.load(mask).dataobj)
+    probability = np.asarray(nibabel.load(tmp_path / "a_prob_4.nii.gz").dataobj)
+    assert voxels.shape == probability.shape == scan.volume.data.T.shape
+    assert probability[voxels == 4].min() > 0.5
+
+
+def test_leftovers_of_a_killed_process_are_deleted(
+    segmented: tuple[ScanFile, SegmentationResult], tmp_path: Path
+) -> None:
+    scan, result = segmented
+    mine, other = tmp_path / ".partial-12345678a_seg.nii.gz", tmp_path / ".partial-12345678b.nii.gz"
+    for path in (mine, other):
+        path.write_bytes(b"half")
+    write_outputs(result, scan, tmp_path / "a_seg.nii.gz", "a", OutputOptions(), {}, MADE_BY)
+    assert not mine.exists() and other.exists()
+
+
+def test_sizes_in_voxels_and_millilitres(segmented: tuple[ScanFile, SegmentationResult]) -> None:
+    _, result = segmented
+    told = sizes(result)
+    assert list(told) == ["1", "4"]
+    voxels = int(np.count_nonzero(result.mask.data == 4))
+    assert voxels > 0
+    assert told["4"] == {"voxels": voxels, "ml": pytest.approx(voxels * 11 * 6 * 6 / 1000)}

@@ -1,0 +1,71 @@
+"""From files to masks and a review."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from dpcenet.segmentation import labelled_input
+from dpcenet.segmentation.labelled_input import LabelledInput
+from dpcenet.segmentation.segment_folder import SegmentLocation, segment_folder
+from dpcenet.segmentation.segment_options import SegmentOptions
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.system.parallel import in_turn
+from made_scans import quick_segmenter, write_scans
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabelledInput:
+    """Two scans, the first one labelled; segmented by `copy`, which needs no weights."""
+    monkeypatch.setattr(
+        labelled_input.Segmenter, "shipped", staticmethod(lambda *_: quick_segmenter())
+    )
+    assert isinstance(Segmenter.shipped(), Segmenter)
+    ((image, mask), _) = write_scans(tmp_path / "scans", 2)
+    return LabelledInput((image,), (mask,), labels=(1,))
+
+
+def test_the_review_holds_the_cases_of_this_call(labelled: LabelledInput, tmp_path: Path) -> None:
+    options = SegmentOptions(tmp_path / "out", check=True)
+    both = segment_folder([tmp_path / "scans"], labelled, options, quiet=True)
+    assert both.asked == 2 and [o.query.name for o in both.outcomes] == ["image_01", "image_02"]
+    assert both.review == tmp_path / "out" / "review.html" and both.doubtful <= 2
+    one = segment_folder([tmp_path / "scans" / "image_02.nii.gz"], labelled, options, quiet=True)
+    assert one.asked == 1 and one.outcomes[0].skipped
+    (row,) = csv.DictReader((tmp_path / "out" / "review.csv").read_text().splitlines())
+    assert (row["case"], row["label next"]) == ("image_02", "1")
+
+
+def test_the_labelled_scan_is_not_suggested_again(labelled: LabelledInput, tmp_path: Path) -> None:
+    segment_folder([tmp_path / "scans"], labelled, SegmentOptions(tmp_path, check=True), quiet=True)
+    rows = csv.DictReader((tmp_path / "review.csv").read_text().splitlines())
+    assert {row["case"]: row["label next"] for row in rows} == {"image_01": "", "image_02": "1"}
+
+
+def test_no_check_no_review(labelled: LabelledInput, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = segment_folder([tmp_path / "scans"], labelled, SegmentOptions(out), quiet=True)
+    assert (done.asked, done.review, done.doubtful) == (2, None, 0)
+    assert not (out / "review.csv").exists()
+
+
+def test_workers_of_a_cluster_get_absolute_paths(
+    labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = SegmentOptions(Path("out"))
+    done = segment_folder(
+        ["scans"], labelled, options, location=SegmentLocation(in_turn), quiet=True
+    )
+    masks = [outcome.mask for outcome in done.outcomes]
+    assert masks == [tmp_path / "out" / f"image_0{n}_seg.nii.gz" for n in (1, 2)]
+    assert all(mask.is_file() for mask in masks if mask)
+
+
+def test_nothing_to_segment_takes_no_processes(labelled: LabelledInput, tmp_path: Path) -> None:
+    """The only scan that is named is the mask of the labelled scan, which is never segmented."""
+    options = SegmentOptions(tmp_path / "out", check=True)
+    done = segment_folder(labelled.masks, labelled, options, jobs=2, quiet=True)
+    assert (done.asked, done.outcomes, done.review) == (0, (), None)
