@@ -266,7 +266,7 @@ def test_a_series_and_a_seg_as_support(
     (series,) = find_series(tmp_path / "scan")
     expected = voxels_in_mm(labels)
     for mask in (nifti, seg, str(seg)):
-        found = open_mask(mask, scan.volume)
+        found = open_mask(mask, scan)
         assert voxels_in_mm(found) == expected
         support = copier.support(series, mask)
         assert voxels_in_mm(copier.segment(image, support)) == plain
@@ -308,3 +308,37 @@ def test_a_series_in_a_folder_gets_a_seg(
     maker = made.SegmentationAlgorithmIdentificationSequence[0]
     assert maker.AlgorithmVersion.startswith(f"{dpcenet.__version__}+Copy ")
     assert find_queries([files[2]])[0].mask_name == Path("named_seg.dcm")
+
+
+def test_a_series_that_no_seg_can_be_made_for_gets_nifti(
+    copier: Segmenter,
+    case: tuple[Volume, Volume],
+    plain: dict[tuple[int, ...], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reason is kept, and the mask is found again by the next run."""
+    pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
+    from dpcenet.segmentation.queries import find_queries
+    from dpcenet.segmentation.segment_options import SegmentOptions
+    from dpcenet.volumes import io
+    from made_scans import segment_files
+    from raw_layouts import write_dicom
+
+    def refused(_mask: object, path: Path, *_: object, **__: object) -> None:
+        raise VolumeError(path, "a header beyond repair", "another one", "Write NIfTI.")
+
+    monkeypatch.setattr(io, "write_seg", refused)
+    image, labels = case
+    whole = Volume(image.data.round().astype(np.int16), image.affine)
+    write_dicom(whole, tmp_path / "in")
+    options, support = SegmentOptions(tmp_path / "out"), copier.support(image, labels)
+    queries = find_queries([tmp_path / "in"])
+    (first,) = segment_files(copier, queries, support, options)
+    assert first.mask is not None and first.mask.name == "in_seg.nii.gz" and not first.error
+    assert first.facts["note"] == "no DICOM SEG: a header beyond repair"
+    assert voxels_in_mm(open_scan(first.mask).volume) == plain
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"in_seg.nii.gz", "in_seg.nii.gz.json", "segment.json"}
+    (again,) = segment_files(copier, queries, support, options)
+    assert again.skipped and again.mask == first.mask

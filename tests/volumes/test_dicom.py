@@ -144,19 +144,43 @@ def test_a_missing_slice_is_named(image, tmp_path):
         read_series(tmp_path)
 
 
-def test_a_file_that_is_there_twice(image, tmp_path):
+def test_a_file_that_is_there_twice_is_taken_once(image, tmp_path):
     files = write_dicom(image, tmp_path)
     (tmp_path / "again.dcm").write_bytes(files[0].read_bytes())
-    with pytest.raises(VolumeError, match=r"00001.dcm and again.dcm are the same slice"):
+    scan = read_series(tmp_path)
+    np.testing.assert_array_equal(scan.volume.data, image.data)
+    assert scan.files[0].name == "IMG-0004-00001.dcm"
+    assert scan.facts.notes == ("1 files hold a slice that was there already; left aside",)
+
+
+def test_one_slice_in_two_versions_is_refused(image, tmp_path):
+    files = write_dicom(image, tmp_path)
+    (tmp_path / "again.dcm").write_bytes(files[0].read_bytes())
+    change(tmp_path / "again.dcm", PixelData=(image.data[0] + 1).tobytes())
+    with pytest.raises(VolumeError, match=r"00001.dcm and again.dcm are the same slice with other"):
         read_series(tmp_path)
 
 
-def test_two_slices_at_one_place(image, tmp_path):
-    """Two echoes, phases or b-values in one series."""
-    for path in write_dicom(image, tmp_path):
+def sent_again(image, folder, **values):
+    """A second object for each slice, with other attributes."""
+    for number, path in enumerate(write_dicom(image, folder)):
         twin = path.with_name(f"second-{path.name}")
         twin.write_bytes(path.read_bytes())
-        change(twin, SOPInstanceUID=f"1.2.4.{path.stem[-1]}")
+        change(twin, SOPInstanceUID=f"1.2.4.{number}", **values)
+        yield number, path, twin
+
+
+def test_a_series_sent_twice_is_taken_once(image, tmp_path):
+    list(sent_again(image, tmp_path))
+    scan = read_series(tmp_path)
+    np.testing.assert_array_equal(scan.volume.data, image.data)
+    assert {path.name[:4] for path in scan.files} == {"IMG-"}
+
+
+def test_two_slices_at_one_place(image, tmp_path):
+    """Nothing in the headers says which volume a slice is of."""
+    for number, _, twin in sent_again(image, tmp_path):
+        change(twin, PixelData=(image.data[number] + 1).tobytes())
     with pytest.raises(VolumeError, match=r"7 or more slices at one place.*second echo, phase"):
         read_series(tmp_path)
 

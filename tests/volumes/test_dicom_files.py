@@ -15,7 +15,8 @@ from pydicom.uid import (  # noqa: E402
 
 from dicoms import change  # noqa: E402
 from dpcenet.errors import VolumeError  # noqa: E402
-from dpcenet.volumes.dicom.find_series import find_series, is_dicom, is_segmentation  # noqa: E402
+from dpcenet.volumes.dicom.find_series import find_series  # noqa: E402
+from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation  # noqa: E402
 from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.io import read_volume  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
@@ -123,19 +124,20 @@ def test_a_damaged_file_named_dcm_is_no_missing_slice(image, tmp_path, content):
             read_series(source)
 
 
-def test_a_file_without_its_first_bytes(image, tmp_path):
-    """Old structure sets have none; a slice without them has no compression to decode by."""
+@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize("suffix", [".dcm", ""])
+def test_old_exports_without_the_first_bytes(image, tmp_path, implicit, suffix):
+    """Neither the 128 bytes and "DICM" nor the group that says how the rest is encoded."""
     files = write_dicom(image, tmp_path)
     struct = pydicom.dcmread(files[0])
     struct.SOPClassUID = RTStructureSetStorage
-    del struct.file_meta
-    struct.save_as(tmp_path / "old.dcm", implicit_vr=True, little_endian=True)
-    assert len(find_series(tmp_path)[0].files) == len(files)
-    slice_ = pydicom.dcmread(files[2])
-    del slice_.file_meta
-    slice_.save_as(files[2], implicit_vr=True, little_endian=True)
-    with pytest.raises(VolumeError, match=r"00003\.dcm: the pixels cannot be read"):
-        read_series(tmp_path)
+    for path, file in ((tmp_path / "old.dcm", struct), *((f, pydicom.dcmread(f)) for f in files)):
+        del file.file_meta
+        path.unlink(missing_ok=True)
+        file.save_as(path.with_suffix(suffix), implicit_vr=implicit, little_endian=True)
+    (series,) = find_series(tmp_path)
+    assert len(series.files) == len(files)
+    np.testing.assert_array_equal(read_series(tmp_path).volume.data, image.data)
 
 
 def test_a_series_that_no_seg_can_refer_to(image, tmp_path):

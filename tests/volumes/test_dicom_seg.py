@@ -113,7 +113,8 @@ def test_bit_for_bit_by_dcmqi(case, tmp_path):
 
 def test_our_own_reader_finds_labels_and_names(case):
     image, labels, path = case
-    found, names = read_seg(path)
+    scan = read_seg(path)
+    found, names = scan.volume, dict(scan.facts.labels.names)
     assert names == NAMES
     np.testing.assert_array_equal(on_grid(found, image, path).data, labels.data)
     np.testing.assert_array_equal(on_grid(read_volume(path).volume, image, path).data, labels.data)
@@ -179,7 +180,8 @@ def test_labels_without_a_voxel_are_empty_segments(oblique, tmp_path):
     image, labels = oblique
     _, scan = written(image, labels, tmp_path)
     write_seg(np.zeros_like(labels.data), tmp_path / "no.dcm", scan, {4: "cyst"}, ALGORITHM)
-    found, names = read_seg(tmp_path / "no.dcm")
+    scan = read_seg(tmp_path / "no.dcm")
+    found, names = scan.volume, dict(scan.facts.labels.names)
     assert names == {4: "cyst"} and not found.data.any()
     assert found.data.shape == labels.data.shape
 
@@ -226,7 +228,8 @@ def test_a_foreign_seg_of_some_slices_is_spread_over_the_scan(oblique, tmp_path)
         sources, mask, "BINARY", [segment], hd.UID(), 7, hd.UID(), 1, "m", "n", "1", "2"
     )
     seg.save_as(tmp_path / "theirs.dcm")
-    found, names = read_seg(tmp_path / "theirs.dcm")
+    scan = read_seg(tmp_path / "theirs.dcm")
+    found, names = scan.volume, dict(scan.facts.labels.names)
     assert found.data.shape == (3, 48, 40) and names == {1: "theirs"}
     whole = spread(found, image, tmp_path / "theirs.dcm")
     np.testing.assert_array_equal(on_grid(whole, image, "theirs").data, mask)
@@ -303,7 +306,7 @@ def no_segments(file):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        (fractional, "fractional"),
+        (fractional, "cannot be read"),  # its pixels are single bits
         (overlapping, "do not overlap"),
         (huge, "claims 3,600,000,000,000 bytes"),
         (no_frames, "cannot be read"),

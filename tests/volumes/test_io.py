@@ -10,7 +10,7 @@ from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.io import (
-    SUFFIXES,
+    WRITABLE,
     check_intensities,
     check_mask,
     read_volume,
@@ -20,7 +20,7 @@ from dpcenet.volumes.io import (
 from phantoms import STORED_48, make_phantom, store
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", WRITABLE)
 def test_masks_come_back_in_every_format(tmp_path, suffix):
     _, labels = make_phantom((5, 30, 20))
     path = tmp_path / f"case{suffix}"
@@ -39,12 +39,12 @@ def test_suffixes():
 
 
 def test_unknown_suffix(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(VolumeError, match=r"'\.png' is unknown"):
-        read_volume(tmp_path / "a.png")
+    (tmp_path / "a.bmp").write_bytes(b"x")
+    with pytest.raises(VolumeError, match=r"'\.bmp' is unknown"):
+        read_volume(tmp_path / "a.bmp")
     _, labels = make_phantom((5, 30, 20))
-    with pytest.raises(VolumeError, match=r"'\.png' is unknown"):
-        write_mask(labels.data, tmp_path / "b.png", SourceGrid.of(labels))
+    with pytest.raises(VolumeError, match=r"'\.bmp' is unknown"):
+        write_mask(labels.data, tmp_path / "b.bmp", SourceGrid.of(labels))
 
 
 def test_large_labels_take_16_bits(tmp_path):
@@ -101,3 +101,27 @@ def test_bad_masks_are_refused_with_the_reason():
     refused(np.where(labels.data, np.nan, 0), "no whole numbers")
     refused(labels.data * 0, "empty")
     refused(-labels.data.astype(np.int16), "smallest value is -2")
+
+
+def test_a_mask_elsewhere_because_of_the_scans_own_header(tmp_path):
+    """ITK and nibabel see such a scan in two places, so its mask seems to lie elsewhere."""
+    image, labels = make_phantom((5, 30, 20))
+    plain = nib.Nifti1Image(image.data.T, None)
+    plain.header.set_zooms((1.3, 1.1, 6.0))
+    plain.to_filename(tmp_path / "silent.nii")
+    moved = nib.Nifti1Image(image.data.T, image.affine[:, [2, 1, 0, 3]])
+    turned = image.affine[:, [2, 1, 0, 3]].copy()
+    turned[:3, 3] += 33
+    moved.header.set_qform(turned, 1)
+    moved.to_filename(tmp_path / "two.nii")
+    mask = Volume(labels.data, labels.affine.copy())
+    mask.affine[:3, 3] += 57.2
+    for name, reason in (
+        ("silent.nii", "does not say where the scan lies"),
+        ("two.nii", r"sform and qform of the scan's header lie 57\.2 mm apart"),
+    ):
+        scan = read_volume(tmp_path / name)
+        with pytest.raises(VolumeError, match=f"away from its image; .*{reason}.*doctor"):
+            check_mask(mask, scan.volume, "m.nii", scan.grid)
+    with pytest.raises(VolumeError, match=r"away from its image; expected"):
+        check_mask(mask, image, "m.nii", SourceGrid.of(image))

@@ -21,7 +21,7 @@ from dpcenet.data.store import FORMAT
 from dpcenet.system.files import file_hash, hash_of, read_json, write_atomically, write_json
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import orient
-from dpcenet.volumes.io import check_intensities
+from dpcenet.volumes.io import check_intensities, files_of
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 
 
@@ -97,7 +97,8 @@ def prepare_case(case: SourceCase, folder: Path, recipe: Recipe) -> None:
 def source_hash(path: Path) -> str:
     """sha256 of a file, or of the names and content of a folder's files."""
     if not path.is_dir():
-        return file_hash(path)
+        read = files_of(path)  # a header and its voxels
+        return file_hash(path) if len(read) == 1 else hash_of([file_hash(file) for file in read])
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return hash_of({str(file.relative_to(path)): file_hash(file) for file in files})
 

@@ -13,7 +13,7 @@ import numpy as np
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import write_labels
+from dpcenet.volumes.io import write_somehow
 from dpcenet.volumes.mesh import surface, write_stl
 from dpcenet.volumes.nifti import write_nifti
 
@@ -39,7 +39,7 @@ def write_outputs(
     outputs: OutputOptions,
     names: Mapping[int, str],
     algorithm: Algorithm,
-) -> list[Path]:
+) -> tuple[list[Path], str]:
     """Write each file whole or not at all.
 
     Args:
@@ -52,11 +52,11 @@ def write_outputs(
         algorithm: what made the mask; it is written into a DICOM SEG.
 
     Returns:
-        what was written, the mask first.
+        what was written, the mask first; and why it is no DICOM SEG, "" where that is no question.
     """
-    paths = [_cleared(mask)]
     known = {value: names.get(value, f"label {value}") for value in result.probability}
-    write_labels(result.mask.data, mask, scan, known, algorithm)
+    written, note = write_somehow(result.mask.data, _cleared(mask), scan, known, algorithm)
+    paths = [written]
     for value, probability in result.probability.items():
         if outputs.probability:
             paths.append(_cleared(mask.with_name(f"{name}_prob_{value}.nii.gz")))
@@ -64,7 +64,7 @@ def write_outputs(
         if outputs.mesh:
             paths.append(_cleared(mask.with_name(f"{name}_mesh_{value}.stl")))
             write_stl(surface(result.mask, value), paths[-1])
-    return paths
+    return paths, note
 
 
 def _cleared(path: Path) -> Path:

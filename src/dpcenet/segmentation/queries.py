@@ -10,11 +10,12 @@ from pathlib import Path
 
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.system.files import file_hash, hash_of
-from dpcenet.volumes.dicom.find_series import Series, is_dicom, one_series
+from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
+from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.find_scans import find_scans, named_like_mask
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import holds_labels, read_volume, stem, suffix_of
+from dpcenet.volumes.io import files_of, holds_labels, mask_suffix, read_volume, stem, suffix_of
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -38,6 +39,12 @@ class Query:
     def mask_name(self) -> Path:
         """Path of its mask, relative to the folder of the results."""
         return self.name.with_name(f"{self.name.name}_seg{self.suffix}")
+
+    @property
+    def mask_names(self) -> tuple[Path, ...]:
+        """Where its mask may lie: `mask_name`, or .nii.gz where no DICOM SEG can be made."""
+        name = self.mask_name
+        return (name, name.with_suffix(".nii.gz")) if self.suffix == ".dcm" else (name,)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -72,9 +79,10 @@ class Query:
             VolumeError: a file is missing, empty, or no regular file.
             OSError: a file cannot be read.
         """
-        for path in self.files:
+        files = files_of(self.source) if isinstance(self.source, Path) else self.source.files
+        for path in files:
             check_file(path)
-        return hash_of([file_hash(path) for path in self.files])
+        return hash_of([file_hash(path) for path in files])
 
 
 def find_queries(
@@ -90,11 +98,12 @@ def find_queries(
     Raises:
         DatasetError: a folder or a glob without scans.
     """
-    queries = [query for path in paths for query in _queries_of(str(path), pattern, out)]
+    folders = Folders()
+    queries = [query for path in paths for query in _queries_of(str(path), pattern, out, folders)]
     return list({query.files: query for query in queries}.values())
 
 
-def _queries_of(text: str, pattern: str | None, out: Path | None) -> list[Query]:
+def _queries_of(text: str, pattern: str | None, out: Path | None, folders: Folders) -> list[Query]:
     """The queries that one file, folder or glob names."""
     path = Path(text)
     if path.is_dir():
@@ -102,9 +111,10 @@ def _queries_of(text: str, pattern: str | None, out: Path | None) -> list[Query]
         queries = [_query(scan, path) for scan in sources]
     elif _WILDCARD.search(text) and not path.exists():
         root, wild = _split_at_wildcard(path)
-        queries = [_file_query(file, root) for file in sorted(root.glob(wild)) if file.is_file()]
+        files = [file for file in sorted(root.glob(wild)) if file.is_file()]
+        queries = [_file_query(file, root, folders) for file in files]
     else:
-        return [_file_query(path, path.parent)]
+        return [_file_query(path, path.parent, folders)]
     if not queries:
         fitting = f" whose name fits {pattern!r}" if pattern else ""
         raise DatasetError(
@@ -120,9 +130,11 @@ def _split_at_wildcard(path: Path) -> tuple[Path, str]:
     return Path(*path.parts[:first]), str(Path(*path.parts[first:]))
 
 
-def _file_query(path: Path, root: Path) -> Query:
+def _file_query(path: Path, root: Path, folders: Folders) -> Query:
     """A single file as a query: one slice of a DICOM series stands for the series."""
-    return _query(one_series(path) if not suffix_of(path) and is_dicom(path) else path, root)
+    if not suffix_of(path) and is_dicom(path):
+        return _query(one_series(path, folders=folders), root)
+    return _query(path, root)
 
 
 def _query(source: Path | Series, root: Path) -> Query:
@@ -134,8 +146,7 @@ def _query(source: Path | Series, root: Path) -> Query:
         suffix = ".dcm" if source.referable else ".nii.gz"
         return Query(source, source.folder.relative_to(root) / source.name, suffix)
     relative = source.relative_to(root) if source.is_relative_to(root) else Path(source.name)
-    name = stem(source)
-    return Query(source, relative.with_name(name), source.name[len(name) :])
+    return Query(source, relative.with_name(stem(source)), mask_suffix(source))
 
 
 def _fits(scan: Path | Series, root: Path, pattern: str | None) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -113,19 +113,21 @@ def _read(
     query: Query, options: SegmentOptions, common: dict[str, Any], free: int | None
 ) -> _ReadQuery | Outcome:
     """Read a query, unless its mask is finished, corrected, or a labelled scan's."""
-    mask = options.out / query.mask_name
+    masks = [options.out / name for name in query.mask_names]
     try:
-        corrected = mask_record.is_corrected(mask) and not options.overwrite
-        if corrected or mask.resolve() in options.keep:
-            return Outcome(query.name, mask, skipped=True, corrected=True)
+        for mask in masks:
+            corrected = mask_record.is_corrected(mask) and not options.overwrite
+            if corrected or mask.resolve() in options.keep:
+                return Outcome(query.name, mask, skipped=True, corrected=True)
         inputs = {"query": query.digest(), **common}
-        facts = mask_record.finished(mask, mask_record.key_of(inputs))
-        if facts is not None and not options.overwrite:
-            return Outcome(query.name, mask, facts=facts, skipped=True)
+        for mask in masks:
+            facts = mask_record.finished(mask, mask_record.key_of(inputs))
+            if facts is not None and not options.overwrite:
+                return Outcome(query.name, mask, facts=facts, skipped=True)
         scan = query.read() if free is None else memory_cap.read_under(query, free)
     except (InputError, OSError, MemoryError) as error:
         return _failed(query, error)
-    return _ReadQuery(query, mask, inputs, scan)
+    return _ReadQuery(query, masks[0], inputs, scan)
 
 
 def _segment_one(
@@ -140,14 +142,19 @@ def _segment_one(
     try:
         result = options.consistency.apply(_predict(segmenter, support, options, read, free))
         mask_record.announce(read.mask)  # a record of an older mask must not vouch for a new one
-        written = _write(segmenter, support, options, read, result)
+        written, note = _write(segmenter, support, options, read, result)
+        if written[0] != read.mask:  # no DICOM SEG could be made
+            mask_record.withdraw(read.mask)
+            read = replace(read, mask=written[0])
         if options.check:
-            name, mask_name = read.query.name.as_posix(), read.query.mask_name.as_posix()
+            name = read.query.name.as_posix()
+            mask_name = read.mask.relative_to(options.out).as_posix()
             save_case(options.out, review_case(segmenter, support, result, name, mask_name))
         facts = {
             "labels": sizes(result),
             "seconds": round(time.perf_counter() - start, 2),
             "precision": segmenter.predictor.precision,
+            **({"note": note} if note else {}),
         }
         mask_record.write_record(read.mask, read.inputs, written, facts)
     except (InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
@@ -180,8 +187,8 @@ def _write(
     options: SegmentOptions,
     read: _ReadQuery,
     result: SegmentationResult,
-) -> list[Path]:
-    """Write the mask and its companions; their paths, the mask first."""
+) -> tuple[list[Path], str]:
+    """Write the mask and its companions; their paths, the mask first, and why it is no SEG."""
     model = f"{type(segmenter.predictor.method).__name__} {read.inputs['network'][:12]}"
     made_by = Algorithm(dpcenet.__version__, model)
     name = read.query.name.name

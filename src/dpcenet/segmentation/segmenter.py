@@ -26,15 +26,15 @@ from dpcenet.volumes.adapters import (
     Native,
     Scan,
     name_of,
-    open_mask,
+    open_labelled,
     open_scan,
     same_kind,
     several,
 )
 from dpcenet.volumes.io import check_intensities, check_mask
+from dpcenet.volumes.label_names import CommonLabels, renumbered
+from dpcenet.volumes.modality import rules_for
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
-
-CT_AIR = -300.0  # Hounsfield units
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,17 @@ class Segmenter:
         rules, like = self.rules, None
         labelled: list[LabelledScan] = []
         present: set[int] = set()
+        common = CommonLabels()
         for image, mask in zip(scans, truths, strict=True):
             scan = open_scan(image)
-            truth = open_mask(mask, scan.volume)
+            stored = open_labelled(mask, scan)
+            table = common.table_for(stored, name_of(mask))
+            truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
             check_intensities(scan.volume, name_of(image))
-            present |= set(np.unique(check_mask(truth, scan.volume, name_of(mask))).tolist())
-            prepared, record = preprocess(scan, rules or _rules_for(scan.volume), like=like)
+            present |= set(
+                np.unique(check_mask(truth, scan.volume, name_of(mask), scan.grid)).tolist()
+            )
+            prepared, record = preprocess(scan, rules or rules_for(scan), like=like)
             if like is None:
                 # All scans get the spacing of the first, not one that fits their own field of view.
                 spacing = record.rules.spacing_mm or prepared.spacing[1]
@@ -142,7 +147,9 @@ class Segmenter:
         if missing := sorted(set(labels) - present):
             names = " and ".join(name_of(mask) for mask in truths)
             raise ConfigError(f"--label {missing[0]}: {names}: only {sorted(present)} found")
-        return Support(tuple(labelled), tuple(labels) or tuple(sorted(present)), like, rules)
+        values = tuple(labels) or tuple(sorted(present))
+        known = {v: name for v, name in common.labels.names.items() if v in values}
+        return Support(tuple(labelled), values, like, rules, known)
 
     @overload
     def segment(self, query: Native, support: Support) -> Volume: ...
@@ -229,9 +236,3 @@ def segment(
     """
     segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
     return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))
-
-
-def _rules_for(volume: Volume) -> Preprocessing:
-    """CT if air is far below 0, as it is in Hounsfield units only; else MR."""
-    air = float(np.percentile(volume.data.astype(np.float32), 1))
-    return Preprocessing.for_ct() if air < CT_AIR else Preprocessing.for_mr()

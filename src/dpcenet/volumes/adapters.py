@@ -23,13 +23,13 @@ from nibabel.spatialimages import SpatialImage
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.find_series import Series, is_segmentation
-from dpcenet.volumes.dicom.read_seg import read_seg, spread
+from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.itk import affine_of
+from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.nifti import geometry_fields, header_for
 
 Native = ScanFile | Volume | Series | Path | str
@@ -71,15 +71,22 @@ def open_scan(scan: Scan) -> ScanFile:
     return ScanFile(volume, SourceGrid.of(volume))
 
 
-def open_mask(mask: Scan, image: Volume) -> Volume:
-    """A mask of any kind; a DICOM SEG that covers some slices of the image is spread over all.
+def open_mask(mask: Scan, image: ScanFile) -> Volume:
+    """A mask of any kind; segmentations that cover a part of the image are spread over all of it.
 
     Raises:
         VolumeError: it cannot be used.
     """
-    if isinstance(mask, Path | str) and is_segmentation(Path(mask)):
-        return spread(read_seg(Path(mask))[0], image, Path(mask))
-    return open_scan(mask).volume
+    return open_labelled(mask, image).volume
+
+
+def open_labelled(mask: Scan, image: ScanFile) -> ScanFile:
+    """As `open_mask`, with the names of the labels where the file has them.
+
+    Raises:
+        VolumeError: it cannot be used.
+    """
+    return read_mask(Path(mask), image) if isinstance(mask, Path | str) else open_scan(mask)
 
 
 def same_kind(mask: Volume, scan: Scan) -> Any:

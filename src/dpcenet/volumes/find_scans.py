@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dpcenet.errors import VolumeError
-from dpcenet.volumes.dicom.find_series import Series, find_series, is_dicom
+from dpcenet.volumes.dicom.find_series import Series, find_series
+from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.io import holds_labels, read_volume, suffix_of
 from dpcenet.volumes.mask_record import without_results
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.types import Volume
+from dpcenet.volumes.facts import Facts
 
 Format = Literal["nifti", "itk", "none"]
 
@@ -70,8 +71,10 @@ class ScanFile:
         volume: (Z, Y, X).
         grid: of the file.
         files: of a DICOM series, the file of each slice, which a DICOM SEG refers to.
+        facts: what the file says beside voxels and place.
     """
 
     volume: Volume
     grid: SourceGrid
     files: tuple[Path, ...] = ()
+    facts: Facts = field(default_factory=Facts)

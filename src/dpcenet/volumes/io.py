@@ -1,25 +1,35 @@
-"""Read a scan or a mask of any supported format, check it, and write a mask beside the scan."""
+"""Read a scan or a mask of any supported format, and write a mask beside the scan."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
-from dpcenet.types import Volume
-from dpcenet.volumes.dicom.find_series import is_dicom, is_segmentation
+from dpcenet.volumes import pictures
+from dpcenet.volumes.analyze import pair_of, read_analyze
+from dpcenet.volumes.archive import unpacked
+from dpcenet.volumes.checks import check_intensities, check_mask, holds_labels
+from dpcenet.volumes.dicom.find_series import find_series
+from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation
 from dpcenet.volumes.dicom.read_seg import read_seg
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.dicom.write_seg import write_seg
-from dpcenet.volumes.geometry import on_grid
+from dpcenet.volumes.facts import NO_LABELS, Code, Labels
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
+from dpcenet.volumes.itk_header import voxels_of
+from dpcenet.volumes.mgh import read_mgh
 from dpcenet.volumes.nifti import read_nifti, write_nifti
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
+from dpcenet.volumes.pictures import pictures_in, read_pictures
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 
 __all__ = [
@@ -28,22 +38,57 @@ __all__ = [
     "SourceGrid",
     "check_intensities",
     "check_mask",
+    "files_of",
     "holds_labels",
+    "mask_suffix",
     "read_volume",
     "stem",
     "suffix_of",
     "write_labels",
     "write_mask",
+    "write_somehow",
 ]
 
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
-ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
-SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES
+Reader = Callable[[Path, int, ReadOptions], ScanFile]
+Writer = Callable[[npt.NDArray[np.generic], Path, SourceGrid, Labels], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How files of one suffix are read and written.
+
+    Attributes:
+        read: path, cap in bytes, options → scan.
+        write: labels, path, grid, names; None where masks are written in another format.
+    """
+
+    read: Reader
+    write: Writer | None = None
+
+
+FORMATS: Mapping[str, Format] = {  # the longest suffix that fits decides
+    ".nii.gz": Format(read_nifti, write_nifti),
+    ".nii": Format(read_nifti, write_nifti),
+    ".seg.nrrd": Format(read_itk, write_itk),
+    ".nrrd": Format(read_itk, write_itk),
+    ".nhdr": Format(read_itk, write_itk),
+    ".mha": Format(read_itk, write_itk),
+    ".mhd": Format(read_itk, write_itk),
+    ".mgz": Format(read_mgh),
+    ".mgh": Format(read_mgh),
+    ".hdr": Format(read_analyze),
+    ".img": Format(read_analyze),
+    **{suffix: Format(read_pictures) for suffix in pictures.SUFFIXES},
+}
+_ASIDE = (".img", *pictures.SUFFIXES)
+"""Not found by walking a folder: a half of a pair, and pictures, which are a scan as a folder."""
+SUFFIXES = tuple(suffix for suffix in FORMATS if suffix not in _ASIDE)
+"""Of files that are scans by themselves, as a folder is searched for them."""
+WRITABLE = tuple(suffix for suffix, form in FORMATS.items() if form.write is not None)
 DICOM_SUFFIX = ".dcm"
-FEW = 16
-"""A file with so few different whole numbers is no scan."""
-MASK_VALUES = 64
-"""A file named like a mask that holds more different values than this is a scan."""
+ZIP_SUFFIX = ".zip"
+DEFAULT_SUFFIX = ".nii.gz"
+"""Of the mask of a scan whose own format is not written."""
 
 
 def suffix_of(path: Path) -> str:
@@ -53,17 +98,42 @@ def suffix_of(path: Path) -> str:
 
 
 def stem(path: Path) -> str:
-    """File name without .nii.gz or another suffix of SUFFIXES."""
-    return path.name[: len(path.name) - len(suffix_of(path))]
+    """File name without .nii.gz or another suffix that is read."""
+    name = path.name.lower()
+    suffix = next((suffix for suffix in (*FORMATS, ZIP_SUFFIX) if name.endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
 
 
-def read_volume(path: Path, max_bytes: int = MAX_BYTES) -> ScanFile:
+def mask_suffix(path: Path) -> str:
+    """The suffix of a file's mask: its own where that format is written, as the person wrote it."""
+    suffix = path.name[len(stem(path)) :]
+    return suffix if suffix.lower() in WRITABLE else DEFAULT_SUFFIX
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Every file that is read for a volume: a header's voxels may lie beside it.
+
+    Raises:
+        VolumeError: the header cannot be read.
+    """
+    if suffix_of(path) in (".nrrd", ".seg.nrrd", ".nhdr", ".mha", ".mhd"):
+        return voxels_of(path)
+    if path.suffix.lower() in (".hdr", ".img"):
+        return pair_of(path)
+    return (path,)
+
+
+def read_volume(
+    path: Path, max_bytes: int = MAX_BYTES, options: ReadOptions = AS_IT_IS
+) -> ScanFile:
     """Read a scan or a mask; the suffix chooses the reader.
 
     Args:
         path: the file. A folder that holds one DICOM series, or a file of it, is the series; a
-            DICOM segmentation is a mask. DICOM files need no suffix.
+            DICOM segmentation is a mask. DICOM files need no suffix. A folder of pictures is a
+            stack, and a zip is what it holds.
         max_bytes: cap on the voxels, after decompression.
+        options: what the person chose where a file or folder leaves a choice.
 
     Returns:
         the volume (Z, Y, X) and its grid, for writing a mask back.
@@ -71,19 +141,60 @@ def read_volume(path: Path, max_bytes: int = MAX_BYTES) -> ScanFile:
     Raises:
         VolumeError: the file cannot be used; the message says why.
     """
+    try:
+        return _read(path, max_bytes, options)
+    except OSError as error:  # a disk, a permission or a name that fails after all the checks
+        found = f"cannot be read ({error.strerror or error})"
+        raise VolumeError(path, found, "a scan", "Check the path and its permissions.") from error
+
+
+def _read(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
     if path.is_dir():
-        return read_series(path, max_bytes)
+        if find_series(path) or not pictures_in(path):
+            return read_series(path, max_bytes, options)
+        return read_pictures(path, max_bytes, options)
     check_file(path)
-    if suffix_of(path) in NIFTI_SUFFIXES:
-        return read_nifti(path, max_bytes)
-    if suffix_of(path) in ITK_SUFFIXES:
-        return read_itk(path, max_bytes)
+    name = path.name.lower()
+    for suffix, form in FORMATS.items():
+        if name.endswith(suffix):
+            return form.read(path, max_bytes, options)
+    if name.endswith(ZIP_SUFFIX):
+        return _read_zip(path, max_bytes, options)
     if path.suffix.lower() != DICOM_SUFFIX and not is_dicom(path):
         raise _unknown(path)
     if not is_segmentation(path):
-        return read_series(path, max_bytes)
-    volume, _ = read_seg(path, max_bytes)
-    return ScanFile(volume, SourceGrid.of(volume))
+        return read_series(path, max_bytes, options)
+    return read_seg(path, max_bytes, options)
+
+
+def _read_zip(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
+    """The one series, the one volume or the one stack of pictures in a zip."""
+    with unpacked(path, max_bytes) as root:
+        folders = sorted(each for each in root.iterdir())
+        series = [each for folder in folders for each in find_series(folder)]
+        files = [each for folder in folders for each in sorted(folder.iterdir())]
+        volumes = [each for each in files if suffix_of(each)]
+        stacks = [folder for folder in folders if pictures_in(folder)]
+        try:
+            if series:
+                names = [f"{each.name} ({len(each.files)} files)" for each in series]
+                found = read_series(
+                    series[choose(options.series, names, path, "Choose with --series.")],
+                    max_bytes,
+                    options,
+                )
+            elif len(volumes) == 1:
+                found = read_volume(volumes[0], max_bytes, options)
+            elif len(stacks) == 1 and not volumes:
+                found = read_pictures(stacks[0], max_bytes, options)
+            else:
+                seen = f"{len(volumes)} volume files and no DICOM series in it"
+                raise VolumeError(path, seen, "one scan", "Unpack it, and give the folder.")
+        except VolumeError as error:
+            inside = "" if error.path == path else f"{Path(error.path).name} in it: "
+            raise VolumeError(path, inside + error.found, error.expected, error.remedy) from error
+        # The files are gone in a moment: no SEG can refer to them.
+        return ScanFile(found.volume, found.grid, facts=found.facts)
 
 
 def write_labels(
@@ -92,6 +203,7 @@ def write_labels(
     scan: ScanFile,
     names: Mapping[int, str],
     algorithm: Algorithm,
+    codes: Mapping[int, Code] = MappingProxyType({}),
 ) -> None:
     """Write a scan's labels: as DICOM SEG where the path ends in .dcm, else as `write_mask` does.
 
@@ -99,19 +211,52 @@ def write_labels(
         mask: (Z, Y, X) labels in the array order of the scan's file.
         path: where; a .dcm needs a scan that was read from a DICOM series.
         scan: what the labels belong to.
-        names: label value → name; a SEG names its segments so.
+        names: label value → name.
         algorithm: what made the mask; a SEG says so.
+        codes: label value → what it shows, where that is known.
 
     Raises:
         VolumeError: the mask cannot be written there; the message says why.
     """
     if path.suffix.lower() == DICOM_SUFFIX:
-        write_seg(mask, path, scan, names, algorithm)
+        write_seg(mask, path, scan, names, algorithm, codes=codes)
     else:
-        write_mask(mask, path, scan.grid)
+        write_mask(mask, path, scan.grid, Labels(names, codes))
 
 
-def write_mask(mask: npt.NDArray[Any], path: Path, grid: SourceGrid) -> None:
+def write_somehow(
+    mask: npt.NDArray[Any],
+    path: Path,
+    scan: ScanFile,
+    names: Mapping[int, str],
+    algorithm: Algorithm,
+    codes: Mapping[int, Code] = MappingProxyType({}),
+) -> tuple[Path, str]:
+    """Write a scan's labels; as .nii.gz beside `path` where no SEG can be made.
+
+    Args:
+        mask, path, scan, names, algorithm, codes: of `write_labels`.
+
+    Returns:
+        what was written, and why it is no SEG; "" where it is what was asked for.
+
+    Raises:
+        VolumeError: the mask does not fit its scan.
+    """
+    try:
+        write_labels(mask, path, scan, names, algorithm, codes)
+    except VolumeError as error:
+        if path.suffix.lower() != DICOM_SUFFIX:
+            raise
+        other = path.with_suffix(DEFAULT_SUFFIX)
+        write_mask(mask, other, scan.grid, Labels(names, codes))
+        return other, f"no DICOM SEG: {error.found}"
+    return path, ""
+
+
+def write_mask(
+    mask: npt.NDArray[Any], path: Path, grid: SourceGrid, labels: Labels = NO_LABELS
+) -> None:
     """Write labels in the exact grid of the scan they belong to, whole or not at all.
 
     Args:
@@ -119,6 +264,7 @@ def write_mask(mask: npt.NDArray[Any], path: Path, grid: SourceGrid) -> None:
             uint16 if a label is above 255.
         path: where; the suffix chooses the format, which need not be the scan's.
         grid: of the scan.
+        labels: what the values mean, which .nii, .nii.gz and .nrrd hold, too.
 
     Raises:
         VolumeError: the mask does not fit the grid or the type, or the suffix is unknown.
@@ -128,92 +274,11 @@ def write_mask(mask: npt.NDArray[Any], path: Path, grid: SourceGrid) -> None:
     if mask.min() < 0 or mask.max() > np.iinfo(np.uint16).max:
         found = f"labels from {mask.min()} to {mask.max()}"
         raise VolumeError(path, found, "0 to 65535", "Renumber the labels.")
-    labels = mask.astype(np.uint8 if mask.max() <= np.iinfo(np.uint8).max else np.uint16)
-    if suffix_of(path) in NIFTI_SUFFIXES:
-        write_nifti(labels, path, grid)
-    elif suffix_of(path) in ITK_SUFFIXES:
-        write_itk(labels, path, grid)
-    else:
+    stored = mask.astype(np.uint8 if mask.max() <= np.iinfo(np.uint8).max else np.uint16)
+    write = FORMATS[suffix_of(path)].write if suffix_of(path) else None
+    if write is None:
         raise _unknown(path)
-
-
-def check_intensities(volume: Volume, path: Path | str) -> None:
-    """Refuse an image that has voxels without a value, only one value, or values like labels.
-
-    Raises:
-        VolumeError: NaN or infinite voxels, a constant image, or a mask.
-    """
-    data: npt.NDArray[Any] = volume.data
-    bad = np.argwhere(~np.isfinite(data))
-    if len(bad):
-        z, y, x = bad[0].tolist()
-        raise VolumeError(
-            path,
-            f"{len(bad):,} voxels are NaN or infinite, the first at z={z}, y={y}, x={x} "
-            f"(array indices)",
-            "a finite number in every voxel",
-            "Export the scan again, or replace these voxels.",
-        )
-    low, high = data.min(), data.max()
-    if low == high:
-        raise VolumeError(
-            path,
-            f"every voxel is {data.flat[0]}",
-            "an image with contrast",
-            "Check that this is the scan.",
-        )
-    if high <= np.iinfo(np.uint8).max and holds_labels(data, FEW):
-        raise VolumeError(
-            path,
-            f"this looks like a mask: it holds at most {FEW} different whole numbers",
-            "a scan",
-            "Leave it out; for a labelled scan, check that image and mask are not swapped.",
-        )
-
-
-def holds_labels(data: npt.NDArray[Any], most: int = MASK_VALUES) -> bool:
-    """Whether an array (Z, ...) holds at most `most` different whole numbers, none below 0.
-
-    Plane by plane: a scan shows more after a few of them.
-    """
-    seen: set[float] = set()
-    for plane in data:
-        values = np.unique(plane)
-        if not (np.isfinite(values) & (values == np.round(values)) & (values >= 0)).all():
-            return False
-        seen.update(values.tolist())
-        if len(seen) > most:
-            return False
-    return True
-
-
-def check_mask(mask: Volume, image: Volume, path: Path | str) -> npt.NDArray[np.int64]:
-    """Refuse a mask that does not lie on its image, or holds no labels.
-
-    A mask whose array axes are stored in another order is fine if it lies in the same place.
-
-    Returns:
-        (Z, Y, X) int64 labels in the array order of the image.
-
-    Raises:
-        VolumeError: another grid, values that are no labels, or an empty mask.
-    """
-    data: npt.NDArray[Any] = mask.data
-    if not (np.isfinite(data).all() and (data == np.round(data)).all()):
-        found = "there are values that are no whole numbers"
-        raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
-    if data.min() < 0:
-        raise _bad_labels(path, f"the smallest value is {data.min()}", "Renumber the labels.")
-    if data.max() > np.iinfo(np.uint8).max:
-        found = f"the largest value is {data.max()}"
-        raise _bad_labels(path, found, "Are image and mask swapped? Else renumber the labels.")
-    if not data.any():
-        raise _bad_labels(path, "the mask is empty", "Label at least one voxel.")
-    return on_grid(mask, image, path).data.astype(np.int64)
-
-
-def _bad_labels(path: Path | str, found: str, remedy: str) -> VolumeError:
-    return VolumeError(path, found, "whole numbers from 0 (background) to 255, not all 0", remedy)
+    write(stored, path, grid, labels)
 
 
 def _unknown(path: Path) -> VolumeError:

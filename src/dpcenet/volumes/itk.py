@@ -10,8 +10,8 @@ ITK's millimetres are LPS+ (left, posterior, superior); ours are RAS+.
 from __future__ import annotations
 
 import math
+import re
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,17 @@ from dpcenet.errors import VolumeError
 from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
+from dpcenet.volumes.claims import numbered
+from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.itk_header import Header, Storage, read_header, storage_of, unreadable
+from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
+from dpcenet.volumes.slicer import join_layers, keys_for, segments_of
 
-_HEADER_LINES = 10_000
-_HEADER_LINE_BYTES = 100_000
+_MODALITY_TAG = "0008|0060"
+"""ITK's name of DICOM's Modality, which it writes along with an image that was DICOM."""
+_UNITS = {"m": 1000.0, "meter": 1000.0, "meters": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001}
 _ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
 
 _PIXEL_BYTES = {
@@ -38,53 +44,53 @@ _PIXEL_BYTES = {
 }
 
 
-@dataclass(frozen=True)
-class _Storage:
-    """Where the voxels lie: in `file` from byte `offset` on; -1 means at the file's end."""
-
-    file: Path
-    offset: int
-    compressed: bool
-
-
-def read_itk(path: Path, max_bytes: int = payload.MAX_BYTES) -> ScanFile:
+def read_itk(
+    path: Path, max_bytes: int = payload.MAX_BYTES, options: ReadOptions = AS_IT_IS
+) -> ScanFile:
     """Read a .nrrd, .nhdr, .mha or .mhd file.
 
     Args:
         path: the file.
         max_bytes: cap on the decompressed voxels.
+        options: which volume of a 4-D file.
 
     Returns:
-        (Z, Y, X) voxels in the file's type, and the grid.
+        (Z, Y, X) voxels in the file's type, and the grid. The layers of a 3D Slicer segmentation
+        become one label map.
 
     Raises:
         VolumeError: the file cannot be used; the message says why.
     """
     payload.check_file(path)
-    storage = _storage(path)
+    header = read_header(path)
+    storage = storage_of(path, header)
     payload.check_file(storage.file)
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
+        reader.SetFileName(str(path))
         reader.ReadImageInformation()
-        claimed = _claimed_bytes(reader, path)
-        affine = affine_of(reader)
+        affine = np.diag([*[_mm_in(header)] * 3, 1.0]) @ affine_of(reader)
         check_affine(affine, path)
-        _check_payload(path, storage, claimed, max_bytes)
-        data = sitk.GetArrayFromImage(reader.Execute())
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise _unreadable(path, reason) from error
+        _check_payload(path, storage, _claimed_bytes(reader, path, header), max_bytes)
+        data = _voxels(reader, path, header, options)
+    except (RuntimeError, UnicodeError) as error:
+        reason = (str(error).strip().splitlines() or ["for no reason that ITK gives"])[-1]
+        raise unreadable(path, reason) from error
     volume = Volume(data, affine)
-    header = {
-        "origin": list(reader.GetOrigin()),
-        "spacing": list(reader.GetSpacing()),
-        "direction": list(reader.GetDirection()),
+    words = {
+        "origin": list(reader.GetOrigin()[:3]),
+        "spacing": list(reader.GetSpacing()[:3]),
+        "direction": np.reshape(reader.GetDirection(), (reader.GetDimension(),) * 2)[:3, :3]
+        .ravel()
+        .tolist(),
     }
-    return ScanFile(volume, SourceGrid.of(volume, "itk", header))
+    grid = SourceGrid.of(volume, "itk", words) if _mm_in(header) == 1 else SourceGrid.of(volume)
+    return ScanFile(volume, grid, facts=_facts(header))
 
 
-def write_itk(data: npt.NDArray[np.generic], path: Path, grid: SourceGrid) -> None:
+def write_itk(
+    data: npt.NDArray[np.generic], path: Path, grid: SourceGrid, labels: Labels = NO_LABELS
+) -> None:
     """Write an array in the grid of the file it belongs to; the type of `data` is kept.
 
     A .mhd or .nhdr file gets its voxels inside, so that it is one file and whole or absent.
@@ -93,6 +99,7 @@ def write_itk(data: npt.NDArray[np.generic], path: Path, grid: SourceGrid) -> No
         data: (Z, Y, X) as in `grid`.
         path: ends in .nrrd, .nhdr, .mha or .mhd.
         grid: of the scan.
+        labels: what the values mean; a .nrrd has them as 3D Slicer writes segments.
     """
     header = grid.header if grid.format == "itk" else _itk_header(grid)
     image = sitk.GetImageFromArray(np.ascontiguousarray(data))
@@ -100,6 +107,9 @@ def write_itk(data: npt.NDArray[np.generic], path: Path, grid: SourceGrid) -> No
     image.SetSpacing(header["spacing"])
     image.SetDirection(header["direction"])
     suffix = path.suffix.lower()
+    if labels.names and suffix in (".nrrd", ".nhdr"):
+        for key, text in keys_for(labels.names, labels.codes, grid.shape).items():
+            image.SetMetaData(key, text)
 
     def write(temporary: Path) -> None:
         # ITK chooses by the suffix whether the voxels go inside.
@@ -124,27 +134,76 @@ def _itk_header(grid: SourceGrid) -> dict[str, Any]:
 
 def affine_of(image: sitk.Image | sitk.ImageFileReader) -> npt.NDArray[np.float64]:
     """Affine of the index (z, y, x) to RAS+ mm."""
-    direction = np.reshape(image.GetDirection(), (3, 3))
+    direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)[:3, :3]
     affine = np.eye(4)
-    affine[:3, :3] = (LPS_TO_RAS[:3, :3] @ direction * np.array(image.GetSpacing()))[:, ::-1]
-    affine[:3, 3] = LPS_TO_RAS[:3, :3] @ np.array(image.GetOrigin())
+    affine[:3, :3] = (LPS_TO_RAS[:3, :3] @ direction * np.array(image.GetSpacing()[:3]))[:, ::-1]
+    affine[:3, 3] = LPS_TO_RAS[:3, :3] @ np.array(image.GetOrigin()[:3])
     return affine
 
 
-def _claimed_bytes(reader: sitk.ImageFileReader, path: Path) -> int:
-    """Bytes of voxels by the header, for an image with one real number for each voxel."""
+def _voxels(
+    reader: sitk.ImageFileReader, path: Path, header: Header, options: ReadOptions
+) -> npt.NDArray[Any]:
+    """(Z, Y, X) of the one volume that is meant, or of the layers of a segmentation."""
+    layers = reader.GetNumberOfComponents()
+    series = reader.GetSize()[3] if reader.GetDimension() == 4 else 1
+    segments = segments_of(header.keys)
+    if segments and series == 1:
+        data = sitk.GetArrayFromImage(reader.Execute())
+        return join_layers(data.reshape(*data.shape[:3], layers), segments, path)
+    index = choose(options.part, numbered(max(layers, series)), path, SPLIT)
+    if reader.GetDimension() == 4:
+        reader.SetExtractSize([*reader.GetSize()[:3], 0])
+        reader.SetExtractIndex([0, 0, 0, index])
+    data = sitk.GetArrayFromImage(reader.Execute())
+    return data if data.ndim == 3 else np.ascontiguousarray(data[..., index])
+
+
+def _claimed_bytes(reader: sitk.ImageFileReader, path: Path, header: Header) -> int:
+    """Bytes of voxels by the header, for an image with one real number for each voxel.
+
+    Several numbers are several volumes where a NRRD file calls their axis a list, or the time.
+    """
     pixel, numbers = reader.GetPixelID(), reader.GetNumberOfComponents()
-    if pixel not in _PIXEL_BYTES or numbers != 1:
+    vector = pixel >= sitk.sitkVectorInt8
+    scalar = pixel - (sitk.sitkVectorUInt8 - sitk.sitkUInt8) if vector else pixel
+    kind = header.fields.get("kinds", "").lower().partition(" ")[0]
+    listed = not vector or (header.nrrd and kind in ("list", "time", "none", "???"))
+    if scalar not in _PIXEL_BYTES or not listed:
         raise VolumeError(
             path,
             f"the voxels are {sitk.GetPixelIDValueAsString(pixel)} with {numbers} numbers each",
             "one real number of up to 64 bits for each voxel",
             "Convert the scan to grey values.",
         )
-    return int(math.prod(reader.GetSize())) * _PIXEL_BYTES[pixel]
+    if min(reader.GetSpacing()) <= 0:
+        found = f"the spacing is {list(reader.GetSpacing())}"
+        raise VolumeError(path, found, "millimetres above 0", "Save the scan again.")
+    return int(math.prod(reader.GetSize()) * numbers * _PIXEL_BYTES[scalar])
 
 
-def _check_payload(path: Path, storage: _Storage, claimed: int, max_bytes: int) -> None:
+def _mm_in(header: Header) -> float:
+    """Millimetres in the header's unit of length."""
+    units = re.findall(r'"([^"]*)"', header.fields.get("spaceunits", ""))
+    scales = {_UNITS.get(unit.strip().lower(), 1.0) for unit in units}
+    return scales.pop() if len(scales) == 1 else 1.0
+
+
+def _facts(header: Header) -> Facts:
+    said = header.fields.get("modality", "") if not header.nrrd else ""
+    said = said.upper().removeprefix("MET_MOD_")
+    modality = header.keys.get(_MODALITY_TAG, "") or ("" if said == "UNKNOWN" else said)
+    segments = segments_of(header.keys)
+    names = {each.value: each.name for each in segments}
+    codes = {each.value: each.code for each in segments if each.code is not None}
+    return Facts(
+        modality=modality if modality.isalpha() else "",
+        labels=Labels(names, codes),
+        notes=() if _mm_in(header) == 1 else ("lengths became mm",),
+    )
+
+
+def _check_payload(path: Path, storage: Storage, claimed: int, max_bytes: int) -> None:
     """Count the voxels that are really there."""
     available = storage.file.stat().st_size - max(storage.offset, 0)
     if not storage.compressed:
@@ -162,92 +221,3 @@ def _check_payload(path: Path, storage: _Storage, claimed: int, max_bytes: int) 
             path, f"the compressed voxels are damaged ({error})", "a whole file", payload.COPY_AGAIN
         ) from error
     payload.check_length(path, found, claimed)
-
-
-def _storage(path: Path) -> _Storage:
-    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
-    fields, end = _fields(path, ":" if nrrd else "=")
-    _check_dimension(path, fields.get("dimension" if nrrd else "ndims", "none"))
-    return _nrrd_storage(path, fields, end) if nrrd else _meta_storage(path, fields, end)
-
-
-def _check_dimension(path: Path, dimension: str) -> None:
-    """Refuse all but 3-D before ITK parses the header: it crashes on a dimension of 99."""
-    if dimension != "3":
-        raise VolumeError(
-            path,
-            f"the header's dimension is {dimension}",
-            "a 3-D volume",
-            "Save the scan as one 3-D .nrrd, .mha or .nii.gz file.",
-        )
-
-
-def _fields(path: Path, separator: str) -> tuple[dict[str, str], int]:
-    """The text header: its fields by lower-case name without spaces, and where it ends."""
-    fields: dict[str, str] = {}
-    with path.open("rb") as stream:
-        for _ in range(_HEADER_LINES):
-            line = stream.readline(_HEADER_LINE_BYTES).decode("latin-1")
-            if not line.strip():  # a blank line, or the end of a header with voxels elsewhere
-                break
-            name, found, value = line.partition(separator)
-            name = name.strip().lower().replace(" ", "")
-            if found and not line.startswith("#") and not value.startswith("="):
-                fields[name] = value.strip()
-            if name == "elementdatafile":
-                break
-        return fields, stream.tell()
-
-
-def _nrrd_storage(path: Path, fields: dict[str, str], end: int) -> _Storage:
-    """Storage by the NRRD header."""
-    encoding = fields.get("encoding", "").lower()
-    if encoding not in ("raw", "gzip", "gz"):
-        raise _unreadable(path, f"encoding {encoding!r} is neither raw nor gzip")
-    skip = fields.get("byteskip", "0")
-    if fields.get("lineskip", "0") != "0" or skip not in (
-        ("0", "-1") if encoding == "raw" else "0"
-    ):
-        raise _unreadable(path, "it skips lines or bytes before the voxels")
-    elsewhere = fields.get("datafile")
-    file, start = (_beside(path, elsewhere), 0) if elsewhere else (path, end)
-    return _Storage(file, -1 if skip == "-1" else start, encoding != "raw")
-
-
-def _meta_storage(path: Path, fields: dict[str, str], end: int) -> _Storage:
-    """Storage by the MetaImage header."""
-    if "elementdatafile" not in fields:
-        raise _unreadable(path, "no ElementDataFile")
-    if fields.get("binarydata", "true").lower() == "false":
-        raise _unreadable(path, "the voxels are written as text")
-    compressed = fields.get("compresseddata", "false").lower() == "true"
-    skip = fields.get("headersize", "0")
-    if not (skip.isdigit() or (skip == "-1" and not compressed)):
-        raise _unreadable(path, f"HeaderSize is {skip!r}")
-    local = fields["elementdatafile"].upper() == "LOCAL"
-    file, start = (path, end) if local else (_beside(path, fields["elementdatafile"]), 0)
-    return _Storage(file, -1 if skip == "-1" else start + int(skip), compressed)
-
-
-def _beside(path: Path, name: str) -> Path:
-    """The file of voxels that a header names."""
-    if name.upper().startswith("LIST") or "%" in name:
-        raise _unreadable(path, "the voxels lie in several files")
-    file = path.parent / name
-    if not file.is_file():
-        raise VolumeError(
-            path,
-            f"the voxels should be in {name}, which is not there",
-            "the header and its data file side by side",
-            "Copy both files together.",
-        )
-    return file
-
-
-def _unreadable(path: Path, reason: str) -> VolumeError:
-    return VolumeError(
-        path,
-        f"the file cannot be read ({reason})",
-        "an NRRD or MetaImage file",
-        "Save the scan again as .nrrd, .mha or .nii.gz.",
-    )

@@ -1,7 +1,6 @@
 """NIfTI-1 and NIfTI-2 files, read behind guards and written whole or not at all.
 
-nibabel interprets the header; the voxels are read here, because nibabel asks for the memory that
-a header claims before it looks whether the file holds that much.
+nibabel interprets the header; `claims` reads the voxels.
 """
 
 # nibabel has few annotations:
@@ -10,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -24,8 +22,13 @@ from dpcenet.errors import VolumeError
 from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
-from dpcenet.volumes.geometry import check_affine
+from dpcenet.volumes.claims import MM_IN, Claims, check_claims, numbered, read_voxels
+from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
+from dpcenet.volumes.geometry import same_grid
 from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.label_table import MOST_BYTES, extension_of, labels_in
+from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
+from dpcenet.volumes.sidecar import sidecar_modality
 
 Header = Nifti1Header  # Nifti2Header is one, too
 
@@ -35,15 +38,17 @@ GEOMETRY_FIELDS = (
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z"),
 )
-_FOREIGN_UNITS = ("meter", "micron")
 
 
-def read_nifti(path: Path, max_bytes: int = payload.MAX_BYTES) -> ScanFile:
-    """Read a .nii or .nii.gz file.
+def read_nifti(
+    path: Path, max_bytes: int = payload.MAX_BYTES, options: ReadOptions = AS_IT_IS
+) -> ScanFile:
+    """Read a .nii or .nii.gz file; a header in metres or micrometres comes out in mm.
 
     Args:
         path: the file.
         max_bytes: cap on the decompressed voxels.
+        options: which volume of a 4-D file.
 
     Returns:
         (Z, Y, X) voxels in the file's type, or floating if the header scales them, and the grid.
@@ -58,49 +63,78 @@ def read_nifti(path: Path, max_bytes: int = payload.MAX_BYTES) -> ScanFile:
             file.seek(0)
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
             header, claims = _read_header(stream, path)
-            _check_claims(claims, path)
-            data = _read_voxels(stream, claims, path, packed, max_bytes)
+            volumes = check_claims(claims, path)
+            index = choose(options.part, numbered(volumes), path, SPLIT)
+            labels = _read_labels(stream, header, claims)
+            data = read_voxels(stream, claims, path, packed, max_bytes, index)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise VolumeError(
             path, f"the gzip stream is damaged ({error})", "a whole file", payload.COPY_AGAIN
         ) from error
     volume = Volume(data, claims.affine[:, [2, 1, 0, 3]])
-    return ScanFile(volume, SourceGrid.of(volume, "nifti", geometry_fields(header)))
+    fields = geometry_fields(header)
+    notes = []
+    if claims.unit in MM_IN:
+        notes.append(f"lengths in {claims.unit} became mm")
+    if _broken_qform(header):
+        fields["qform_code"] = 0
+        notes.append("the header's qform is no rotation; the sform is used, and written alone")
+    if volumes > 1:  # a mask of one of them is 3-D
+        fields["dim"][0], fields["dim"][4:] = 3, [1] * 4
+    facts = Facts(sidecar_modality(path), labels=labels, notes=tuple(notes))
+    return ScanFile(volume, SourceGrid.of(volume, "nifti", fields), facts=facts)
 
 
-def write_nifti(data: npt.NDArray[np.generic], path: Path, grid: SourceGrid) -> None:
+def volumes_in_nifti(path: Path) -> int:
+    """How many volumes a .nii or .nii.gz file holds, by its header.
+
+    Raises:
+        VolumeError: it cannot be read.
+    """
+    payload.check_file(path)
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
+            return check_claims(_read_header(stream, path)[1], path)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        found = f"the gzip stream is damaged ({error})"
+        raise VolumeError(path, found, "a whole file", payload.COPY_AGAIN) from error
+
+
+def _broken_qform(header: Header) -> bool:
+    """Whether a header has a qform that other programs would stumble over."""
+    try:
+        return header["qform_code"] > 0 and header.get_qform() is None
+    except (HeaderDataError, ValueError):
+        return True
+
+
+def write_nifti(
+    data: npt.NDArray[np.generic], path: Path, grid: SourceGrid, labels: Labels = NO_LABELS
+) -> None:
     """Write an array in the grid of the file it belongs to; the type of `data` is kept.
 
     Args:
         data: (Z, Y, X) as in `grid`.
         path: ends in .nii or .nii.gz.
         grid: of the scan. Shape, affine, qform, sform, their codes and the units are kept.
+        labels: what the values mean, for the header's extension.
     """
-    header = header_for(grid)
+    header, extension = header_for(grid), extension_of(labels)
     header.set_data_dtype(data.dtype)
-    header["vox_offset"] = int(header["sizeof_hdr"]) + 4
+    header["vox_offset"] = int(header["sizeof_hdr"]) + 4 + len(extension)
     header["scl_slope"], header["scl_inter"] = 1, 0
     voxels = np.ascontiguousarray(data, dtype=header.get_data_dtype())
-    content = header.binaryblock + bytes(4) + voxels.tobytes()
+    extended = bytes([bool(extension), 0, 0, 0]) + extension
+    content = header.binaryblock + extended + voxels.tobytes()
     if path.name.lower().endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
-@dataclass(frozen=True)
-class _Claims:
-    """What a header says of its voxels, in nibabel's axis order (x, y, z)."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    offset: int
-    affine: npt.NDArray[np.float64]
-    slope: float
-    inter: float
-    unit: str
-
-
-def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, _Claims]:
+def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, Claims]:
     """Parse the first bytes of a NIfTI file of either version and byte order."""
     start = stream.read(4)
     sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
@@ -114,7 +148,7 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, _Claims]:
         if not header["magic"].item().startswith(b"n+"):
             raise HeaderDataError("not a single-file NIfTI")
         with np.errstate(invalid="ignore"):  # NaN is refused later, with a reason
-            return header, _claims(header)
+            return header, claims_of(header)
     except (HeaderDataError, KeyError, ValueError, OverflowError) as error:
         raise VolumeError(
             path,
@@ -124,71 +158,39 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, _Claims]:
         ) from error
 
 
-def _claims(header: Header) -> _Claims:
+def claims_of(header: Any, first: int | None = None) -> Claims:
+    """What a header of nibabel says of its voxels.
+
+    Args:
+        header: of a NIfTI or Analyze file.
+        first: the byte before which no voxel lies; None takes the header's end.
+    """
     slope, inter = header.get_slope_inter()
-    return _Claims(
+    unit = header.get_xyzt_units()[0] if isinstance(header, Nifti1Header) else "mm"
+    least = header.template_dtype.itemsize if first is None else first
+    return Claims(
         shape=tuple(int(n) for n in header.get_data_shape()),
         dtype=header.get_data_dtype(),
-        offset=max(int(header.get_data_offset()), header.template_dtype.itemsize),
-        # sform before qform before the voxel sizes
-        affine=np.asarray(header.get_best_affine(), dtype=np.float64),
+        offset=max(int(header.get_data_offset()), least),
+        affine=_in_mm(header.get_best_affine(), unit),  # sform before qform before voxel sizes
         slope=1.0 if slope is None else float(slope),
         inter=0.0 if inter is None else float(inter),
-        unit=header.get_xyzt_units()[0],
+        unit=unit,
     )
 
 
-def _check_claims(claims: _Claims, path: Path) -> None:
-    """Refuse what is no 3-D volume of real numbers on a right-angled grid in mm."""
-    shape, dtype = claims.shape, claims.dtype
-    if len(shape) < 3 or min(shape) < 1 or max(shape[3:], default=1) > 1:
-        raise VolumeError(
-            path,
-            f"the shape is {shape}",
-            "a 3-D volume",
-            "Split a series into one file for each volume.",
-        )
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        name = "colour (RGB)" if dtype.kind == "V" else dtype.name
-        raise VolumeError(
-            path,
-            f"the voxels are {name}",
-            "one real number of up to 64 bits for each voxel",
-            "Convert the scan to grey values.",
-        )
-    if claims.unit in _FOREIGN_UNITS:
-        raise VolumeError(
-            path, f"lengths are in {claims.unit}", "mm", "Set the header's unit to mm."
-        )
-    check_affine(claims.affine, path)
+def _read_labels(stream: BinaryIO, header: Header, claims: Claims) -> Labels:
+    """Names of labels between header and voxels, where the stream stands."""
+    size = claims.offset - header.template_dtype.itemsize - 4
+    if not 0 < size <= MOST_BYTES or stream.read(4)[:1] == b"\0":
+        return NO_LABELS
+    return labels_in(stream.read(size), "big" if header.endianness == ">" else "little")
 
 
-def _read_voxels(
-    stream: BinaryIO, claims: _Claims, path: Path, packed: bool, max_bytes: int
-) -> npt.NDArray[Any]:
-    """Read exactly the voxels that the header claims: (Z, Y, X)."""
-    x, y, z = claims.shape[:3]
-    claimed = x * y * z * claims.dtype.itemsize
-    size = path.stat().st_size
-    available = (size * payload.DEFLATE_LIMIT if packed else size) - claims.offset
-    payload.check_claim(path, claimed, max_bytes, max(available, 0))
-    stream.seek(claims.offset)
-    raw = payload.read_limited(stream, claimed + 1)  # one more, which also checks gzip's sum
-    payload.check_length(path, len(raw), claimed)
-    # Fortran order in (x, y, z) is C order in (z, y, x).
-    data = np.frombuffer(raw, dtype=claims.dtype).reshape(z, y, x)
-    return _scaled(data.astype(claims.dtype.newbyteorder("="), copy=False), claims)
-
-
-def _scaled(data: npt.NDArray[Any], claims: _Claims) -> npt.NDArray[Any]:
-    """Voxels times slope plus intercept; untouched where that changes nothing."""
-    if (claims.slope, claims.inter) == (1.0, 0.0):
-        return data
-    # 16-bit values keep every digit in float32; wider ones need float64.
-    out = np.empty(data.shape, dtype=np.float32 if data.itemsize <= 2 else np.float64)
-    for z, plane in enumerate(data):  # slice by slice: float64 of a whole CT is too much
-        out[z] = plane.astype(np.float64) * claims.slope + claims.inter
-    return out
+def _in_mm(affine: npt.NDArray[Any], unit: str) -> npt.NDArray[np.float64]:
+    scaled = np.array(affine, dtype=np.float64)
+    scaled[:3] *= MM_IN.get(unit, 1.0)
+    return scaled
 
 
 def geometry_fields(header: Header) -> dict[str, Any]:
@@ -212,3 +214,18 @@ def header_for(grid: SourceGrid) -> Header:
     header.set_sform(affine, code="scanner")
     header.set_xyzt_units("mm")
     return header
+
+
+def forms_apart_mm(grid: SourceGrid) -> float:
+    """Largest distance in mm between the places that sform and qform of a NIfTI header give a
+    corner; 0 where one of them is not set."""
+    if grid.format != "nifti" or not (grid.header["qform_code"] and grid.header["sform_code"]):
+        return 0.0
+    header = Nifti1Header()
+    for name, value in grid.header.items():
+        if name.startswith(("quatern", "qoffset")) or name in {"pixdim", "qform_code"}:
+            header[name] = value
+    unit = header_for(grid).get_xyzt_units()[0]
+    other = _in_mm(header.get_qform(), unit)[:, [2, 1, 0, 3]]
+    blank = np.broadcast_to(np.uint8(0), grid.shape)
+    return same_grid(Volume(blank, grid.matrix), Volume(blank, other))

@@ -10,6 +10,7 @@ the scan lies its minimum, where the lineage resamples with 0.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,12 +22,17 @@ from dpcenet.types import Volume
 from dpcenet.volumes import resample
 from dpcenet.volumes.geometry import Affine, Orientation, on_grid, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.padding import find_padding, replace_padding
 from dpcenet.volumes.record import Preprocessing, Record
 
 __all__ = ["Prepared", "Preprocessing", "Record", "preprocess", "preprocess_labels"]
 
 SAME_SPACING = 1e-3
 """Spacings that differ by less than this part are the same: nothing is interpolated."""
+
+
+MAX_PREPARED_BYTES = 2 * 1024**3
+"""Largest prepared image: 8192 slices of 256 × 256."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Prepared:
 def preprocess(
     scan: ScanFile | Volume, rules: Preprocessing, like: Affine | None = None
 ) -> tuple[Prepared, Record]:
-    """Prepare a scan.
+    """Prepare a scan. Padding that is not the scan's own minimum is judged as if it were.
 
     Args:
         scan: (Z, Y, X) intensities in any array order, with or without the grid of its file.
@@ -61,14 +67,20 @@ def preprocess(
         the prepared image, and the record that undoes it.
 
     Raises:
-        VolumeError: the prepared image is constant.
+        VolumeError: the prepared image is constant, or too large to be meant.
     """
     volume = scan.volume if isinstance(scan, ScanFile) else scan
     grid = scan.grid if isinstance(scan, ScanFile) else SourceGrid.of(scan)
     oriented, orientation = orient(volume, like)
-    low, high = _clip_bounds(volume.data, rules)
-    data = _clipped(oriented.data.astype(np.float32), low, high)
     plan = _plan(oriented, orientation, grid, rules)
+    _check_size(plan)
+    declared = scan.facts.padding if isinstance(scan, ScanFile) else None
+    data, bounded = oriented.data.astype(np.float32), volume.data
+    if padding := find_padding(oriented, declared):
+        replace_padding(data, padding, fill=rules.clip_low)
+        bounded = data
+    low, high = _clip_bounds(bounded, rules)
+    data = _clipped(data, low, high)
     image = _place(data, plan, fill=float(data.min()))
     mean, std = _statistics(image, rules)
     image = ((image - mean) / std).astype(np.float32)
@@ -94,12 +106,25 @@ def preprocess_labels(labels: Volume, record: Record) -> npt.NDArray[np.uint8]:
     if placed.data.min() < 0 or placed.data.max() > np.iinfo(np.uint8).max:
         found = f"values from {placed.data.min()} to {placed.data.max()}"
         raise VolumeError("the labels", found, "0 to 255", "Renumber the labels.")
-    data = record.orientation.apply(placed).data
+    stored: npt.NDArray[Any] = record.orientation.apply(placed).data
+    data = np.round(stored)  # some programs store 0.99999
     if record.step == (1.0, 1.0, 1.0):
         out = data.astype(np.uint8)
     else:
         out = resample.linear_labels(data, record.resampled_positions())
     return resample.crop_or_pad(out, record.offset, record.shape, fill=0)
+
+
+def _check_size(plan: Record) -> None:
+    """Refuse a plan that would take too much memory, before any of it is asked for."""
+    size = 4 * max(math.prod(plan.shape), math.prod(plan.resampled))
+    if size > MAX_PREPARED_BYTES:
+        raise VolumeError(
+            "the scan",
+            f"{plan.grid.shape} voxels become {plan.resampled}, {size:,} bytes",
+            f"at most {MAX_PREPARED_BYTES:,}",
+            "Is the spacing right, and is this one scan? Crop or resample it.",
+        )
 
 
 def _clip_bounds(data: npt.NDArray[Any], rules: Preprocessing) -> tuple[float | None, float | None]:

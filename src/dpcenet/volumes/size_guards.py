@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,15 @@ CHUNK = 1 << 20
 DEFLATE_LIMIT = 1032
 """No deflate stream grows more than this when it is decompressed."""
 
+BLANK_RATIO = 900
+"""What grows more than this is one value almost everywhere."""
+
+BLANK_BYTES = 1024**3
+"""So much of almost one value is no scan, and a mask only in a type that is far too wide."""
+
+LOOK_FIRST_BYTES = 64 * 1024**2
+"""From here on, what may be one value everywhere is looked through before it is kept."""
+
 COPY_AGAIN = "Copy or export the file again."
 
 
@@ -23,15 +33,21 @@ def check_file(path: Path) -> None:
     """Refuse what is not a file with content.
 
     Raises:
-        VolumeError: missing, a folder, not a regular file, or empty.
+        VolumeError: missing, a folder, not a regular file, out of reach, or empty.
     """
-    if not path.exists():
-        raise VolumeError(path, "there is no such file", "a scan", "Check the path.")
-    if path.is_dir():
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VolumeError(path, "there is no such file", "a scan", "Check the path.") from error
+    except (OSError, ValueError) as error:  # no permission, a name too long, a link to itself
+        reason = getattr(error, "strerror", None) or str(error)
+        remedy = "Check the path and its permissions."
+        raise VolumeError(path, f"cannot be reached ({reason})", "a scan", remedy) from error
+    if stat.S_ISDIR(found.st_mode):
         raise VolumeError(path, "this is a folder", "one file", "Name a file in it.")
-    if not path.is_file():
+    if not stat.S_ISREG(found.st_mode):
         raise VolumeError(path, "this is not a regular file", "a scan", "Check the path.")
-    if path.stat().st_size == 0:
+    if found.st_size == 0:
         raise VolumeError(path, "the file is empty", "a scan", COPY_AGAIN)
 
 
@@ -62,6 +78,51 @@ def check_claim(path: Path, claimed: int, max_bytes: int, available: int) -> Non
             "header and content that agree",
             f"The file is cut short or damaged. {COPY_AGAIN}",
         )
+
+
+def check_blank(path: Path, claimed: int, size: int) -> None:
+    """Refuse gigabytes of one value, which a small compressed file can claim.
+
+    Args:
+        path: the file.
+        claimed: bytes of voxels by the header.
+        size: of the compressed file, in bytes.
+
+    Raises:
+        VolumeError: it would fill the memory with next to nothing.
+    """
+    if claimed > BLANK_BYTES and claimed > BLANK_RATIO * size:
+        raise VolumeError(
+            path,
+            f"{size:,} bytes claim to hold {claimed:,}: almost every voxel has the same value",
+            "a scan or a mask",
+            "Check that this is the scan; save a large mask as 8-bit numbers.",
+        )
+
+
+def check_one_value(stream: BinaryIO, path: Path, claimed: int, size: int, width: int) -> None:
+    """Refuse one value everywhere, such as NaN, without keeping it; the stream is used up.
+
+    Args:
+        stream: that decompresses, at the first voxel.
+        path: the file.
+        claimed: bytes of voxels by the header.
+        size: of the compressed file, in bytes.
+        width: bytes of a voxel.
+
+    Raises:
+        VolumeError: every voxel has the same bytes.
+    """
+    if claimed <= max(LOOK_FIRST_BYTES, BLANK_RATIO * size):
+        return
+    first, left = stream.read(width), claimed - width
+    pattern = first * (CHUNK // width)
+    while left > 0 and (chunk := stream.read(min(len(pattern), left))):
+        if chunk != pattern[: len(chunk)]:
+            return
+        left -= len(chunk)
+    found = f"all {claimed // width:,} voxels have the same value, or none"
+    raise VolumeError(path, found, "an image or a mask", "Check that this is the scan.")
 
 
 def check_length(path: Path, found: int, claimed: int) -> None:

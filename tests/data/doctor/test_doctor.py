@@ -112,7 +112,7 @@ def test_voxels_without_a_value_are_mended(tmp_path: Path) -> None:
 def test_labels_that_are_no_whole_numbers_are_mended(tmp_path: Path) -> None:
     image, labels = straight()
     smooth = labels.data.astype(np.float32)
-    smooth[labels.data == 2] = 2.0004
+    smooth[labels.data == 2] = 2.04
     write_pair(tmp_path / "in", "a", image, Volume(smooth, labels.affine))
     diagnosis = diagnose([tmp_path / "in"], quiet=True)
     assert "no whole numbers" in diagnosis.reports[0].errors[0]

@@ -19,6 +19,7 @@ from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import check_mask, read_volume
+from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.preprocess import Preprocessing
 
 
@@ -73,7 +74,7 @@ def read_pair(case: SourceCase, values: Mapping[int, int] | None = None) -> RawC
     scan = read_volume(case.image)
     if case.label is None:
         return RawCase(scan, None)
-    labels = read_volume(case.label).volume
+    labels = read_mask(case.label, scan).volume
     return RawCase(scan, labels if values is None else remap(labels, values, case.label))
 
 
@@ -188,7 +189,7 @@ def check_case(raw: RawCase, case: SourceCase, known: Iterable[int]) -> None:
     if raw.labels is None:
         return
     path = case.label or case.name
-    data = check_mask(raw.labels, raw.scan.volume, path)
+    data = check_mask(raw.labels, raw.scan.volume, path, raw.scan.grid)
     values = list(known)
     if values:
         remap(Volume(data, raw.scan.volume.affine), dict.fromkeys(values, 0), path)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.nifti1 import Nifti1Header
 
 from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, check_case
 from dpcenet.errors import InputError
@@ -18,6 +17,7 @@ from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, orient, same_grid
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.io import check_intensities
+from dpcenet.volumes.nifti import forms_apart_mm
 
 OBLIQUE_DEG = 1.0  # less is rounding
 CLIPPED = 0.02  # share of a slice at the scan's highest value
@@ -111,22 +111,6 @@ def geometry_notes(grid: SourceGrid, volume: Volume) -> tuple[str, ...]:
     if slices < FEW_SLICES:
         notes.append(f"only {slices} slice(s): slices of other scans are hard to match with them")
     return tuple(notes)
-
-
-def forms_apart_mm(grid: SourceGrid) -> float:
-    """How far, in mm, sform and qform of a NIfTI header put the same corner apart at most.
-
-    0 where one of them is not set.
-    """
-    if grid.format != "nifti" or not (grid.header["qform_code"] and grid.header["sform_code"]):
-        return 0.0
-    header = Nifti1Header()
-    for name, value in grid.header.items():
-        if name.startswith(("quatern", "qoffset")) or name in {"pixdim", "qform_code"}:
-            header[name] = value
-    other = np.asarray(header.get_qform(), dtype=np.float64)[:, [2, 1, 0, 3]]
-    blank = np.broadcast_to(np.uint8(0), grid.shape)
-    return same_grid(Volume(blank, grid.matrix), Volume(blank, other))
 
 
 def _geometry(report: CaseReport, volume: Volume) -> CaseReport:

@@ -5,24 +5,36 @@ Needs pydicom: the extra `dicom`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpcenet.errors import VolumeError
+from dpcenet.volumes.dicom.headers import (
+    EXPORT_AGAIN,
+    LABEL_MAP,
+    SEGMENTATION,
+    STRUCTURES,
+    bad,
+    is_dicom,
+    parsing,
+    read_header,
+    sop_class,
+)
+from dpcenet.volumes.options import choose
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
 
-EXPORT_AGAIN = "Export the series again, one folder for each series."
-_MAGIC_AT, _MAGIC = 128, b"DICM"
+_NAME_BYTES = 120
+"""Of a series' name: what is made of it has to fit a file system's 255."""
+_CHOOSE = "Name one file of the series that you mean, or choose it with --series."
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 REFERRED = ("StudyInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "Modality")
 """Attributes of a series without which no DICOM SEG can refer to it."""
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
-LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 _SCANS = frozenset(
     f"1.2.840.10008.5.1.4.1.1.{kind}"
     for kind in (
@@ -44,12 +56,14 @@ class Series:
         files: in the order of their names. A damaged file may be a slice of any series, so each
             series of its folder has it, and reading says what is wrong with it.
         referable: whether its headers have the UIDs by which a DICOM SEG refers to a series.
+        part: which of several volumes in it, from 1; None where that is open, or there is one.
     """
 
     name: str
     uid: str
     files: tuple[Path, ...]
     referable: bool
+    part: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -57,8 +71,40 @@ class Series:
         return self.files[0].parent
 
     def __str__(self) -> str:
-        alone = self.name == _plain(self.folder.resolve().name)
+        alone = self.name == plain(self.folder.resolve().name)
         return str(self.folder) if alone else f"{self.folder} (series {self.name})"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What lies directly in a folder.
+
+    Attributes:
+        series: of CT, MR or PET images.
+        masks: segmentations and structure sets.
+        aside: kind → how many files of it are no scan.
+    """
+
+    series: list[Series]
+    masks: list[Path]
+    aside: Counter[str]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Folders that were looked into, each once: 300 slices by name cost what their folder costs."""
+
+    seen: dict[Path, Contents] = field(default_factory=dict)
+
+    def contents(self, folder: Path) -> Contents:
+        """What lies directly in a folder.
+
+        Raises:
+            VolumeError: it cannot be read.
+        """
+        if folder not in self.seen:
+            self.seen[folder] = _look_into(folder)
+        return self.seen[folder]
 
 
 def find_series(folder: Path) -> list[Series]:
@@ -66,145 +112,165 @@ def find_series(folder: Path) -> list[Series]:
 
     Left aside are hidden files, files that are not DICOM, localisers, and DICOM objects that are
     no scan: segmentations, structure sets, dose, reports, screenshots. Names need no .dcm.
+
+    Raises:
+        VolumeError: the folder cannot be read.
     """
-    return _look_into(folder)[0]
+    return _look_into(folder).series
 
 
-def one_series(path: Path) -> Series:
+def one_series(
+    path: Path, wanted: int | str | None = None, folders: Folders | None = None
+) -> Series:
     """The one series of a folder, or the series that a file belongs to.
+
+    Args:
+        path: a folder, or a file of the series.
+        wanted: which of several: a number from 1, or its name.
+        folders: what was looked into before.
 
     Raises:
         VolumeError: the folder holds none, or several.
     """
     folder = path.parent if path.is_file() else path
-    series, aside = _look_into(folder)
+    found = (folders or Folders()).contents(folder)
     if path.is_file():
-        for each in series:
+        for each in found.series:
             if path in each.files:
                 return each
         raise bad(path, "this is no slice of a scan", "a CT, MR or PET image")
-    if len(series) == 1:
-        return series[0]
-    if series:
-        names = ", ".join(f"{each.name} ({len(each.files)} files)" for each in series)
-        remedy = "Name one file of the series that you mean."
-        raise VolumeError(folder, f"{len(series)} series in one folder: {names}", "one", remedy)
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(aside.items()))
+    if len(found.series) > 1 and wanted is None:
+        names = ", ".join(f"{each.name} ({len(each.files)} files)" for each in found.series)
+        raise VolumeError(
+            folder, f"{len(found.series)} series in one folder: {names}", "one", _CHOOSE
+        )
+    if found.series:
+        return found.series[choose(wanted, [each.name for each in found.series], path, _CHOOSE)]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.aside.items()))
     seen = f"0 DICOM slices{f' (left aside: {kinds})' if kinds else ''}"
     raise VolumeError(path, seen, "a series of CT, MR or PET slices", EXPORT_AGAIN)
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do; the name does not matter."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        stream.seek(_MAGIC_AT)
-        return stream.read(len(_MAGIC)) == _MAGIC
-
-
-def is_segmentation(path: Path) -> bool:
-    """Whether a file is a DICOM segmentation."""
-    return is_dicom(path) and _kind(read_header(path)) in (SEGMENTATION, LABEL_MAP)
-
-
-def read_header(path: Path) -> FileDataset:
-    """Everything of a DICOM file but its pixels.
+def find_segmentation(folder: Path) -> Path | None:
+    """The one SEG or RTSTRUCT of a folder; None where there is none.
 
     Raises:
-        VolumeError: pydicom is missing, or the file is damaged.
+        VolumeError: there are several, or the folder cannot be read.
     """
-    try:
-        import pydicom
-    except ImportError as error:
-        raise VolumeError(
-            path, "pydicom is not installed", "it, to read DICOM", "pip install 'dpcenet[dicom]'"
-        ) from error
-    try:
-        # Old exports lack the first bytes by which `is_dicom` knows the others.
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        raise bad(path, f"cannot be read ({reason(error)})", "a whole DICOM file") from error
-    if not _kind(header):
-        raise bad(path, "it has no SOP class: damaged, or not DICOM", "a whole DICOM file")
-    return header
+    masks = _look_into(folder).masks
+    if len(masks) > 1:
+        names = ", ".join(path.name for path in masks[:5])
+        found = f"{len(masks)} segmentations in one folder ({names})"
+        raise VolumeError(folder, found, "one", "Name the file that you mean.")
+    return masks[0] if masks else None
 
 
-def bad(path: Path, found: str, expected: str, remedy: str = EXPORT_AGAIN) -> VolumeError:
-    """An error whose remedy, by default, is another export."""
-    return VolumeError(path, found, expected, remedy)
+@dataclass(frozen=True)
+class _File:
+    """What is needed of a file to find its series, converted."""
+
+    kind: str
+    no_scan: str
+    series: str
+    described: str
+    referable: bool
 
 
-def reason(error: Exception) -> str:
-    """What a library says went wrong, on one line."""
-    return " ".join(str(error).split())
-
-
-def _look_into(folder: Path) -> tuple[list[Series], Counter[str]]:
-    """The series of a folder, and how many files of which kind are none."""
-    found: dict[Path, FileDataset] = {}
+def _look_into(folder: Path) -> Contents:
+    """The series of a folder, and what is none."""
+    found: dict[Path, _File] = {}
     damaged: list[Path] = []
+    masks: list[Path] = []
     aside: Counter[str] = Counter()
-    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if not is_dicom(path) and path.suffix.lower() != ".dcm":
-            continue
+    for path in _files_in(folder):
         try:
-            header = read_header(path)
+            file = _file(path)
         except VolumeError:
             damaged.append(path)
             continue
-        if kind := _no_scan(header):
-            aside[kind] += 1
-        elif "SeriesInstanceUID" in header:
-            found[path] = header
+        if file.no_scan:
+            aside[file.no_scan] += 1
+            masks += [path] * (file.kind in (SEGMENTATION, LABEL_MAP, STRUCTURES))
+        elif file.series:
+            found[path] = file
         else:
             damaged.append(path)
-    return _grouped(folder, found, damaged), aside
+    return Contents(_grouped(folder, found, damaged), masks, aside)
 
 
-def _kind(header: FileDataset) -> str:
-    """SOP class; the one of the file's first bytes also survives in a file that is cut short."""
-    first = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", "")
-    return str(header.get("SOPClassUID", "") or first)
+def _files_in(folder: Path) -> list[Path]:
+    """The files of a folder that are DICOM, or are named so."""
+    try:
+        children = sorted(folder.iterdir() if folder.is_dir() else ())
+    except OSError as error:
+        found = f"the folder cannot be read ({error.strerror})"
+        raise VolumeError(folder, found, "a folder of scans", "Check its permissions.") from error
+    return [
+        path
+        for path in children
+        if not path.name.startswith(".") and (is_dicom(path) or _named_dicom(path))
+    ]
+
+
+def _named_dicom(path: Path) -> bool:
+    try:
+        return path.suffix.lower() == ".dcm" and path.is_file()
+    except OSError:
+        return False
+
+
+def _file(path: Path) -> _File:
+    header = read_header(path)
+    with parsing(path):
+        return _File(
+            sop_class(header),
+            _no_scan(header),
+            str(header.get("SeriesInstanceUID", None) or ""),
+            _described(header),
+            all(header.get(key, None) for key in REFERRED),
+        )
 
 
 def _no_scan(header: FileDataset) -> str:
     """What a file is that is no slice of a scan; "" for a slice."""
     from pydicom.uid import UID
 
-    kind = _kind(header)
+    kind = sop_class(header)
     if "LOCALIZER" in (str(part).upper() for part in header.get("ImageType", None) or ()):
         return "localiser"
     placed_capture = kind.startswith(_SECONDARY_CAPTURE) and "ImagePositionPatient" in header
     return "" if kind in _SCANS or placed_capture else UID(kind).name or "without a kind"
 
 
-def _grouped(folder: Path, found: dict[Path, FileDataset], damaged: list[Path]) -> list[Series]:
+def _grouped(folder: Path, found: dict[Path, _File], damaged: list[Path]) -> list[Series]:
     files: defaultdict[str, list[Path]] = defaultdict(list)
-    for path, header in found.items():
-        files[str(header.SeriesInstanceUID)].append(path)
+    for path, file in found.items():
+        files[file.series].append(path)
     if damaged and not files:
         files[""] = []
-    base = _plain(folder.resolve().name)
-    names = {uid: f"{base}_{_described(found[paths[0]])}" for uid, paths in files.items() if paths}
+    base = plain(folder.resolve().name)
+    names = {
+        uid: plain(f"{base}_{found[paths[0]].described}") for uid, paths in files.items() if paths
+    }
     often = Counter(names.values())
     series = []
     for uid, paths in files.items():
         name = base if len(files) == 1 else names[uid]
         if often[name] > 1:  # the same number and description: the end of the UID tells them apart
-            name = f"{name}_{uid[-12:]}"
-        referable = all(found[path].get(key, None) for path in paths for key in REFERRED)
+            name = f"{name}_{plain(uid[-12:])}"
+        referable = all(found[path].referable for path in paths)
         series.append(Series(name, uid, tuple(sorted([*paths, *damaged])), referable))
     return series
 
 
 def _described(header: FileDataset) -> str:
     parts = (header.get("SeriesNumber", None), header.get("SeriesDescription", None))
-    return _plain("_".join(str(part) for part in parts if part is not None)) or "series"
+    text = "_".join(str(part) for part in parts if part is not None)
+    return plain(text) if text else "series"
 
 
-def _plain(text: str) -> str:
-    """The text as part of a file name: nothing that a header says may lead elsewhere."""
-    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII).strip("._")[:64]
+def plain(text: str) -> str:
+    """The text as part of a file name, in any script: nothing a header says may lead elsewhere."""
+    name = re.sub(r"[^\w.-]+", "_", text).strip("._")
+    shortened = os.fsencode(name)[:_NAME_BYTES].decode("utf-8", "ignore")
+    return shortened.strip("._") or "series"

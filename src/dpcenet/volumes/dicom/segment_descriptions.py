@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpcenet.volumes.dicom.find_series import bad
+from dpcenet.volumes.dicom.headers import bad
+from dpcenet.volumes.facts import Code as TermCode
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
@@ -104,12 +106,17 @@ class Algorithm:
     model: str
 
 
-def describe(names: Mapping[int, str], algorithm: Algorithm) -> list[SegmentDescription]:
+def describe(
+    names: Mapping[int, str],
+    algorithm: Algorithm,
+    terms: Mapping[int, TermCode] = MappingProxyType({}),
+) -> list[SegmentDescription]:
     """One segment for each label, numbered 1, 2, … as the standard wants.
 
     Args:
         names: label value → name, in the order of the segments.
         algorithm: what made the mask.
+        terms: label value → what it shows; by default what its name says.
     """
     import highdicom as hd
     from pydicom.sr.codedict import codes
@@ -122,11 +129,12 @@ def describe(names: Mapping[int, str], algorithm: Algorithm) -> list[SegmentDesc
     found = []
     for number, (value, name) in enumerate(names.items(), start=1):
         shown = property_of(name)
+        code = terms.get(value) or TermCode(SCT, *shown.kind)
         segment = hd.seg.SegmentDescription(
             segment_number=number,
             segment_label=name[:_LONG_STRING],
             segmented_property_category=_coded(ANATOMICAL_STRUCTURE),
-            segmented_property_type=_coded(shown.kind),
+            segmented_property_type=_coded((code.value, code.meaning), code.scheme),
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=maker,
             display_color=hd.color.CIELabColor.from_string(_COLOURS[(number - 1) % len(_COLOURS)]),
@@ -155,6 +163,20 @@ def labels_of(seg: Segmentation) -> tuple[dict[int, int], dict[int, str]]:
     return values, {values[each.segment_number]: str(each.segment_label) for each in described}
 
 
+def codes_of(seg: Segmentation, values: Mapping[int, int]) -> dict[int, TermCode]:
+    """Label value → what the segment shows, where the file says more than "a structure"."""
+    found = {}
+    for number, value in values.items():
+        items = seg.get_segment_description(number).get("SegmentedPropertyTypeCodeSequence", None)
+        texts = [
+            str(items[0].get(name, "") if items else "")
+            for name in ("CodingSchemeDesignator", "CodeValue", "CodeMeaning")
+        ]
+        if all(texts) and texts[1] != ANATOMICAL_STRUCTURE[0]:
+            found[value] = TermCode(*texts)
+    return found
+
+
 def import_highdicom(path: Path) -> Any:
     """The module highdicom.
 
@@ -169,7 +191,7 @@ def import_highdicom(path: Path) -> Any:
     return highdicom
 
 
-def _coded(code: Code) -> CodedConcept:
+def _coded(code: Code, scheme: str = SCT) -> CodedConcept:
     from highdicom.sr import CodedConcept
 
-    return CodedConcept(code[0], SCT, code[1])
+    return CodedConcept(code[0], scheme, code[1])

@@ -6,18 +6,21 @@ Needs highdicom: the extra `dicom`. For research only, which every file says of 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.errors import VolumeError
+from dpcenet.errors import DpcenetError, VolumeError
 from dpcenet.system.files import write_atomically
-from dpcenet.volumes.dicom.find_series import REFERRED, bad, reason
+from dpcenet.volumes.dicom.clean import cleaned
+from dpcenet.volumes.dicom.find_series import REFERRED
+from dpcenet.volumes.dicom.headers import bad, reason
 from dpcenet.volumes.dicom.read_series import Headers, read_headers
 from dpcenet.volumes.dicom.segment_descriptions import (
     RESEARCH,
@@ -25,6 +28,9 @@ from dpcenet.volumes.dicom.segment_descriptions import (
     describe,
     import_highdicom,
 )
+from dpcenet.volumes.dicom.slice_geometry import affine_of
+from dpcenet.volumes.facts import Code
+from dpcenet.volumes.geometry import LPS_TO_RAS
 from dpcenet.volumes.grid import ScanFile
 
 if TYPE_CHECKING:
@@ -36,9 +42,10 @@ _MAY_BE_EMPTY = (  # type 2: the standard wants them there, if need be without a
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
 )
-_HEADER_ERRORS = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 _SERIES_NUMBER = 9000
 """Far from a scanner's own numbers."""
+_EXACT = 2e-3
+"""Slices this close to their place, as part of a gap, are where their headers say."""
 _NAMESPACE = uuid.UUID("9c2b1f0e-6d0a-5a53-8a54-6f1f6f0f3c11")
 
 
@@ -49,6 +56,7 @@ def write_seg(
     names: Mapping[int, str],
     algorithm: Algorithm,
     made: datetime | None = None,
+    codes: Mapping[int, Code] = MappingProxyType({}),
 ) -> None:
     """Write labels as a binary SEG with one segment for each label, whole or not at all.
 
@@ -62,6 +70,7 @@ def write_seg(
         names: label value → name. Labels without a voxel become empty segments.
         algorithm: what made the mask.
         made: when; now by default.
+        codes: label value → what it shows; by default what its name says.
 
     Raises:
         VolumeError: highdicom is missing, the scan is no DICOM series or its headers lack what a
@@ -76,10 +85,19 @@ def write_seg(
     values = _values(mask, names, path)
     named = {value: names.get(value, f"label {value}") for value in values}
     headers = read_headers(tuple(dict.fromkeys(scan.files)))
+    _check_frames(headers, path)
     number = np.zeros(values[-1] + 1, np.uint16)
     number[values] = np.arange(1, len(values) + 1)
     stored = _in_file_order(number[mask], headers)
-    seg = _segmentation(hd, stored, _sources(headers), named, algorithm, made or datetime.now())
+    seg = _segmentation(
+        hd,
+        stored,
+        _sources(headers, named.values()),
+        named,
+        algorithm,
+        made or datetime.now(),
+        codes,
+    )
     write_atomically(path, lambda temporary: seg.save_as(temporary, enforce_file_format=True))
 
 
@@ -102,12 +120,26 @@ def _in_file_order(mask: npt.NDArray[np.uint16], headers: Headers) -> npt.NDArra
     return np.ascontiguousarray(mask[np.argsort(frames)])
 
 
-def _sources(headers: Headers) -> list[Dataset]:
-    """The headers in the order of the slices, with what may be empty filled in."""
+def _check_frames(headers: Headers, path: Path) -> None:
+    """Refuse a volume that is a part of a file's frames: a SEG describes all of them."""
+    files = headers.files.items()
+    frames = sum(int(header.get("NumberOfFrames", None) or 1) for _, header in files)
+    if frames != len(headers.slices):
+        found = f"the scan is {len(headers.slices)} of {frames} frames of its file"
+        raise VolumeError(path, found, "all of them", _AS_NIFTI)
+
+
+def _sources(headers: Headers, names: Collection[str]) -> list[Dataset]:
+    """The headers in the order of the slices, cleaned, with what may be empty filled in."""
     found: list[Dataset] = []
-    between = float(np.linalg.norm(headers.slices[1].position - headers.slices[0].position))
+    first = headers.slices[0]
+    last = headers.slices[min(1, len(headers.slices) - 1)]
+    between = float(np.linalg.norm(last.position - first.position)) or first.thickness
+    regular = dict(zip((each.path for each in headers.slices), _places(headers), strict=True))
     for path in dict.fromkeys(each.path for each in headers.slices):
-        header = headers.files[path]
+        header = cleaned(headers.files[path], names)
+        if regular[path] is not None and "ImagePositionPatient" in header:
+            header.ImagePositionPatient = regular[path]
         if missing := [name for name in REFERRED if not header.get(name, None)]:
             raise bad(path, f"no {', '.join(missing)}", "what a SEG must refer to", _AS_NIFTI)
         for name in _MAY_BE_EMPTY:
@@ -115,8 +147,24 @@ def _sources(headers: Headers) -> list[Dataset]:
                 setattr(header, name, "")
         if not header.get("SliceThickness", None):
             header.SliceThickness = f"{between:.6g}"  # the standard wants one of a SEG
+        if "SpacingBetweenSlices" in header:  # some programs write 1 there, and it would be copied
+            header.SpacingBetweenSlices = f"{between:.6g}"
         found.append(header)
     return found
+
+
+def _places(headers: Headers) -> list[list[float] | None]:
+    """Where the slices of rounded positions lie, LPS mm; None for slices that are where they say.
+
+    Readers of SEGs refuse gaps that differ by more than a hundredth.
+    """
+    slices = list(headers.slices)
+    affine = LPS_TO_RAS @ affine_of(slices)
+    regular = affine[:3, 3] + np.arange(len(slices))[:, None] * affine[:3, 0]
+    off = np.abs(regular - [each.position for each in slices]).max()
+    if off <= _EXACT * np.linalg.norm(affine[:3, 0]):
+        return [None] * len(slices)
+    return [place.round(6).tolist() for place in regular]
 
 
 def _segmentation(
@@ -126,6 +174,7 @@ def _segmentation(
     names: Mapping[int, str],
     algorithm: Algorithm,
     made: datetime,
+    codes: Mapping[int, Code],
 ) -> Segmentation:
     seed = _seed(mask, sources, names, algorithm)
     try:
@@ -133,7 +182,7 @@ def _segmentation(
             source_images=sources,
             pixel_array=mask,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=describe(names, algorithm),
+            segment_descriptions=describe(names, algorithm, codes),
             series_instance_uid=_uid("series", seed),
             series_number=_SERIES_NUMBER,
             sop_instance_uid=_uid("instance", seed),
@@ -151,7 +200,9 @@ def _segmentation(
             content_time=made.time(),
             omit_empty_frames=False,  # without them a file loads as a cropped volume
         )
-    except _HEADER_ERRORS as error:
+    except (DpcenetError, MemoryError):
+        raise
+    except Exception as error:  # whatever highdicom meets; see `headers.parsing`
         source = Path(str(sources[0].get("filename", "the series")))
         found = f"no SEG can refer to it ({reason(error)})"
         raise bad(source, found, "a header by the standard", _AS_NIFTI) from error

@@ -1,0 +1,164 @@
+"""Whether intensities can be a scan's, and whether a mask fits its scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.errors import VolumeError
+from dpcenet.types import Volume
+from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, on_grid
+from dpcenet.volumes.grid import SourceGrid
+from dpcenet.volumes.nifti import forms_apart_mm
+
+_TAKE_PLACE = "`dpcenet doctor SCAN --label MASK --fix OUT` gives the mask the scan's place."
+
+FEW = 16
+"""A file with so few different whole numbers is no scan."""
+MASK_VALUES = 64
+"""A file named like a mask that holds more different values than this is a scan."""
+WHOLE = 1e-3
+"""Labels may lie this far from whole numbers: some programs store 0.99999."""
+MOST = 1e30
+"""Larger intensities leave 32-bit numbers when they are normalised."""
+
+
+def check_intensities(volume: Volume, path: Path | str) -> None:
+    """Refuse an image that has voxels without a value, only one value, or values like labels.
+
+    Raises:
+        VolumeError: NaN or infinite voxels, a constant image, or a mask.
+    """
+    data: npt.NDArray[Any] = volume.data
+    found = _without_value(data)
+    if found is not None:
+        count, (z, y, x) = found
+        raise VolumeError(
+            path,
+            f"{count:,} voxels are NaN or infinite, the first at z={z}, y={y}, x={x} "
+            f"(array indices)",
+            "a finite number in every voxel",
+            "Export the scan again, or let `dpcenet doctor SCAN --fix OUT` replace these voxels.",
+        )
+    low, high = data.min(), data.max()
+    if max(abs(float(low)), abs(float(high))) > MOST:
+        found_ = f"values from {float(low):g} to {float(high):g}"
+        raise VolumeError(path, found_, f"up to {MOST:g}", "Export the scan again; is it damaged?")
+    if low == high:
+        raise VolumeError(
+            path,
+            f"every voxel is {data.flat[0]}",
+            "an image with contrast",
+            "Check that this is the scan.",
+        )
+    if high <= np.iinfo(np.uint8).max and holds_labels(data, FEW):
+        raise VolumeError(
+            path,
+            f"this looks like a mask: it holds at most {FEW} different whole numbers",
+            "a scan",
+            "Leave it out; for a labelled scan, check that image and mask are not swapped.",
+        )
+
+
+def _without_value(data: npt.NDArray[Any]) -> tuple[int, tuple[int, int, int]] | None:
+    """How many voxels are NaN or infinite, and the first; None where there is none."""
+    if data.dtype.kind != "f":
+        return None
+    count, first = 0, None
+    for z, plane in enumerate(data):  # a list of all places takes 24 bytes for each
+        bad = ~np.isfinite(plane)
+        if bad.any():
+            count += int(bad.sum())
+            first = first or (z, *map(int, np.unravel_index(int(bad.argmax()), bad.shape)))
+    return None if first is None else (count, (first[0], first[1], first[2]))
+
+
+def holds_labels(data: npt.NDArray[Any], most: int = MASK_VALUES) -> bool:
+    """Whether an array (Z, ...) holds at most `most` different whole numbers, none below 0.
+
+    Plane by plane: a scan shows more after a few of them.
+    """
+    seen: set[float] = set()
+    for plane in data:
+        values = np.unique(plane)
+        whole = np.round(values)
+        if not np.isfinite(values).all() or np.abs(values - whole).max(initial=0) > WHOLE:
+            return False
+        if (whole < 0).any():
+            return False
+        seen.update(whole.tolist())
+        if len(seen) > most:
+            return False
+    return True
+
+
+def check_mask(
+    mask: Volume, image: Volume, path: Path | str, grid: SourceGrid | None = None
+) -> npt.NDArray[np.int64]:
+    """Refuse a mask that does not lie on its image, or holds no labels.
+
+    A mask whose array axes are stored in another order is fine if it lies in the same place. Values
+    within 0.001 of whole numbers are these.
+
+    Args:
+        mask: (Z, Y, X) labels.
+        image: the scan's voxels.
+        path: of the mask, for the error.
+        grid: of the scan; with it the error says if the scan's header contradicts itself.
+
+    Returns:
+        (Z, Y, X) int64 labels in the array order of the image.
+
+    Raises:
+        VolumeError: another grid, values that are no labels, or an empty mask.
+    """
+    data: npt.NDArray[Any] = mask.data
+    if not all(_whole(plane) for plane in data):
+        found = "there are values that are no whole numbers"
+        raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
+    if data.min() < -WHOLE:
+        raise _bad_labels(path, f"the smallest value is {data.min()}", "Renumber the labels.")
+    if data.max() > np.iinfo(np.uint8).max + WHOLE:
+        found = f"the largest value is {data.max()}"
+        raise _bad_labels(path, found, "Are image and mask swapped? Else renumber the labels.")
+    if not (data > WHOLE).any():
+        raise _bad_labels(path, "the mask is empty", "Label at least one voxel.")
+    try:
+        placed: npt.NDArray[Any] = on_grid(mask, image, path).data
+    except VolumeError as error:
+        reason = "" if grid is None else _why_elsewhere(grid)
+        if not reason:
+            raise
+        found = f"{error.found}; {reason}"
+        raise VolumeError(path, found, error.expected, f"{error.remedy} {_TAKE_PLACE}") from error
+    return np.round(placed).astype(np.int64)
+
+
+def _why_elsewhere(grid: SourceGrid) -> str:
+    """What in a scan's own header lets two programs see it in two places; "" for nothing."""
+    if grid.format != "nifti":
+        return ""
+    if not (grid.header["qform_code"] or grid.header["sform_code"]):
+        return "the scan's header does not say where the scan lies, so programs guess differently"
+    apart = forms_apart_mm(grid)
+    if apart > GRID_TOLERANCE_MM:
+        return (
+            f"sform and qform of the scan's header lie {apart:.1f} mm apart: the program that made "
+            "the mask may have used the qform, and the sform is used here"
+        )
+    return ""
+
+
+def _whole(plane: npt.NDArray[Any]) -> bool:
+    """Whether every value is finite, and a whole number but for rounding."""
+    if plane.dtype.kind in "iub":
+        return True
+    with np.errstate(invalid="ignore"):  # infinity less itself
+        return bool((np.abs(plane - np.round(plane)) <= WHOLE).all())
+
+
+def _bad_labels(path: Path | str, found: str, remedy: str) -> VolumeError:
+    return VolumeError(path, found, "whole numbers from 0 (background) to 255, not all 0", remedy)

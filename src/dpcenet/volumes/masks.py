@@ -1,0 +1,81 @@
+"""A mask of any format for its scan, with what its labels mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dpcenet.errors import VolumeError
+from dpcenet.types import Volume
+from dpcenet.volumes.dicom.find_series import find_segmentation
+from dpcenet.volumes.dicom.headers import LABEL_MAP, SEGMENTATION, STRUCTURES, kind_of
+from dpcenet.volumes.dicom.read_seg import spread
+from dpcenet.volumes.dicom.rtstruct import read_rtstruct
+from dpcenet.volumes.facts import Facts
+from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.io import read_volume, suffix_of
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.pictures import is_picture, pictures_in, stack_of
+from dpcenet.volumes.size_guards import MAX_BYTES
+
+
+def read_mask(
+    path: Path, image: ScanFile, max_bytes: int = MAX_BYTES, options: ReadOptions = AS_IT_IS
+) -> ScanFile:
+    """Read the mask of a scan.
+
+    Formats that are segmentations by themselves (DICOM SEG, .seg.nrrd) may cover a part of the
+    scan and are spread over its grid; outlines (RTSTRUCT) are filled on it; pictures take the place
+    of the scan's slices. Other files are label maps: `io.check_mask` says whether they lie on the
+    scan. A folder may hold one SEG, one RTSTRUCT, or pictures.
+
+    Args:
+        path: a file or a folder.
+        image: the scan.
+        max_bytes: cap on the voxels.
+        options: which volume of a 4-D file.
+
+    Returns:
+        labels (Z, Y, X), with their names and codes where the file has them.
+
+    Raises:
+        VolumeError: it cannot be used; the message says why.
+    """
+    if path.is_dir():
+        found = find_segmentation(path)
+        if found is None and pictures_in(path):
+            return _from_pictures(path, image, max_bytes)
+        path = found or path
+    elif is_picture(path) and path.is_file():
+        return _from_pictures(path, image, max_bytes)
+    kind = kind_of(path)
+    if kind == STRUCTURES:
+        return read_rtstruct(path, image)
+    mask = read_volume(path, max_bytes, options)
+    if kind in (SEGMENTATION, LABEL_MAP) or suffix_of(path) == ".seg.nrrd":
+        volume = spread(mask.volume, image.volume, path)
+        return ScanFile(volume, SourceGrid.of(volume), facts=mask.facts)
+    return mask
+
+
+def _from_pictures(path: Path, image: ScanFile, max_bytes: int) -> ScanFile:
+    """Pictures of a mask: as many as the scan has slices, in the order of the slices' files."""
+    planes = stack_of(path, max_bytes)
+    shape = image.volume.data.shape
+    if planes.shape != shape:
+        found = f"pictures of {planes.shape} pixels, and the scan is {shape}"
+        raise VolumeError(
+            path, found, "a picture for each slice", "Check that they belong together."
+        )
+    if image.files:  # named like the slices, which may run from head to feet
+        names = sorted(dict.fromkeys(image.files))
+        if len(names) != len(planes):
+            found = "the scan is one file of many frames"
+            raise VolumeError(path, found, "a file for each slice", "Save the mask as .nii.gz.")
+        planes = planes[[names.index(file) for file in image.files]]
+        note = "pictures taken for the scan's slices in the order of their file names"
+    else:
+        note = "pictures taken for the scan's slices in the order of its array"
+    volume = Volume(np.ascontiguousarray(planes), image.volume.affine)
+    return ScanFile(volume, SourceGrid.of(volume), facts=Facts(notes=(note,)))

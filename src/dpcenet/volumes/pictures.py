@@ -1,0 +1,154 @@
+"""Stacks of PNG, JPEG or TIFF pictures as a volume; a person says how far apart pixels lie.
+
+Pictures do not say how the patient lies. They are taken as axial slices from feet to head in the
+order of their names, rows to the back and columns to the left; masks come back on the same grid.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageSequence
+
+from dpcenet.errors import DpcenetError, VolumeError
+from dpcenet.types import Volume
+from dpcenet.volumes import size_guards as payload
+from dpcenet.volumes.facts import Facts
+from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MOST_PAGES = 10_000
+SIDE = "pictures do not say how the patient lies: left and right are a guess"
+_GREY = ("1", "L", "P", "I", "F", "I;16", "I;16B", "I;16L")
+_COLOUR = ("RGB", "RGBA", "LA", "PA")
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names, with "2" before "10".
+
+    Raises:
+        VolumeError: the folder cannot be read.
+    """
+    try:
+        found = [each for each in folder.iterdir() if not each.name.startswith(".")]
+        return sorted((each for each in found if is_picture(each) and each.is_file()), key=_natural)
+    except OSError as error:
+        found_ = f"the folder cannot be read ({error.strerror})"
+        raise VolumeError(
+            folder, found_, "a folder of pictures", "Check its permissions."
+        ) from error
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a name ends like a picture's."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_pictures(
+    path: Path, max_bytes: int = payload.MAX_BYTES, options: ReadOptions = AS_IT_IS
+) -> ScanFile:
+    """Read a stack of pictures.
+
+    Args:
+        path: a folder of them, a TIFF of several pages, or one picture, which is one slice.
+        max_bytes: cap on the voxels.
+        options: the spacing in mm, without which there is no volume.
+
+    Returns:
+        (Z, Y, X) in the pictures' type.
+
+    Raises:
+        VolumeError: no spacing, pictures of several sizes, colours, or a damaged file.
+    """
+    if options.spacing is None:
+        raise VolumeError(
+            path,
+            "pictures do not say how far apart their pixels lie",
+            "a spacing in mm: from slice to slice, row to row and column to column",
+            "Give --spacing Z,Y,X, or better the DICOM series that they were made from.",
+        )
+    files = pictures_in(path) if path.is_dir() else [path]
+    planes = _planes(files, path, max_bytes)
+    volume = Volume(planes, _affine(options.spacing, path))
+    return ScanFile(volume, SourceGrid.of(volume), facts=Facts(notes=(SIDE,)))
+
+
+def stack_of(path: Path, max_bytes: int = payload.MAX_BYTES) -> npt.NDArray[Any]:
+    """The pictures of a mask, which has the place of its scan: (Z, Y, X).
+
+    Raises:
+        VolumeError: as `read_pictures`, but for the spacing.
+    """
+    return _planes(pictures_in(path) if path.is_dir() else [path], path, max_bytes)
+
+
+def _planes(files: list[Path], path: Path, max_bytes: int) -> npt.NDArray[Any]:
+    planes: list[npt.NDArray[Any]] = []
+    size = 0
+    for file in files:
+        payload.check_file(file)
+        for plane in _pages(file, max_bytes - size):
+            if planes and plane.shape != planes[0].shape:
+                found = f"it is {plane.shape}, and {files[0].name} is {planes[0].shape} pixels"
+                raise VolumeError(file, found, "pictures of one size", "Leave the odd one out.")
+            planes.append(plane)
+            size += plane.nbytes
+    if not planes:
+        raise VolumeError(path, "no picture in it", "a stack of pictures", "Check the path.")
+    return np.stack(planes)
+
+
+def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
+    """The pages of a picture, each (Y, X)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's warning of large pictures: bounded here
+            with Image.open(file, formats=("PNG", "JPEG", "TIFF")) as picture:
+                for number, page in enumerate(ImageSequence.Iterator(picture)):
+                    width, height = page.size
+                    left -= width * height * 4
+                    if left < 0 or number >= MOST_PAGES:
+                        found = f"{width} × {height} pixels on page {number + 1}"
+                        raise VolumeError(file, found, "a smaller stack", "Crop or split it.")
+                    yield _grey(page, file)
+    except (DpcenetError, MemoryError):
+        raise
+    except Exception as error:  # Pillow meets SyntaxError, struct.error, zlib.error and others
+        found = f"the picture cannot be read ({' '.join(str(error).split())[:200]})"
+        raise VolumeError(file, found, "a PNG, JPEG or TIFF", payload.COPY_AGAIN) from error
+
+
+def _grey(page: Image.Image, file: Path) -> npt.NDArray[Any]:
+    """The values of a page; a palette's are its indices, as masks are saved."""
+    pixels = np.array(page)
+    if page.mode in _GREY:
+        return pixels.astype(np.uint8) if page.mode == "1" else pixels
+    if page.mode in _COLOUR:
+        colours = pixels[..., : 1 if page.mode in ("LA", "PA") else 3]
+        if (colours == colours[..., :1]).all():
+            return np.ascontiguousarray(colours[..., 0])
+    raise VolumeError(file, f"the picture is coloured ({page.mode})", "grey values", "Convert it.")
+
+
+def _affine(spacing: tuple[float, float, float], path: Path) -> npt.NDArray[np.float64]:
+    if not all(0 < mm < 1000 for mm in spacing):
+        raise VolumeError(path, f"--spacing {spacing}", "millimetres above 0", "Check it.")
+    z, y, x = spacing
+    axes = [[0.0, 0.0, -x, 0.0], [0.0, -y, 0.0, 0.0], [z, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    return np.array(axes)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """A key by which "slice 2" comes before "slice 10"."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part)
+        for part in re.split(r"(\d+)", path.name)
+        if part
+    ]
