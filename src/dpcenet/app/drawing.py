@@ -1,0 +1,295 @@
+"""The labels of one scan while a person works on them; nothing that was drawn is lost.
+
+cache/ID/labels.nii    the labels as shown, mapped: a change is in the file at once, and stays there
+                       when this process is killed
+cache/ID/undo/N        the plane before and after change N
+cache/ID/state.json    which change is the last one, and which file the labels were taken from
+
+A moment after a change the labels are written where commands find them (`save`): into the whole
+mask where there is one, else into the drawing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.app.program import (
+    Algorithm,
+    ConfigError,
+    Volume,
+    __version__,
+    check_mask,
+    open_mask,
+    read_json,
+    record_path,
+    write_json,
+    write_labels,
+    write_mask,
+    write_nifti,
+)
+from dpcenet.app.project import Label, Scan, now
+from dpcenet.app.shown_scan import Facts
+
+Plane = npt.NDArray[np.uint8]
+KEPT = 200
+"""Changes that can be undone."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A plane of the labels that was changed, undone or done again."""
+
+    axis: int
+    index: int
+    plane: Plane
+
+
+@dataclass
+class Drawing:
+    """The labels of one scan.
+
+    Attributes:
+        scan, facts: which scan.
+        labels: (Z, Y, X) uint8 as shown, mapped from the file.
+        state: `cursor`, the number of the last change that stands; `last`, of the last one that can
+            be done again; `home`, the size and time of the file that the labels were taken from;
+            `drawn`, slice → when a person last drew on it; `unsaved`, whether `home` is behind.
+    """
+
+    scan: Scan
+    facts: Facts
+    labels: npt.NDArray[np.uint8]
+    state: dict[str, Any]
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @classmethod
+    def open(cls, scan: Scan, facts: Facts) -> Drawing:
+        """The labels as they were left; those of the file where that is newer.
+
+        Raises:
+            VolumeError: the file cannot be used.
+        """
+        path, state_path = scan.cache / "labels.nii", scan.cache / "state.json"
+        if not (path.is_file() and state_path.is_file()):
+            write_nifti(np.zeros(facts.shape, np.uint8), path, facts.grid)
+            write_json(state_path, _fresh())
+        offset = path.stat().st_size - int(np.prod(facts.shape))
+        labels = np.memmap(path, np.uint8, "r+", offset, facts.shape)
+        drawing = cls(scan, facts, labels, read_json(state_path))
+        drawing.follow()
+        return drawing
+
+    @property
+    def home(self) -> Path:
+        """The file that commands read."""
+        return self.scan.mask if self.scan.mask.is_file() else self.scan.drawing
+
+    @property
+    def drawn(self) -> list[int]:
+        """The slices that a person drew on."""
+        return sorted(map(int, self.state["drawn"]))
+
+    def follow(self) -> bool:
+        """Take the labels from their file where a command or another program wrote it since."""
+        with self.lock:
+            if self.state["unsaved"] or self.state["home"] == _stamp(self.home):
+                return False
+            self._take(self.home)
+            return True
+
+    def _take(self, path: Path) -> None:
+        """The labels of a file; none where there is no file."""
+        self.labels[:] = read_labels(path, self.facts) if path.is_file() else 0
+        shutil.rmtree(self.scan.cache / "undo", ignore_errors=True)
+        record = self.scan.drawing_record
+        drawn = read_json(record)["drawn"] if record.is_file() else {}
+        self._keep({**_fresh(), "home": _stamp(path), "drawn": drawn})
+
+    def plane(self, axis: int, index: int) -> Plane:
+        """A copy of one plane."""
+        return np.ascontiguousarray(np.take(self.labels, index, axis))
+
+    def change(self, axis: int, index: int, plane: Plane, drawn: bool = True) -> None:
+        """Replace a plane.
+
+        Args:
+            axis: 0 slices, 1 rows, 2 columns.
+            index: of the plane.
+            plane: its new labels.
+            drawn: count the slice among those that a person drew.
+        """
+        with self.lock:
+            if not self.state["unsaved"]:  # said first: a server killed in between saves it later
+                self._keep({**self.state, "unsaved": True})
+            before = self.plane(axis, index)
+            number = self.state["cursor"] + 1
+            self._remember(number, axis, index, before, plane)
+            self._put(axis, index, plane)
+            touched = {str(index)} if axis == 0 else self._slices_touched(axis, before, plane)
+            times = {**self.state["drawn"], **dict.fromkeys(touched, now())}
+            times = times if drawn else self.state["drawn"]
+            changes = {"cursor": number, "last": number, "drawn": times, "unsaved": True}
+            self._keep({**self.state, **changes})
+
+    def replace(self, labels: npt.NDArray[np.uint8], drawn: list[int]) -> None:
+        """Replace all labels, as a mask from a file does; this cannot be undone."""
+        with self.lock:
+            self.labels[:] = labels
+            shutil.rmtree(self.scan.cache / "undo", ignore_errors=True)
+            times = dict.fromkeys(map(str, drawn), now())
+            self._keep({**_fresh(), "home": None, "drawn": times, "unsaved": True})
+
+    def undo(self) -> Change | None:
+        """Take the last change back."""
+        with self.lock:
+            cursor = self.state["cursor"]
+            return self._go(cursor, cursor - 1, 0)
+
+    def redo(self) -> Change | None:
+        """Do the change again that was taken back."""
+        with self.lock:
+            cursor = self.state["cursor"]
+            return self._go(cursor + 1, cursor + 1, 1) if cursor < self.state["last"] else None
+
+    def _go(self, number: int, cursor: int, which: int) -> Change | None:
+        path = self.scan.cache / "undo" / str(number)
+        if not path.is_file():
+            return None
+        axis, index, planes = _unpack(path.read_bytes(), self.facts.shape)
+        self._put(axis, index, planes[which])
+        drawn = {k: v for k, v in self.state["drawn"].items() if self.labels[int(k)].any()}
+        self._keep({**self.state, "cursor": cursor, "drawn": drawn, "unsaved": True})
+        return Change(axis, index, planes[which])
+
+    def save(self, names: list[Label]) -> bool:
+        """Write the labels where commands find them; whether there was anything to write.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        with self.lock:
+            if not self.state["unsaved"]:
+                return False
+            labels, cursor = np.array(self.labels), self.state["cursor"]
+            home, drawn = self.home, dict(self.state["drawn"])
+        if home == self.scan.mask:
+            write_shown(labels, home, self.scan, self.facts, names)
+        self._write_drawing(labels, drawn)
+        with self.lock:
+            behind = self.state["cursor"] != cursor or self.state["drawn"] != drawn
+            self._keep({**self.state, "home": _stamp(home), "unsaved": behind})
+        return True
+
+    def _write_drawing(self, labels: npt.NDArray[np.uint8], drawn: dict[str, str]) -> None:
+        """The drawn slices alone: what `dpcenet complete` fills in from."""
+        only = np.zeros_like(labels)
+        slices = sorted(map(int, drawn))
+        only[slices] = labels[slices]
+        grid = self.facts.source_grid
+        write_mask(self.facts.orient.invert(only), self.scan.drawing, grid)
+        write_json(self.scan.drawing_record, {"drawn": drawn, "saved": now()})
+
+    def finish(self, names: list[Label]) -> None:
+        """Take the labels as they are as the whole mask.
+
+        Raises:
+            ConfigError: nothing is labelled.
+        """
+        with self.lock:
+            if not self.labels.any():
+                raise ConfigError(f"{self.scan.name}: nothing is labelled yet")
+            self._keep({**self.state, "unsaved": True})
+            write_shown(np.array(self.labels), self.scan.mask, self.scan, self.facts, names)
+        self.save(names)
+
+    def discard(self, aside: Path) -> None:
+        """Put what is on disk of the labels into another folder, and begin anew."""
+        with self.lock:
+            mask, stamp = self.scan.mask, now().replace(":", "")
+            for path in (mask, record_path(mask), self.scan.drawing, self.scan.drawing_record):
+                if path.is_file():
+                    target = aside / stamp / path.relative_to(self.scan.root)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(target)
+            self._take(self.home)
+
+    def _remember(self, number: int, axis: int, index: int, before: Plane, after: Plane) -> None:
+        folder = self.scan.cache / "undo"
+        folder.mkdir(exist_ok=True)
+        head = np.array([axis, index], "<u4").tobytes()
+        content = zlib.compress(head + before.tobytes() + after.tobytes(), 1)
+        (folder / str(number)).write_bytes(content)
+        (folder / str(number - KEPT)).unlink(missing_ok=True)
+
+    def _put(self, axis: int, index: int, plane: Plane) -> None:
+        where: list[Any] = [slice(None)] * 3
+        where[axis] = index
+        self.labels[tuple(where)] = plane
+
+    def _slices_touched(self, axis: int, before: Plane, after: Plane) -> set[str]:
+        """Slices that a change on another plane has changed."""
+        return set(map(str, np.flatnonzero((before != after).any(axis=1)).tolist()))
+
+    def _keep(self, state: dict[str, Any]) -> None:
+        self.state = state
+        write_json(self.scan.cache / "state.json", state)
+
+
+def read_labels(path: Path, facts: Facts) -> npt.NDArray[np.uint8]:
+    """Labels of a file on the scan's grid, (Z, Y, X) as shown.
+
+    Raises:
+        VolumeError: it lies on another grid, or holds no labels.
+    """
+    shape = facts.source_grid.shape
+    blank = Volume(np.broadcast_to(np.uint8(0), shape), facts.source_grid.matrix)
+    mask = open_mask(path, blank)
+    if not mask.data.any():
+        return np.zeros(facts.shape, np.uint8)
+    data = check_mask(mask, blank, path).astype(np.uint8)
+    return np.ascontiguousarray(facts.orient.apply(Volume(data, blank.affine)).data)
+
+
+def write_shown(
+    labels: npt.NDArray[np.uint8], path: Path, scan: Scan, facts: Facts, names: list[Label]
+) -> None:
+    """Write labels (Z, Y, X) as shown into a mask in the format and geometry of the scan.
+
+    Raises:
+        VolumeError: they cannot be written there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = facts.orient.invert(labels)
+    if path.suffix.lower() != ".dcm":
+        write_mask(stored, path, facts.source_grid)
+        return
+    called = {label.value: label.name for label in names if (labels == label.value).any()}
+    write_labels(stored, path, scan.query.read(), called, Algorithm(__version__, "a person"))
+
+
+def _fresh() -> dict[str, Any]:
+    return {"cursor": 0, "last": 0, "home": None, "drawn": {}, "unsaved": False}
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """Size and time of a file; None where there is none."""
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _unpack(content: bytes, shape: tuple[int, int, int]) -> tuple[int, int, list[Plane]]:
+    raw = zlib.decompress(content)
+    axis, index = np.frombuffer(raw, "<u4", 2).tolist()
+    sides = [side for number, side in enumerate(shape) if number != axis]
+    planes = np.frombuffer(raw, np.uint8, offset=8).reshape(2, *sides)
+    return axis, index, [planes[0], planes[1]]

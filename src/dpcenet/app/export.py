@@ -1,0 +1,214 @@
+"""`python -m dpcenet.app.export PROJECT PART …`: what is taken along, into export/.
+
+masks/NAME.nii.gz       on each scan's own grid
+seg-nrrd/NAME.seg.nrrd  the same for 3D Slicer, with names and colours
+dicom-seg/NAME.dcm      of scans that are DICOM series
+table.csv               a row for each scan and label
+pictures/NAME-LABEL.png the slice with the largest part of each label
+nnunet/                 raw data set of the accepted scans, for nnU-Net
+
+The task file is written by `dpcenet task create`. Rejected results are left out of all but the
+table.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.app.drawing import read_labels
+from dpcenet.app.export_files import (
+    picture,
+    write_dicom_seg,
+    write_nnunet,
+    write_plain_mask,
+    write_seg_nrrd,
+)
+from dpcenet.app.program import InputError, read_cases, read_json
+from dpcenet.app.project import Label, Project, Scan
+from dpcenet.app.review_api import decisions_of
+from dpcenet.app.scans_api import state_of
+from dpcenet.app.shown_scan import Facts, image_of, make_ready
+
+PARTS = ("masks", "seg-nrrd", "dicom-seg", "table", "pictures", "nnunet", "task")
+COLUMNS = (
+    *("case", "label", "value", "made by", "decision", "decided", "volume ml", "mean", "sd"),
+    *("largest diameter mm", "predicted dice", "low", "high", "flag"),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scan with a whole mask, opened."""
+
+    scan: Scan
+    facts: Facts
+    image: npt.NDArray[Any]
+    labels: npt.NDArray[np.uint8]
+    state: str
+    decision: str
+    decided: str
+
+    @property
+    def kept(self) -> bool:
+        """Whether it goes along: rejected results do not."""
+        return self.decision != "reject"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a person stands for it."""
+        return self.decision == "accept" or (self.kept and self.state != "segmented")
+
+
+def cases_of(project: Project) -> Iterator[Case]:
+    """The scans that have a whole mask, one at a time; one that cannot be read is named."""
+    decisions = decisions_of(project)
+    for scan in project.scans.values():
+        if not scan.mask.is_file():
+            continue
+        decision = decisions.get(scan.name, {})
+        try:
+            facts = make_ready(scan)
+            labels = read_labels(scan.mask, facts)
+        except (InputError, OSError) as error:
+            print_line(f"{scan.name}: left out: {error}")
+            continue
+        said = str(decision.get("decision", "")), str(decision.get("time", ""))
+        yield Case(scan, facts, image_of(scan, facts), labels, state_of(scan), *said)
+
+
+def export(project: Project, parts: list[str]) -> Path:
+    """Write the parts; what an earlier export wrote is replaced.
+
+    Returns:
+        the folder.
+    """
+    out = project.root / "export"
+    names = project.labels
+    for part in parts:
+        shutil.rmtree(out / part, ignore_errors=True)
+    out.mkdir(exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    accepted = []
+    expected = {row.case: row.labels for row in read_cases(project.root / "masks")}
+    for case in cases_of(project):
+        print_line(case.scan.name)
+        rows += table_rows(case, names, expected.get(case.scan.name, {}))
+        if case.kept:
+            _write_parts(case, names, out, parts)
+        if case.accepted and "nnunet" in parts:
+            accepted.append(write_nnunet_case(case, out))
+    if "table" in parts:
+        _write_table(out / "table.csv", rows)
+    if "nnunet" in parts:
+        write_nnunet(out / "nnunet", names, len(accepted))
+    return out
+
+
+def write_nnunet_case(case: Case, out: Path) -> str:
+    """An accepted scan and its mask as nnU-Net wants them."""
+    name = flat(case.scan)
+    folder = out / "nnunet"
+    write_plain_mask(case.labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
+    target = folder / "imagesTr" / f"{name}_0000.nii.gz"
+    write_plain_mask(np.asarray(case.image), case.facts, target)
+    return name
+
+
+def _write_parts(case: Case, names: list[Label], out: Path, parts: list[str]) -> None:
+    name = flat(case.scan)
+    if "masks" in parts:
+        write_plain_mask(case.labels, case.facts, out / "masks" / f"{name}.nii.gz")
+    if "seg-nrrd" in parts:
+        write_seg_nrrd(case.labels, case.facts, names, out / "seg-nrrd" / f"{name}.seg.nrrd")
+    if "dicom-seg" in parts and case.scan.query.suffix == ".dcm":
+        path = out / "dicom-seg" / f"{name}.dcm"
+        write_dicom_seg(case.labels, case.scan, case.facts, names, path)
+    if "pictures" in parts:
+        for label in names:
+            if (case.labels == label.value).any():
+                path = out / "pictures" / f"{name}-{label.value}.png"
+                picture(case.image, case.labels, case.facts, label, path)
+
+
+def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, Any]]:
+    """A row for each label: what is measured on the scan's own voxels, what was expected."""
+    called = {label.value: label.name for label in names}
+    voxel_ml = float(np.prod(case.facts.spacing)) / 1000
+    rows = []
+    for value in sorted(int(v) for v in np.unique(case.labels) if v):
+        inside = case.labels == value
+        grey = np.asarray(case.image)[inside].astype(np.float64)
+        name = called.get(value, f"label {value}")
+        quality = expected.get(name) if case.state == "segmented" else None
+        judged = (
+            ("", "", "", "")
+            if quality is None
+            else (f"{quality.dice:.3f}", f"{quality.low:.3f}", f"{quality.high:.3f}", quality.flag)
+        )
+        made = {"segmented": "dpcenet", "corrected": "dpcenet, corrected"}.get(
+            case.state, "a person"
+        )
+        measured = (
+            f"{inside.sum() * voxel_ml:.3f}",
+            f"{grey.mean():.2f}",
+            f"{grey.std():.2f}",
+            f"{largest_diameter_mm(inside, case.facts.spacing):.1f}",
+        )
+        cells = (case.scan.name, name, value, made, case.decision, case.decided, *measured, *judged)
+        rows.append(dict(zip(COLUMNS, cells, strict=True)))
+    return rows
+
+
+def largest_diameter_mm(
+    inside: npt.NDArray[np.bool_], spacing: tuple[float, float, float]
+) -> float:
+    """Largest distance between two voxel centres of a mask."""
+    from scipy.spatial import ConvexHull, QhullError
+    from scipy.spatial.distance import pdist
+
+    points = np.argwhere(inside).astype(np.float64) * spacing
+    if len(points) < 2:
+        return 0.0
+    try:
+        points = points[ConvexHull(points).vertices]
+    except QhullError:  # all in one plane or on one line
+        low, high = points.argmin(axis=0), points.argmax(axis=0)
+        points = points if len(points) < 3000 else points[[*low, *high]]
+    return float(pdist(points).max())
+
+
+def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def flat(scan: Scan) -> str:
+    """The name of a scan as the name of a file."""
+    return scan.name.replace("/", "__")
+
+
+def print_line(text: str) -> None:
+    """Say something in the job's log."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(root: Path, parts: list[str]) -> None:
+    """Export a project."""
+    folder = Path(read_json(root / "project.json")["folder"])
+    print_line(str(export(Project.open(folder, root), parts)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

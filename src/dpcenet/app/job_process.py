@@ -1,0 +1,30 @@
+"""`python -m dpcenet.app.job_process FOLDER`: run the commands of a job, and say how they ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+# Not through `program`, which loads what a process that only waits has no use for.
+from dpcenet.system.files import read_json, write_json
+
+
+def main(folder: Path) -> int:
+    """Run the commands one after the other, until one fails; then move what they made."""
+    plan = read_json(folder / "plan.json")
+    code = 0
+    for command in plan["commands"]:
+        code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
+        if code:
+            break
+    for source, target in plan.get("moves", []) if code == 0 else []:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(source).replace(target)
+    write_json(folder / "process.json", {"exit": code, "ended": datetime.now(UTC).isoformat()})
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,165 @@
+"""Commands that run for minutes, in processes of their own that outlive the server.
+
+jobs/N/job.json    the commands, and what they are for
+jobs/N/log.txt     what they said
+jobs/N/process.json  the process that runs them, and its exit code when it has ended
+
+Pausing stops the process group; it goes on where it was. What a command finished is kept by the
+command itself, so a job that was cancelled is begun again where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dpcenet.app.program import ConfigError, read_json, write_json
+from dpcenet.app.project import now
+
+CAN_PAUSE = hasattr(signal, "SIGSTOP")
+LOG_TAIL = 4000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's folder."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """Its number."""
+        return self.folder.name
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it is for."""
+        return read_json(self.folder / "job.json")
+
+    @property
+    def started(self) -> datetime:
+        """When."""
+        return datetime.fromisoformat(self.facts["started"])
+
+    @property
+    def process(self) -> dict[str, Any]:
+        """The process, and its exit code when it has ended."""
+        path = self.folder / "process.json"
+        return read_json(path) if path.is_file() else {}
+
+    @property
+    def state(self) -> str:
+        """running, paused, cancelled, done, failed or lost (its process was killed)."""
+        facts, process = self.facts, self.process
+        if facts.get("cancelled"):
+            return "cancelled"
+        if "exit" in process:
+            return "done" if process["exit"] == 0 else "failed"
+        if not is_alive(facts["pid"], facts["born"]):
+            # It may have ended between the two looks.
+            return "lost" if "exit" not in self.process else self.state
+        return "paused" if facts.get("paused") else "running"
+
+    @property
+    def log(self) -> str:
+        """The end of what its commands said."""
+        path = self.folder / "log.txt"
+        text = path.read_bytes()[-LOG_TAIL:].decode("utf-8", "replace") if path.is_file() else ""
+        return text.rpartition("\r")[2] if "\r" in text else text
+
+    def pause(self, paused: bool) -> None:
+        """Stop for a while, or go on.
+
+        Raises:
+            ConfigError: it does not run, or this system cannot stop a process.
+        """
+        if not CAN_PAUSE:
+            raise ConfigError("this system cannot pause a job; cancel it, it goes on where it was")
+        if self.state not in ("running", "paused"):
+            raise ConfigError("the job does not run")
+        self._signal(signal.SIGSTOP if paused else signal.SIGCONT)
+        self._change(paused=paused)
+
+    def cancel(self) -> None:
+        """End it; what it finished is kept."""
+        if self.state not in ("running", "paused"):
+            return
+        self._change(cancelled=True)
+        self._signal(signal.SIGTERM)
+        if CAN_PAUSE:
+            self._signal(signal.SIGCONT)  # a stopped process would not hear
+
+    def _signal(self, number: int) -> None:
+        pid = self.facts["pid"]
+        try:
+            os.killpg(pid, number) if hasattr(os, "killpg") else os.kill(pid, number)
+        except ProcessLookupError:
+            return  # it has just ended
+
+    def _change(self, **changes: Any) -> None:
+        write_json(self.folder / "job.json", {**self.facts, **changes})
+
+
+def start(root: Path, kind: str, commands: list[list[str]], **facts: Any) -> Job:
+    """Run commands one after the other, until one fails.
+
+    Args:
+        root: of the project.
+        kind: what the job is for.
+        commands: each a program with its arguments; "dpcenet" and "python" are this one's.
+        facts: to be kept with it; `moves` are pairs of paths, moved when all commands are done.
+
+    Raises:
+        ConfigError: a job is running.
+    """
+    if any(job.state in ("running", "paused") for job in all_jobs(root)):
+        raise ConfigError("a job is running; wait for it, or cancel it")
+    known = [int(job.id) for job in all_jobs(root)]
+    folder = root / "jobs" / f"{max(known, default=0) + 1:04d}"
+    folder.mkdir(parents=True)
+    plan = {"kind": kind, "commands": commands, "started": now(), **facts}
+    write_json(folder / "plan.json", plan)
+    with (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dpcenet.app.job_process", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    born = born_at(process.pid)
+    write_json(folder / "job.json", {**plan, "pid": process.pid, "born": born})
+    return Job(folder)
+
+
+def all_jobs(root: Path) -> list[Job]:
+    """The jobs of a project, the first one first."""
+    return [Job(path.parent) for path in sorted((root / "jobs").glob("*/job.json"))]
+
+
+def is_alive(pid: int, born: str) -> bool:
+    """Whether the process runs still; another one may have its number by now."""
+    with contextlib.suppress(OSError):  # it is no child of a server that was started later
+        os.waitpid(pid, os.WNOHANG)  # a child that has ended counts as alive until it is asked for
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return born_at(pid) == born
+
+
+def born_at(pid: int) -> str:
+    """When a process began, in the system's own count; "" where that is not told."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = text.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]

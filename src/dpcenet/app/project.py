@@ -1,0 +1,224 @@
+"""The project folder: everything the page knows, in files that the commands read and write.
+
+project.json        the folder of scans, and the labels with their colours
+drawings/NAME.*     what a person drew, slice by slice: a NIfTI mask on the scan's grid, its record
+masks/              whole masks and the review: OUT of `dpcenet segment`
+decisions.json      what a person decided of each result, and when
+jobs/               commands that run or ran, with what they said
+rounds/             the masks before each time that the rest was segmented again
+export/             what was exported
+cache/              scans as the page shows them; may be deleted when the page is closed
+
+Nothing is written beside the scans.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dpcenet.app.program import (
+    ConfigError,
+    DatasetError,
+    Query,
+    find_queries,
+    hash_of,
+    read_json,
+    write_json,
+)
+
+FORMAT = "dpcenet project 1"
+MAX_LABELS = 32
+COLOURS = ("#00c2ff", "#ff9f43", "#5bd16a", "#ff6b81", "#b58cff", "#ffd84d", "#4de0c8", "#f28ad6")
+"""Of labels, in order: apart from each other on grey, also for most people who see red as green."""
+
+
+class Label(BaseModel):
+    """A label: its value in masks, its name, its colour."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: int = Field(ge=1, le=255)
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f=]+$")
+    colour: str = Field(pattern=r"^#[0-9a-f]{6}$")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan of the folder, and where its files lie in the project."""
+
+    id: str
+    query: Query
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """As the commands call it: the path in the folder without its suffix."""
+        return self.query.name.as_posix()
+
+    @property
+    def drawing(self) -> Path:
+        """The mask of drawn slices."""
+        return self.root / "drawings" / f"{self.name}.nii.gz"
+
+    @property
+    def drawing_record(self) -> Path:
+        """Which slices were drawn, and when."""
+        return self.root / "drawings" / f"{self.name}.json"
+
+    @property
+    def mask(self) -> Path:
+        """The whole mask."""
+        return self.root / "masks" / self.query.mask_name
+
+    @property
+    def cache(self) -> Path:
+        """The folder of what the page shows of it."""
+        return self.root / "cache" / self.id
+
+    @property
+    def source(self) -> Path:
+        """What a command is given for it: a file, of a DICOM series any one."""
+        return self.query.files[0]
+
+
+@dataclass
+class Project:
+    """A folder of scans and the folder of what was done with them."""
+
+    folder: Path
+    root: Path
+    scans: dict[str, Scan] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @classmethod
+    def open(cls, folder: Path, root: Path) -> Project:
+        """Open or begin a project.
+
+        Args:
+            folder: of scans.
+            root: of the project.
+
+        Raises:
+            ConfigError: a folder cannot be used.
+        """
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: there is no such folder; name a folder of scans")
+        project = cls(folder.resolve(), root.resolve())
+        path = project.root / "project.json"
+        if path.is_file():
+            known = read_json(path)
+            if known.get("format") != FORMAT or known.get("folder") != str(project.folder):
+                raise ConfigError(
+                    f"{path}: belongs to {known.get('folder')}; choose another --project"
+                )
+        elif project.root.is_dir() and any(project.root.iterdir()):
+            raise ConfigError(f"{root}: holds other files; choose an empty folder for --project")
+        else:
+            facts = {"format": FORMAT, "folder": str(project.folder), "created": now()}
+            write_json(path, {**facts, "labels": []})
+        project.find_scans()
+        return project
+
+    def find_scans(self) -> None:
+        """Search the folder again."""
+        try:
+            queries = find_queries([self.folder], out=self.root)
+        except DatasetError:
+            queries = []
+        inside = [query for query in queries if self._is_inside(query)]
+        with self.lock:
+            self.left_out = [q.name.as_posix() for q in queries if q not in inside]
+            self.scans = {scan.id: scan for scan in map(self._scan, inside)}
+
+    def _is_inside(self, query: Query) -> bool:
+        """Whether all its files lie in the folder; links may lead out of it."""
+        return all(path.resolve().is_relative_to(self.folder) for path in query.files)
+
+    def _scan(self, query: Query) -> Scan:
+        return Scan(hash_of(query.name.as_posix())[:12], query, self.root)
+
+    @property
+    def labels(self) -> list[Label]:
+        """The labels, by value."""
+        return [Label(**label) for label in read_json(self.root / "project.json")["labels"]]
+
+    def set_labels(self, labels: list[Label]) -> None:
+        """Keep the labels.
+
+        Raises:
+            ConfigError: two have one value or one name, or there are too many.
+        """
+        values, names = {each.value for each in labels}, {each.name for each in labels}
+        if len(values) < len(labels) or len(names) < len(labels) or len(labels) > MAX_LABELS:
+            raise ConfigError(f"labels: give at most {MAX_LABELS}, each value and name once")
+        ordered = sorted(labels, key=lambda label: label.value)
+        self.change("project.json", {"labels": [label.model_dump() for label in ordered]})
+
+    def add_labels(self, values: list[int]) -> None:
+        """Give names to values that came with a mask."""
+        known = self.labels
+        new = sorted(set(values) - {label.value for label in known})
+        made = [Label(value=v, name=f"label {v}", colour=COLOURS[(v - 1) % 8]) for v in new]
+        if made:
+            self.set_labels([*known, *made])
+
+    def change(self, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change entries of a JSON file of the project, whole or not at all."""
+        path = self.root / name
+        with self.lock:
+            data = {**(read_json(path) if path.is_file() else {}), **changes}
+            write_json(path, data)
+        return data
+
+
+def now() -> str:
+    """The time, for records."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def default_root(folder: Path) -> Path:
+    """Where the project of a folder lies unless a person says otherwise."""
+    place = folder.resolve()
+    return Path.home() / "dpcenet-projects" / f"{place.name}-{hash_of(str(place))[:8]}"
+
+
+@contextmanager
+def only_server(root: Path) -> Iterator[None]:
+    """Hold the project for this process; the system lets it go when the process ends.
+
+    Raises:
+        ConfigError: another server has it open.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "server.lock").open("a+") as file:
+        if not _lock(file):
+            raise ConfigError(f"{root}: another `dpcenet app` has it open; close that one")
+        yield
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock a file until it is closed, unless another process has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,146 @@
+"""The review: what the network expects of its results, what a person decided, and what changed."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, HTTPException, Response
+from pydantic import BaseModel, ConfigDict
+
+from dpcenet.app.jobs import all_jobs
+from dpcenet.app.labels_api import Tab, refused
+from dpcenet.app.program import Reviewed, dice, read_cases, read_json, read_volume, write_json
+from dpcenet.app.project import Project, Scan, now
+from dpcenet.app.scans_api import state_of
+from dpcenet.app.session import Session
+
+
+class Decision(BaseModel):
+    """What a person says of a result."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Literal["accept", "reject", ""]
+
+
+def router(session: Session) -> APIRouter:
+    """Calls under /api/review."""
+    api = APIRouter(prefix="/api/review", tags=["review"])
+
+    @api.get("")
+    def review() -> dict[str, Any]:
+        """Results, the most doubtful one first, then scans that a person labelled."""
+        project = session.project
+        with refused():
+            known = {row.case: row for row in read_cases(project.root / "masks")}
+        decisions, changed = decisions_of(project), changes_of(project)
+        rows = [
+            _row(scan, known.get(scan.name), decisions.get(scan.name, {}), changed.get(scan.name))
+            for scan in project.scans.values()
+            if scan.mask.is_file()
+        ]
+        return {"rows": sorted(rows, key=lambda row: (row["worst"], row["name"]))}
+
+    @api.put("/{scan_id}")
+    def decide(scan_id: str, decision: Decision, tab: Tab = "") -> dict[str, Any]:
+        """Accept or reject a result, or take that back."""
+        session.check_tab(tab)
+        scan = session.scan(scan_id)
+        if not scan.mask.is_file():
+            raise HTTPException(422, f"{scan.name}: there is no result yet")
+        return decide_on(session.project, scan, decision.decision)
+
+    @api.get("/{scan_id}/picture/{label}", response_class=Response)
+    def picture(scan_id: str, label: str) -> Response:
+        """The slice with the largest part of a label, as JPEG."""
+        name = session.scan(scan_id).name
+        with refused():
+            rows = [r for r in read_cases(session.project.root / "masks") if r.case == name]
+        if not rows or label not in rows[0].pictures:
+            raise HTTPException(404, "no picture")
+        encoded = rows[0].pictures[label].partition(",")[2]
+        return Response(base64.b64decode(encoded), media_type="image/jpeg")
+
+    return api
+
+
+def decisions_of(project: Project) -> dict[str, dict[str, Any]]:
+    """Case → what a person decided, and when."""
+    path = project.root / "decisions.json"
+    return read_json(path)["cases"] if path.is_file() else {}
+
+
+def decide_on(project: Project, scan: Scan, decision: str) -> dict[str, Any]:
+    """Keep a decision with its time; earlier ones stay in its history."""
+    with project.lock:
+        cases = decisions_of(project)
+        history = cases.get(scan.name, {}).get("history", [])
+        entry = {"decision": decision, "time": now()}
+        cases[scan.name] = {**entry, "history": [*history, entry]}
+        project.change("decisions.json", {"cases": cases})
+    return cases[scan.name]
+
+
+def _row(
+    scan: Scan, known: Reviewed | None, decision: dict[str, Any], changed: Any
+) -> dict[str, Any]:
+    state = state_of(scan)
+    labels: list[dict[str, Any]] = (
+        []
+        if known is None or state == "labelled"
+        else [
+            {
+                "label": label,
+                "dice": round(quality.dice, 3),
+                "low": round(quality.low, 3),
+                "high": round(quality.high, 3),
+                "flag": quality.flag,
+                "reasons": list(quality.reasons),
+                "picture": label in known.pictures,
+            }
+            for label, quality in known.labels.items()
+        ]
+    )
+    return {
+        "id": scan.id,
+        "name": scan.name,
+        "state": state,
+        "labels": sorted(labels, key=lambda each: each["dice"]),
+        # What a person drew comes last: there is nothing to doubt.
+        "worst": min((each["dice"] for each in labels), default=2.0),
+        "decision": decision.get("decision", ""),
+        "decided": decision.get("time", ""),
+        "changed": changed,
+        "written": scan.mask.stat().st_mtime_ns,
+    }
+
+
+def changes_of(project: Project) -> dict[str, dict[str, float]]:
+    """Case → label value → Dice of the mask before the last round and after; nothing in the first.
+
+    Computed once, when the round has ended.
+    """
+    rounds = [job for job in all_jobs(project.root) if job.facts["kind"] == "segment"]
+    if not rounds or rounds[-1].state in ("running", "paused"):
+        return {}
+    before = project.root / "rounds" / rounds[-1].id
+    path = before / "changes.json"
+    if not path.is_file():
+        found = {
+            scan.name: _agreement(before / scan.query.mask_name, scan.mask)
+            for scan in project.scans.values()
+            if (before / scan.query.mask_name).is_file() and scan.mask.is_file()
+        }
+        write_json(path, found)
+    return read_json(path)
+
+
+def _agreement(before: Path, after: Path) -> dict[str, float]:
+    if before.samefile(after):
+        return {}
+    old, new = (np.asarray(read_volume(path).volume.data) for path in (before, after))
+    values = {int(v) for v in np.union1d(np.unique(old), np.unique(new))} - {0}
+    return {str(value): round(dice(old == value, new == value), 3) for value in sorted(values)}

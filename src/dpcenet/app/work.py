@@ -1,0 +1,178 @@
+"""What the buttons start: filling in a scan, segmenting the rest, exporting; and how far it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpcenet.app.jobs import Job, all_jobs, start
+from dpcenet.app.program import ConfigError, read_json, read_volume, record_path
+from dpcenet.app.project import Project, Scan
+from dpcenet.app.scans_api import state_of
+
+PERSONS = ("labelled", "corrected")
+"""States of scans whose masks a person stands for."""
+_PROGRAM = [sys.executable, "-m", "dpcenet"]
+
+
+def fill_in(project: Project, scan: Scan) -> Job:
+    """Complete a scan from its own drawn slices: `dpcenet complete`.
+
+    Raises:
+        ConfigError: nothing is drawn, or a job is running.
+    """
+    if not scan.drawing.is_file():
+        raise ConfigError(f"{scan.name}: draw on some slices first")
+    scan.cache.mkdir(parents=True, exist_ok=True)
+    full = scan.cache / f"full{scan.query.suffix}"
+    full.unlink(missing_ok=True)
+    command = [str(scan.source), str(scan.drawing), "-o", str(full)]
+    # Stands for `dpcenet complete` until that command is there.
+    program = [sys.executable, "-m", "dpcenet.app.fill_in"]
+    moves = [[str(full), str(scan.mask)]]
+    return start(project.root, "complete", [[*program, *command]], moves=moves, scans=[scan.id])
+
+
+def segment(project: Project, labelled: list[Scan], probability: bool = True) -> Job:
+    """Segment the folder from labelled scans: `dpcenet segment`.
+
+    Args:
+        project: whose folder.
+        labelled: scans with masks that a person stands for. Those that a person drew from the
+            start are always among them: their masks are no results.
+        probability: keep the probabilities, to be shown as heat.
+
+    Raises:
+        ConfigError: no scan is labelled, or a job is running.
+    """
+    states = {scan.id: state_of(scan) for scan in project.scans.values()}
+    taken = {scan.id for scan in labelled if states[scan.id] in PERSONS}
+    taken |= {scan_id for scan_id, state in states.items() if state == "labelled"}
+    if not taken:
+        raise ConfigError("no scan is labelled yet: label one, fill in, and come back")
+    command = [*_PROGRAM, "segment", str(project.folder), "--out", str(project.root / "masks")]
+    command += _given(project, [project.scans[scan_id] for scan_id in sorted(taken)])
+    command += ["--probability"] if probability else []
+    waiting = [scan.id for scan in project.scans.values() if states[scan.id] not in PERSONS]
+    job = start(project.root, "segment", [command], scans=waiting, labelled=sorted(taken))
+    _keep_masks(project, project.root / "rounds" / job.id)
+    return job
+
+
+def export(project: Project, parts: list[str]) -> Job:
+    """Write the parts of an export, and a task file with `dpcenet task create`.
+
+    Raises:
+        ConfigError: nothing is wanted, there is no mask yet, or a job is running.
+    """
+    stood_for = [scan for scan in project.scans.values() if state_of(scan) in PERSONS]
+    if not any(scan.mask.is_file() for scan in project.scans.values()):
+        raise ConfigError("there is no whole mask yet")
+    if not parts:
+        raise ConfigError("choose what to export")
+    module = [sys.executable, "-m", "dpcenet.app.export"]
+    commands = [[*module, str(project.root), *(p for p in parts if p != "task")]]
+    if "task" in parts:
+        if not stood_for:
+            raise ConfigError("a task file is made of labelled scans, and there is none")
+        (project.root / "export").mkdir(exist_ok=True)
+        task = project.root / "export" / "project.task"
+        commands.append([*_PROGRAM, "task", "create", *_given(project, stood_for), "-o", str(task)])
+    return start(project.root, "export", commands)
+
+
+def _given(project: Project, labelled: list[Scan]) -> list[str]:
+    """Labelled scans and the names of their labels, as commands take them."""
+    flags = []
+    for scan in labelled:
+        flags += ["--support-image", str(scan.source), "--support-mask", str(scan.mask)]
+    present = _values_of(labelled)
+    for label in project.labels:
+        flags += ["--name", f"{label.value}={label.name}"] if label.value in present else []
+    return flags
+
+
+def _values_of(scans: list[Scan]) -> set[int]:
+    """Label values in whole masks."""
+    return {int(v) for scan in scans for v in np.unique(read_volume(scan.mask).volume.data)}
+
+
+def _keep_masks(project: Project, folder: Path) -> None:
+    """Links to the masks as they are; a mask that is written anew is another file."""
+    for scan in project.scans.values():
+        if scan.mask.is_file():
+            kept = folder / scan.query.mask_name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            os.link(scan.mask, kept)
+
+
+def progress(project: Project, job: Job) -> dict[str, Any]:
+    """How far a job is, for each scan and as a whole."""
+    facts, state = job.facts, job.state
+    answer = {
+        "id": job.id,
+        "kind": facts["kind"],
+        "state": state,
+        "started": facts["started"],
+        "log": job.log,
+        "command": facts["commands"][-1],
+    }
+    if facts["kind"] != "segment":
+        return {**answer, "scans": [], "seconds_left": None}
+    scans = [project.scans[scan_id] for scan_id in facts["scans"] if scan_id in project.scans]
+    running = state in ("running", "paused")
+    return {**answer, **_each(scans, job.started.timestamp(), running, _errors(project, running))}
+
+
+def _each(scans: list[Scan], since: float, running: bool, errors: dict[str, str]) -> dict[str, Any]:
+    """Each scan's state: waiting, working, done or failed; and the seconds left.
+
+    Scans are segmented in their order. One that was finished before is passed over without a word,
+    so it counts as done when a later one is, or when the command has ended.
+    """
+    fresh = [_record_since(scan, since) for scan in scans]
+    last = max((n for n, record in enumerate(fresh) if record), default=-1)
+    passed = last if running else len(scans)
+    rows = []
+    for number, scan in enumerate(scans):
+        state = "done" if fresh[number] or number < passed else "waiting"
+        state = "working" if running and number == last + 1 else state
+        error = errors.get(scan.name, "")
+        rows.append(
+            {
+                "id": scan.id,
+                "name": scan.name,
+                "state": "failed" if error else state,
+                "error": error,
+            }
+        )
+    seconds = [record["seconds"] for record in fresh if record]
+    left = round(sum(seconds) / len(seconds) * (len(scans) - 1 - last)) if seconds else None
+    return {"scans": rows, "seconds_left": left if running else None}
+
+
+def _record_since(scan: Scan, since: float) -> dict[str, Any] | None:
+    """What the record of a scan's mask says, if it was written after a time (in s)."""
+    path = record_path(scan.mask)
+    if not path.is_file() or path.stat().st_mtime < since:
+        return None
+    facts: dict[str, Any] | None = read_json(path).get("facts")
+    return facts
+
+
+def _errors(project: Project, running: bool) -> dict[str, str]:
+    """What went wrong with scans, once `segment` has ended."""
+    path = project.root / "masks" / "segment.json"
+    if running or not path.is_file():
+        return {}
+    return {row["query"]: row["error"] for row in read_json(path).get("cases", []) if row["error"]}
+
+
+def latest(project: Project) -> Job | None:
+    """The job that was started last."""
+    jobs = all_jobs(project.root)
+    return jobs[-1] if jobs else None
