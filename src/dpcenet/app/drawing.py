@@ -21,17 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.app.mask_files import read_labels, write_shown
 from dpcenet.app.program import (
-    Algorithm,
     ConfigError,
-    Volume,
-    __version__,
-    check_mask,
-    open_mask,
     read_json,
     record_path,
     write_json,
-    write_labels,
     write_mask,
     write_nifti,
 )
@@ -50,6 +45,15 @@ class Change:
     axis: int
     index: int
     plane: Plane
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A plane before and after a change."""
+
+    axis: int
+    index: int
+    planes: tuple[Plane, Plane]
 
 
 @dataclass
@@ -117,26 +121,28 @@ class Drawing:
         """A copy of one plane."""
         return np.ascontiguousarray(np.take(self.labels, index, axis))
 
-    def change(self, axis: int, index: int, plane: Plane, drawn: bool = True) -> None:
+    def change(self, axis: int, index: int, plane: Plane, stroke: str = "") -> None:
         """Replace a plane.
 
         Args:
             axis: 0 slices, 1 rows, 2 columns.
             index: of the plane.
             plane: its new labels.
-            drawn: count the slice among those that a person drew.
+            stroke: planes of one stroke of the pen have the same name, and are undone as one.
         """
         with self.lock:
             if not self.state["unsaved"]:  # said first: a server killed in between saves it later
                 self._keep({**self.state, "unsaved": True})
-            before = self.plane(axis, index)
-            number = self.state["cursor"] + 1
+            before, number = self.plane(axis, index), self.state["cursor"] + 1
+            if stroke and stroke == self.state["stroke"]:
+                known = self._remembered(number - 1)
+                if (known.axis, known.index) == (axis, index):
+                    number, before = number - 1, known.planes[0]
             self._remember(number, axis, index, before, plane)
             self._put(axis, index, plane)
             touched = {str(index)} if axis == 0 else self._slices_touched(axis, before, plane)
             times = {**self.state["drawn"], **dict.fromkeys(touched, now())}
-            times = times if drawn else self.state["drawn"]
-            changes = {"cursor": number, "last": number, "drawn": times, "unsaved": True}
+            changes = {"cursor": number, "last": number, "drawn": times, "stroke": stroke}
             self._keep({**self.state, **changes})
 
     def replace(self, labels: npt.NDArray[np.uint8], drawn: list[int]) -> None:
@@ -160,14 +166,15 @@ class Drawing:
             return self._go(cursor + 1, cursor + 1, 1) if cursor < self.state["last"] else None
 
     def _go(self, number: int, cursor: int, which: int) -> Change | None:
-        path = self.scan.cache / "undo" / str(number)
-        if not path.is_file():
+        if not (self.scan.cache / "undo" / str(number)).is_file():
             return None
-        axis, index, planes = _unpack(path.read_bytes(), self.facts.shape)
-        self._put(axis, index, planes[which])
+        known = self._remembered(number)
+        change = Change(known.axis, known.index, known.planes[which])
+        self._put(change.axis, change.index, change.plane)
         drawn = {k: v for k, v in self.state["drawn"].items() if self.labels[int(k)].any()}
-        self._keep({**self.state, "cursor": cursor, "drawn": drawn, "unsaved": True})
-        return Change(axis, index, planes[which])
+        changes = {"cursor": cursor, "drawn": drawn, "stroke": "", "unsaved": True}
+        self._keep({**self.state, **changes})
+        return change
 
     def save(self, names: list[Label]) -> bool:
         """Write the labels where commands find them; whether there was anything to write.
@@ -190,6 +197,10 @@ class Drawing:
 
     def _write_drawing(self, labels: npt.NDArray[np.uint8], drawn: dict[str, str]) -> None:
         """The drawn slices alone: what `dpcenet complete` fills in from."""
+        if not drawn:
+            self.scan.drawing.unlink(missing_ok=True)
+            self.scan.drawing_record.unlink(missing_ok=True)
+            return
         only = np.zeros_like(labels)
         slices = sorted(map(int, drawn))
         only[slices] = labels[slices]
@@ -229,6 +240,13 @@ class Drawing:
         (folder / str(number)).write_bytes(content)
         (folder / str(number - KEPT)).unlink(missing_ok=True)
 
+    def _remembered(self, number: int) -> _Remembered:
+        content = zlib.decompress((self.scan.cache / "undo" / str(number)).read_bytes())
+        axis, index = np.frombuffer(content, "<u4", 2).tolist()
+        sides = [side for n, side in enumerate(self.facts.shape) if n != axis]
+        planes = np.frombuffer(content, np.uint8, offset=8).reshape(2, *sides)
+        return _Remembered(axis, index, (planes[0], planes[1]))
+
     def _put(self, axis: int, index: int, plane: Plane) -> None:
         where: list[Any] = [slice(None)] * 3
         where[axis] = index
@@ -243,40 +261,8 @@ class Drawing:
         write_json(self.scan.cache / "state.json", state)
 
 
-def read_labels(path: Path, facts: Facts) -> npt.NDArray[np.uint8]:
-    """Labels of a file on the scan's grid, (Z, Y, X) as shown.
-
-    Raises:
-        VolumeError: it lies on another grid, or holds no labels.
-    """
-    shape = facts.source_grid.shape
-    blank = Volume(np.broadcast_to(np.uint8(0), shape), facts.source_grid.matrix)
-    mask = open_mask(path, blank)
-    if not mask.data.any():
-        return np.zeros(facts.shape, np.uint8)
-    data = check_mask(mask, blank, path).astype(np.uint8)
-    return np.ascontiguousarray(facts.orient.apply(Volume(data, blank.affine)).data)
-
-
-def write_shown(
-    labels: npt.NDArray[np.uint8], path: Path, scan: Scan, facts: Facts, names: list[Label]
-) -> None:
-    """Write labels (Z, Y, X) as shown into a mask in the format and geometry of the scan.
-
-    Raises:
-        VolumeError: they cannot be written there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stored = facts.orient.invert(labels)
-    if path.suffix.lower() != ".dcm":
-        write_mask(stored, path, facts.source_grid)
-        return
-    called = {label.value: label.name for label in names if (labels == label.value).any()}
-    write_labels(stored, path, scan.query.read(), called, Algorithm(__version__, "a person"))
-
-
 def _fresh() -> dict[str, Any]:
-    return {"cursor": 0, "last": 0, "home": None, "drawn": {}, "unsaved": False}
+    return {"cursor": 0, "last": 0, "stroke": "", "home": None, "drawn": {}, "unsaved": False}
 
 
 def _stamp(path: Path) -> list[int] | None:
@@ -285,11 +271,3 @@ def _stamp(path: Path) -> list[int] | None:
         return None
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
-
-
-def _unpack(content: bytes, shape: tuple[int, int, int]) -> tuple[int, int, list[Plane]]:
-    raw = zlib.decompress(content)
-    axis, index = np.frombuffer(raw, "<u4", 2).tolist()
-    sides = [side for number, side in enumerate(shape) if number != axis]
-    planes = np.frombuffer(raw, np.uint8, offset=8).reshape(2, *sides)
-    return axis, index, [planes[0], planes[1]]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.app.drawing import read_labels
+from dpcenet.app.mask_files import read_labels
 from dpcenet.app.export_files import (
     picture,
     write_dicom_seg,

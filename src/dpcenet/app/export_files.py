@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from PIL import Image
 from scipy import ndimage
 
-from dpcenet.app.drawing import write_shown
+from dpcenet.app.mask_files import write_shown
 from dpcenet.app.program import property_of, write_atomically, write_json, write_nifti
 from dpcenet.app.project import Label, Scan
 from dpcenet.app.shown_scan import Facts

@@ -11,7 +11,8 @@ import numpy as np
 from fastapi import APIRouter, Body, Header, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from dpcenet.app.drawing import Change, Drawing, read_labels
+from dpcenet.app.drawing import Change, Drawing
+from dpcenet.app.mask_files import read_labels
 from dpcenet.app.program import InputError, property_of, suffix_of
 from dpcenet.app.project import COLOURS, Label
 from dpcenet.app.session import Session
@@ -47,6 +48,7 @@ def router(session: Session) -> APIRouter:
         index: int,
         plane: Annotated[bytes, Body(media_type="application/octet-stream")],
         tab: Tab = "",
+        stroke: Annotated[str, Header(alias="X-Stroke", max_length=64)] = "",
     ) -> dict[str, Any]:
         """Replace one plane of labels: its bytes, row after row."""
         session.check_tab(tab)
@@ -57,7 +59,7 @@ def router(session: Session) -> APIRouter:
         sides = [side for number, side in enumerate(shape) if number != axis]
         if len(plane) != sides[0] * sides[1]:
             raise HTTPException(422, f"the plane has {sides[0]} x {sides[1]} bytes")
-        drawing.change(axis, index, np.frombuffer(plane, np.uint8).reshape(sides))
+        drawing.change(axis, index, np.frombuffer(plane, np.uint8).reshape(sides), stroke)
         return _state(drawing)
 
     @api.post("/scans/{scan_id}/undo", response_class=Response)

@@ -73,6 +73,12 @@ def router(session: Session) -> APIRouter:
         """Planes of the labels from `first` on, uint8."""
         return slab(session.drawing(scan_id).labels, axis, first, count)
 
+    @api.get("/{scan_id}/extent")
+    def extent(scan_id: str) -> dict[str, list[int]]:
+        """Labelled voxels in each slice."""
+        labels = session.drawing(scan_id).labels
+        return {"slices": np.count_nonzero(labels, axis=(1, 2)).tolist()}
+
     @api.get("/{scan_id}/probability/{value}/{axis}/{first}", response_class=Response)
     def probability_slab(
         scan_id: str, value: int, axis: int, first: int, count: int = 1

@@ -1,0 +1,126 @@
+// A result beside the labelled scan: linked scrolling, heat, what the network expects, correcting.
+
+import { get } from "./api.js";
+import { button, coloured, el, fill, toast } from "./dom.js";
+import { t } from "./i18n.js";
+import { saved } from "./saver.js";
+import { Scene } from "./scene.js";
+import { SliceView } from "./slice_view.js";
+import { drawingKey, lookControls, makeEditor, sliceStrip, toolBar } from "./viewer.js";
+
+export async function reviewPair({ row, beside, known, decide, next, saved: reload }) {
+  const scene = await Scene.open(row.id, known.labels);
+  const other = beside ? await Scene.open(beside.id, known.labels) : null;
+  const view = new SliceView(scene, 0, { crosshair: false });
+  const otherView = other ? new SliceView(other, 0, { crosshair: false }) : null;
+  const editor = makeEditor(scene, [view]);
+  editor.set({ enabled: false });
+  const [mine, theirs] = await Promise.all([extent(scene), other ? extent(other) : null]);
+  if (mine) scene.go(0, mine.largest);
+  const unlink = other ? scene.onchange(link) : () => undefined;
+  link();
+
+  // The slice of the labelled scan at the same part of the labels' extent.
+  function link() {
+    if (!other || !mine || !theirs) return;
+    const share = (scene.at[0] - mine.first) / Math.max(1, mine.last - mine.first);
+    other.go(0, Math.round(theirs.first + share * (theirs.last - theirs.first)));
+    other.set({ opacity: scene.opacity, outlines: scene.outlines });
+  }
+
+  const facts = el("div", { class: "facts" });
+  const tools = el("div", { class: "strip" });
+  const correct = button("", () => setCorrecting(!editor.enabled), { title: "C" });
+  const heat = el("select", { "aria-label": t("review.heat") });
+  heat.addEventListener("change", () => scene.showHeat(heat.value === "" ? null : Number(heat.value)));
+  fill(heat, el("option", { value: "" }, t("review.heat.none")), known.labels.map((label) => el("option", { value: String(label.value) }, t("review.heat.of", { name: label.name }))));
+  const mark = view.node.querySelector(".title");
+  mark.textContent = row.name;
+  if (otherView) otherView.node.querySelector(".title").textContent = t("review.beside", { name: beside.name });
+
+  function decisionButton(kind) {
+    return button(t(`review.${kind}`), () => decide(row, kind), { "aria-pressed": String(row.decision === kind), title: kind[0].toUpperCase() });
+  }
+
+  async function setCorrecting(on) {
+    editor.set({ enabled: on, tool: on ? "brush" : "look" });
+    if (!on) {
+      await saved();
+      setTimeout(reload, 900); // the file is written a moment after the last stroke
+      toast(t("review.corrected"), "good");
+    }
+    refresh();
+  }
+
+  function refresh() {
+    correct.textContent = t(editor.enabled ? "review.correct.done" : "review.correct");
+    correct.setAttribute("aria-pressed", String(editor.enabled));
+    const changed = Object.entries(row.changed ?? {}).map(([value, dice]) => `${nameOf(value)} ${dice.toFixed(2)}`);
+    fill(
+      facts,
+      el("div", { class: "row wrap" }, el("h1", { class: "grow" }, row.name), decisionButton("accept"), decisionButton("reject"), correct, button(t("review.next"), () => next(1), { title: "N" })),
+      el("div", { class: "quality" }, row.labels.map(quality)),
+      row.decided && row.decision ? el("p", { class: "muted small" }, t("review.decided", { time: new Date(row.decided).toLocaleString() })) : null,
+      changed.length ? el("p", { class: "muted small" }, t("review.changed", { list: changed.join(", ") })) : null,
+    );
+    fill(tools, editor.enabled ? correcting() : [sliceStrip(scene, 0), heat]);
+  }
+
+  function correcting() {
+    const bar = toolBar(editor, ["brush", "eraser", "polygon", "fill"]);
+    Object.assign(bar.style, { gridTemplateColumns: "repeat(6, auto)" });
+    const labels = el("select", { "aria-label": t("labels.title") }, known.labels.map((label) => el("option", { value: String(label.value), selected: label.value === editor.value }, label.name)));
+    labels.addEventListener("change", () => editor.set({ value: Number(labels.value) }));
+    return [bar, labels, sliceStrip(scene, 0)];
+  }
+
+  function nameOf(value) {
+    return known.labels.find((label) => String(label.value) === value)?.name ?? value;
+  }
+
+  function quality(label) {
+    const colour = known.labels.find((each) => each.name === label.label)?.colour ?? "#999";
+    const bar = el("span", { class: "interval", "aria-hidden": "true" });
+    const range = el("i");
+    const middle = el("b");
+    Object.assign(range.style, { left: `${label.low * 100}%`, width: `${(label.high - label.low) * 100}%` });
+    middle.style.left = `${label.dice * 100}%`;
+    bar.append(range, middle);
+    const text = t("review.dice", { dice: label.dice.toFixed(2), low: label.low.toFixed(2), high: label.high.toFixed(2) });
+    const reasons = label.reasons.length ? el("span", { class: "note" }, label.reasons.join("; ")) : null;
+    return el("div", {}, el("div", { class: "row small" }, coloured(colour), el("strong", {}, label.label), bar, el("span", { class: "number muted", title: t("review.dice.help") }, text)), reasons);
+  }
+
+  const look = el("div", { class: "row" }, lookControls(scene));
+  look.style.cssText = "padding: 6px 14px; gap: 24px; align-items: center;";
+  refresh();
+  const node = el("div", { class: "stage" }, facts, el("div", { class: "pair" }, view.node, otherView?.node ?? el("div", { class: "view" })), tools, look);
+  node.style.height = "100%";
+  window.dpcenet = { scene, editor, views: [view], other };
+  return {
+    node,
+    refresh,
+    focus: () => view.canvas.focus({ preventScroll: true }),
+    key(event) {
+      if (event.key === "c") {
+        setCorrecting(!editor.enabled);
+        event.preventDefault();
+        return true;
+      }
+      return !["a", "r", "n", "j", "k"].includes(event.key) && drawingKey(event, editor, view);
+    },
+    close() {
+      unlink();
+      view.close();
+      otherView?.close();
+    },
+  };
+}
+
+// First and last slice with a label, and the one with most of it.
+async function extent(scene) {
+  const { slices } = await get(`${scene.path}/extent`);
+  const shown = slices.flatMap((count, z) => (count ? [z] : []));
+  if (!shown.length) return null;
+  return { first: shown[0], last: shown.at(-1), largest: slices.indexOf(Math.max(...slices)) };
+}
