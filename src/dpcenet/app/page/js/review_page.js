@@ -27,6 +27,14 @@ function agreement(row) {
   return values.length ? Math.min(...values) : 2;
 }
 
+// What a person decided; else what the network expects of its result.
+function standing(row) {
+  if (row.decision) return el("span", { class: `badge ${row.decision} firm` }, t(`decision.${row.decision}`));
+  if (row.state !== "segmented" || !row.labels.length) return badge(row.state);
+  const worst = ["reject", "look", "accept"].find((flag) => row.labels.some((label) => label.flag === flag));
+  return el("span", { class: `badge ${worst}` }, t(`flag.${worst}`));
+}
+
 export async function reviewPage(view, go, { id }) {
   const known = await loadLabels();
   const list = el("ol", { "aria-label": t("review.list") });
@@ -66,11 +74,10 @@ export async function reviewPage(view, go, { id }) {
     const picture = first
       ? el("img", { src: `/api/review/${row.id}/picture/${encodeURIComponent(first.label)}?${row.written}`, alt: "", loading: "lazy" })
       : el("img", { src: `/api/scans/${row.id}/thumbnail.png`, alt: "", loading: "lazy" });
-    const flag = row.decision || (row.state === "segmented" ? row.labels[0]?.flag : row.state) || row.state;
     const dice = row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
     const text = el("span", { class: "grow stack" }, el("span", {}, row.name), el("span", { class: "muted small number" }, dice));
     text.style.gap = "0";
-    return el("li", {}, el("button", { type: "button", "aria-current": String(row.id === current), onclick: () => open(row.id) }, picture, text, badge(row.decision ? row.decision : flag)));
+    return el("li", {}, el("button", { type: "button", "aria-current": String(row.id === current), onclick: () => open(row.id) }, picture, text, standing(row)));
   }
 
   async function open(next) {

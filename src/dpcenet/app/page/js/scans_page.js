@@ -41,7 +41,7 @@ function card(scan, go) {
       const known = scan.facts ?? (await get(`/api/scans/${scan.id}`));
       picture.replaceWith(el("img", { src: `/api/scans/${scan.id}/thumbnail.png`, alt: t("scans.picture", { name: scan.name }) }));
       facts.textContent = factsText(known);
-      fill(notes, known.errors.map((text) => el("div", { class: "note bad" }, text)), known.notes.map((text) => el("div", { class: "note" }, text)));
+      fill(notes, known.errors.map((text) => el("div", { class: "note bad" }, text)), known.notes.map((text) => el("div", { class: "muted small" }, text)));
     } catch (error) {
       facts.textContent = "";
       node.disabled = true;
