@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
 
-.PHONY: setup check test test-all demo clean
+.PHONY: setup check test test-all demo page clean
 
 setup: .venv/.installed
 
@@ -26,6 +26,10 @@ test-all: setup
 
 demo: setup
 	$(BIN)/dpcenet demo $(if $(DATA),--data "$(DATA)") --out demo
+
+# The 3-D viewer of `dpcenet app`; a wheel has it already.
+page: setup
+	$(BIN)/python hatch_build.py
 
 clean:
 	rm -rf .venv demo

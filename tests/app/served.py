@@ -49,7 +49,11 @@ def serve(folder: Path, root: Path, *flags: str) -> Served:
     )
     assert process.stdout is not None
     line = process.stdout.readline()
-    assert line.startswith("http://"), line + process.stdout.read()
+    if not line.startswith("http://"):
+        with process.stdout:
+            line += process.stdout.read()
+        process.wait()
+        raise AssertionError(line)
     served = Served(process, line.strip(), folder, root)
     wait_for(lambda: answers(served), "the server to answer")
     return served

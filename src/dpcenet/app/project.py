@@ -46,7 +46,7 @@ class Label(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: int = Field(ge=1, le=255)
-    name: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f=]+$")
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f]+$")
     colour: str = Field(pattern=r"^#[0-9a-f]{6}$")
 
 

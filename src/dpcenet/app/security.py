@@ -12,6 +12,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urlencode
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,10 +31,6 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
-
-
-class TooLarge(Exception):
-    """A body grew beyond what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -99,27 +96,17 @@ class Guard:
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on; a body that is longer than it may be ends the request."""
-        taken, begun = 0, False
+        taken = 0
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self.max_body:
-                raise TooLarge
+                raise HTTPException(413, f"at most {self.max_body} bytes")
             return message
 
-        async def sent(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await _with_headers(send)(message)
-
-        try:
-            await self.app(scope, counted, sent)
-        except TooLarge:
-            if not begun:
-                answer = PlainTextResponse(f"at most {self.max_body} bytes", 413)
-                await answer(scope, receive, _with_headers(send))
+        await self.app(scope, counted, _with_headers(send))
 
 
 def cookie_name(host: str) -> str:

@@ -44,6 +44,7 @@ def create_app(session: Session) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,  # its page loads scripts from elsewhere; ours is at /api
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
 
