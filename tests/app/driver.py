@@ -56,15 +56,17 @@ def trace(page: Any, corners: npt.NDArray[np.float64]) -> None:
     page.mouse.up()
 
 
-def outline_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """The outline (N, 2) of the largest part of a plane, as a hand would trace it."""
+def outlines_of(mask: npt.NDArray[np.bool_], smallest: int = 8) -> list[npt.NDArray[np.float64]]:
+    """The outlines (N, 2) of the parts of a plane, as a hand would trace them."""
     from skimage.measure import find_contours
 
     parts, count = ndimage.label(mask)
-    sizes = ndimage.sum_labels(mask, parts, range(1, count + 1))
-    largest = np.pad(parts == int(np.argmax(sizes)) + 1, 1)
-    contour: npt.NDArray[np.float64] = max(find_contours(largest.astype(float), 0.5), key=len) - 1
-    return contour
+    found = []
+    for number in range(1, count + 1):
+        part = np.pad(parts == number, 1)
+        if part.sum() >= smallest:
+            found.append(max(find_contours(part.astype(float), 0.5), key=len) - 1)
+    return found
 
 
 def all_saved(page: Any) -> None:
@@ -72,7 +74,21 @@ def all_saved(page: Any) -> None:
     until(page, "document.getElementById('saved').textContent === 'All saved'")
 
 
-def wait_for_job(page: Any, kind: str, state: str = "done", seconds: float = 240) -> None:
-    """Wait until the last job is of a kind and in a state."""
-    latest = "fetch('/api/jobs/latest').then((answer) => answer.json())"
-    until(page, f"{latest}.then((job) => job.kind === '{kind}' && job.state === '{state}')", seconds)
+def latest_job(page: Any) -> dict[str, Any]:
+    """The job that was started last; {} where there is none."""
+    found: dict[str, Any] = page.evaluate("fetch('/api/jobs/latest').then((a) => a.json())")
+    return found
+
+
+def run_job(page: Any, name: str, kind: str, seconds: float = 300) -> None:
+    """Click the button that starts a job, and wait until it is done."""
+    before = latest_job(page).get("id")
+    page.get_by_role("button", name=name, exact=True).last.click()
+    end = time.monotonic() + seconds
+    while True:
+        job = latest_job(page)
+        if job.get("id") != before and job["state"] not in ("running", "paused"):
+            break
+        assert time.monotonic() < end, f"waited {seconds} s for {kind}: {job}"
+        page.wait_for_timeout(300)
+    assert (job["kind"], job["state"]) == (kind, "done"), job

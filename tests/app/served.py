@@ -31,6 +31,14 @@ class Served:
     def base(self) -> str:
         return self.address.partition("/?")[0]
 
+    @property
+    def port(self) -> int:
+        return int(self.base.rpartition(":")[2])
+
+    def close(self) -> None:
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def kill(self) -> None:
         """As a crash would, with nothing said before."""
         self.process.kill()
@@ -80,7 +88,9 @@ def wait_for(done: Callable[[], bool], what: str, seconds: float = 60.0) -> None
 Start = Callable[..., Served]
 
 
-def ask(served: Served, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Any:
+def ask(
+    served: Served, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+) -> Any:
     """The JSON answer of a call."""
     known = {"Authorization": f"Bearer {served.token}", "X-Tab": "test", **headers}
     request = urllib.request.Request(f"{served.base}{path}", body, known, method=method)

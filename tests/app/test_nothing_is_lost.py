@@ -62,6 +62,7 @@ def test_kill_while_drawing(started: Start, scans: Path, tmp_path: Path) -> None
     assert np.array_equal(read_volume(written).volume.data, stored)
 
 
+@pytest.mark.slow
 def test_kill_while_segmenting(
     started: Start, scans: Path, phantoms: list[tuple[Path, Path]], tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_kill_while_segmenting(
     assert len(ask(again, "/api/review")["rows"]) == 4
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_ends_and_a_second_one_goes_on(
     started: Start, scans: Path, phantoms: list[tuple[Path, Path]], tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Served, Start, ask, serve
+from served import Served, ask, serve
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -136,9 +136,9 @@ def test_large_bodies_are_refused_before_they_are_read(client: TestClient) -> No
     assert client.put(path, headers=KNOWN, content=endless()).status_code == 413
 
 
-def test_ten_gigabytes_end_at_the_bound(started: Start, scans: Path, tmp_path: Path) -> None:
+def test_ten_gigabytes_end_at_the_bound(running: Served) -> None:
     """Over a socket: the server stops reading, and keeps nothing."""
-    served = started(scans, tmp_path / "project")
+    served = running
     scan = ask(served, "/api/scans")["scans"][0]["id"]
     host, port = served.base.removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
@@ -148,7 +148,7 @@ def test_ten_gigabytes_end_at_the_bound(started: Start, scans: Path, tmp_path: P
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
-    kept = sum(path.stat().st_size for path in (tmp_path / "project").rglob("*") if path.is_file())
+    kept = sum(path.stat().st_size for path in served.root.rglob("*") if path.is_file())
     assert kept < 10_000_000
     assert ask(served, "/api/scans")["scans"]
 
@@ -176,7 +176,9 @@ def test_a_script_in_a_name_is_text(client: TestClient) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["labels"][0]["name"] == label["name"]
     for wrong in ({"colour": "red;}"}, {"name": "a\nb"}, {"value": 0}, {"value": 256}, {"x": 1}):
-        assert client.put("/api/labels", headers=KNOWN, json=[{**label, **wrong}]).status_code == 422
+        assert (
+            client.put("/api/labels", headers=KNOWN, json=[{**label, **wrong}]).status_code == 422
+        )
 
 
 def test_only_one_tab_may_draw(client: TestClient) -> None:
@@ -193,23 +195,16 @@ def test_only_one_tab_may_draw(client: TestClient) -> None:
     assert call("one")
 
 
-def test_a_second_server_on_the_project_is_told_so(
-    started: Start, scans: Path, tmp_path: Path
-) -> None:
-    started(scans, tmp_path / "project")
+def test_a_second_server_on_the_project_is_told_so(running: Served) -> None:
     with pytest.raises(AssertionError, match="another `dpcenet app` has it open"):
-        serve(scans, tmp_path / "project")
+        serve(running.folder, running.root)
 
 
-def test_the_server_listens_on_this_machine_only(
-    started: Start, scans: Path, tmp_path: Path
-) -> None:
-    served: Served = started(scans, tmp_path / "project")
-    port = int(served.base.rpartition(":")[2])
+def test_the_server_listens_on_this_machine_only(running: Served) -> None:
     others = {str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)}
     for address in others - {"127.0.0.1", "127.0.1.1", "::1"}:
         with pytest.raises(OSError):
-            socket.create_connection((address, port), timeout=2)
+            socket.create_connection((address, running.port), timeout=2)
 
 
 def test_other_hosts_need_a_second_word(scans: Path) -> None:
@@ -217,9 +212,8 @@ def test_other_hosts_need_a_second_word(scans: Path) -> None:
     assert isinstance(done.exception, ConfigError) and "--allow-remote" in str(done.exception)
 
 
-def test_the_token_is_for_its_owner(started: Start, scans: Path, tmp_path: Path) -> None:
-    served = started(scans, tmp_path / "project")
-    path = tmp_path / "project" / "token.json"
+def test_the_token_is_for_its_owner(running: Served) -> None:
+    path = running.root / "token.json"
     assert path.stat().st_mode & 0o077 == 0
     known: dict[str, Any] = json.loads(path.read_text())
-    assert known["token"] == served.token and len(served.token) >= 32
+    assert known["token"] == running.token and len(running.token) >= 32

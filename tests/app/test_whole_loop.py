@@ -1,4 +1,4 @@
-"""The whole loop in a real browser: open, draw, fill in, segment, review, correct, again, export."""
+"""The whole loop in a real browser: draw, fill in, segment, review, correct, again, export."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from driver import (
     all_saved,
     go_to_slice,
     on_screen,
-    outline_of,
+    outlines_of,
     ready,
+    run_job,
     trace,
     until,
-    wait_for_job,
 )
 from served import Start, wait_for
 
@@ -56,7 +56,8 @@ def test_from_unlabelled_scans_to_an_export(
     drawn = [int(z) for z in np.linspace(shown[0], shown[-1], 4).round()]
     for z in drawn:
         go_to_slice(page, z)
-        trace(page, outline_of(liver[z]))
+        for outline in outlines_of(liver[z]):
+            trace(page, outline)
     all_saved(page)
     picture(page, "label")
     drawing = tmp_path / "project" / "drawings" / "image_01"
@@ -67,12 +68,10 @@ def test_from_unlabelled_scans_to_an_export(
         assert overlap > 0.9, (z, overlap)
     assert not mask[[z for z in range(len(mask)) if z not in drawn]].any()
 
-    page.get_by_role("button", name="Fill in").click()
-    wait_for_job(page, "complete")
+    run_job(page, "Fill in", "complete")
     page.get_by_role("button", name="Segment the rest").click()
     picture(page, "segment")
-    page.get_by_role("button", name="Segment 3 scans").click()
-    wait_for_job(page, "segment")
+    run_job(page, "Segment 3 scans", "segment")
     page.get_by_role("button", name="Review the results").click()
     ready(page)
     until(page, "document.querySelectorAll('.list li').length === 4")
@@ -93,8 +92,7 @@ def test_from_unlabelled_scans_to_an_export(
     assert nearest_voxel(result, page) == place  # in mm, by the file's own header
 
     page.get_by_role("button", name="Segment the rest again").click()
-    page.get_by_role("button", name="Segment the rest again (2)").click()
-    wait_for_job(page, "segment")
+    run_job(page, "Segment the rest again (2)", "segment")
     assert shown_labels(result)[place] == 1, "a corrected mask is kept"
     page.get_by_role("button", name="Review", exact=True).click()
     ready(page)
@@ -104,8 +102,7 @@ def test_from_unlabelled_scans_to_an_export(
     page.get_by_role("button", name="Export", exact=True).first.click()
     for box in page.locator(".choice input").all():
         box.check()
-    page.get_by_role("button", name="Export", exact=True).last.click()
-    wait_for_job(page, "export")
+    run_job(page, "Export", "export")
     page.locator("text=table.csv").wait_for()
     picture(page, "export")
     check_export(tmp_path / "project" / "export", scans, place, str(second), str(first))

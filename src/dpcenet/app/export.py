@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.app.mask_files import read_labels
 from dpcenet.app.export_files import (
     picture,
     write_dicom_seg,
@@ -32,6 +31,7 @@ from dpcenet.app.export_files import (
     write_plain_mask,
     write_seg_nrrd,
 )
+from dpcenet.app.mask_files import read_labels
 from dpcenet.app.program import InputError, read_cases, read_json
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.review_api import decisions_of

@@ -172,6 +172,13 @@ export class Editor {
     else if (done === "open") toast(t("tool.open"), "bad");
   }
 
+  // Take the chosen label off the shown slice of a view.
+  clear(view = this.views[0]) {
+    const labels = this.scene.labels.peek(view.axis, view.at);
+    if (!this.enabled || !labels?.includes(this.value)) return;
+    this.#commit(view, labels.map((label) => (label === this.value ? 0 : label)), crypto.randomUUID());
+  }
+
   #measure(view, from, to) {
     view.ruler = [from, to];
     const mm = Math.hypot((to[0] - from[0]) * view.steps[0], (to[1] - from[1]) * view.steps[1]);

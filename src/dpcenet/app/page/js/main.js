@@ -92,7 +92,7 @@ async function callTab(take = false) {
 }
 
 function showKeys() {
-  const rows = ["v", "b", "e", "p", "f", "m", "z", "y", "[ ]", "↑ ↓", "PgUp PgDn", "+ − 0", "o", "h", "1–9", "a", "r", "c", "n k", "Alt+1–5"];
+  const rows = ["v", "b", "e", "p", "f", "m", "x", "z", "y", "[ ]", "↑ ↓", "PgUp PgDn", "+ − 0", "o", "h", "1–9", "a", "r", "c", "n k", "Alt+1–5"];
   const dialog = el(
     "dialog",
     { "aria-label": t("keys.title") },

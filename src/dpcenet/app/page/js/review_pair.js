@@ -68,7 +68,7 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
 
   function correcting() {
     const bar = toolBar(editor, ["brush", "eraser", "polygon", "fill"]);
-    Object.assign(bar.style, { gridTemplateColumns: "repeat(6, auto)" });
+    Object.assign(bar.style, { gridTemplateColumns: "repeat(7, auto)" });
     const labels = el("select", { "aria-label": t("labels.title") }, known.labels.map((label) => el("option", { value: String(label.value), selected: label.value === editor.value }, label.name)));
     labels.addEventListener("change", () => editor.set({ value: Number(labels.value) }));
     return [bar, labels, sliceStrip(scene, 0)];

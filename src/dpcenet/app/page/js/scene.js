@@ -27,8 +27,12 @@ export class Scene {
     return () => this.listeners.delete(listener);
   }
 
+  // Changes with every change of the labels.
+  get version() {
+    return this.labels.version;
+  }
+
   changed() {
-    this.table = null;
     for (const listener of this.listeners) listener();
   }
 
@@ -50,6 +54,7 @@ export class Scene {
 
   set(changes) {
     Object.assign(this, changes);
+    this.table = null;
     this.changed();
   }
 

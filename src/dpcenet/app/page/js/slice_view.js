@@ -11,6 +11,7 @@ export class SliceView {
   constructor(scene, axis, { crosshair = true } = {}) {
     Object.assign(this, { scene, axis, crosshair, zoom: 1, pan: [0, 0], brush: null, path: null, ruler: null });
     this.screen = screenOf(scene.facts.affine, axis);
+    this.name = t(planeName(scene.facts.affine, axis));
     this.canvas = el("canvas", { tabindex: "0", role: "img" });
     this.index = el("span", { class: "mark index number" });
     this.info = el("span", { class: "mark info" });
@@ -20,16 +21,19 @@ export class SliceView {
       "div",
       { class: "view" },
       this.canvas,
-      mark("title", t(planeName(scene.facts.affine, axis))),
+      mark("title", this.name),
       ...[["n", up], ["s", down], ["w", left], ["e", right]].map(([where, side]) => mark(where, side)),
       this.index,
       this.info,
     );
     this.picture = document.createElement("canvas");
     this.overlay = document.createElement("canvas");
+    this.known = {}; // what is on them, so that panning and the crosshair paint nothing anew
     this.frames = 0;
     this.canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    this.observer = new ResizeObserver(() => this.draw());
+    this.size = [0, 0];
+    this.fitting = 1;
+    this.observer = new ResizeObserver(() => this.measure());
     this.observer.observe(this.node);
     this.stop = scene.onchange(() => this.draw());
   }
@@ -54,26 +58,37 @@ export class SliceView {
 
   // Screen pixels of a mm.
   get scale() {
-    const [rows, columns] = this.sides;
-    const [stepRow, stepColumn] = this.steps;
-    const { clientWidth, clientHeight } = this.node;
-    return this.zoom * 0.96 * Math.min(clientHeight / (rows * stepRow), clientWidth / (columns * stepColumn));
+    return this.zoom * this.fitting;
   }
 
-  toScreen([row, column]) {
+  // The size of the view in pixels, and of the whole plane in it; asked of the page only when it may
+  // have changed, because the answer is slow.
+  measure() {
     const [rows, columns] = this.sides;
     const [stepRow, stepColumn] = this.steps;
-    const y = ((row - (rows - 1) / 2) * stepRow * (this.screen.flipRows ? -1 : 1)) * this.scale;
-    const x = ((column - (columns - 1) / 2) * stepColumn * (this.screen.flipColumns ? -1 : 1)) * this.scale;
-    return [x + this.node.clientWidth / 2 + this.pan[0], y + this.node.clientHeight / 2 + this.pan[1]];
+    this.size = [this.node.clientWidth, this.node.clientHeight];
+    this.fitting = 0.96 * Math.min(this.size[1] / (rows * stepRow), this.size[0] / (columns * stepColumn));
+    this.draw();
   }
 
-  toVoxel(x, y) {
+  // Screen pixels from row 0 and column 0, and of one voxel downwards and to the right.
+  get transform() {
     const [rows, columns] = this.sides;
     const [stepRow, stepColumn] = this.steps;
-    const down = (y - this.node.clientHeight / 2 - this.pan[1]) / this.scale / stepRow;
-    const right = (x - this.node.clientWidth / 2 - this.pan[0]) / this.scale / stepColumn;
-    return [down * (this.screen.flipRows ? -1 : 1) + (rows - 1) / 2, right * (this.screen.flipColumns ? -1 : 1) + (columns - 1) / 2];
+    const down = stepRow * (this.screen.flipRows ? -1 : 1) * this.scale;
+    const right = stepColumn * (this.screen.flipColumns ? -1 : 1) * this.scale;
+    const x = this.size[0] / 2 + this.pan[0] - ((columns - 1) / 2) * right;
+    const y = this.size[1] / 2 + this.pan[1] - ((rows - 1) / 2) * down;
+    return { x, y, down, right };
+  }
+
+  toScreen([row, column], { x, y, down, right } = this.transform) {
+    return [x + column * right, y + row * down];
+  }
+
+  toVoxel(left, top) {
+    const { x, y, down, right } = this.transform;
+    return [(top - y) / down, (left - x) / right];
   }
 
   // The index (z, y, x) of a place on this plane.
@@ -97,7 +112,7 @@ export class SliceView {
     this.draw();
   }
 
-  zoomBy(factor, [x, y] = [this.node.clientWidth / 2, this.node.clientHeight / 2]) {
+  zoomBy(factor, [x, y] = [this.size[0] / 2, this.size[1] / 2]) {
     const before = this.toVoxel(x, y);
     this.zoom = Math.max(0.5, Math.min(40, this.zoom * factor));
     const [newX, newY] = this.toScreen(before);
@@ -124,7 +139,7 @@ export class SliceView {
     scene.image.around(axis, at);
     scene.labels.around(axis, at);
     const ratio = window.devicePixelRatio || 1;
-    const [width, height] = [this.node.clientWidth, this.node.clientHeight];
+    const [width, height] = this.size;
     if (!width || !height) return;
     if (this.canvas.width !== Math.round(width * ratio) || this.canvas.height !== Math.round(height * ratio)) {
       this.canvas.width = Math.round(width * ratio);
@@ -145,7 +160,7 @@ export class SliceView {
     if (this.crosshair) this.#paintCross(pen, width, height);
     this.#paintMarks(pen);
     this.index.textContent = `${at + 1} / ${scene.facts.shape[axis]}`;
-    this.canvas.setAttribute("aria-label", t("view.label", { plane: t(planeName(scene.facts.affine, axis)), slice: at + 1 }));
+    this.canvas.setAttribute("aria-label", t("view.label", { plane: this.name, slice: at + 1 }));
     this.painted = (this.painted ?? 0) + 1;
     this.canvas.dataset.painted = this.painted;
     this.canvas.dataset.index = at;
@@ -157,7 +172,7 @@ export class SliceView {
     const [rows, columns] = this.sides;
     const [low, high] = this.scene.window;
     const key = `${this.at}:${low}:${high}`;
-    if (this.pictureKey === key) return;
+    if (this.known.picture === key) return;
     const pixels = this.#pixels(this.picture, rows, columns);
     const factor = 255 / (high - low);
     for (let n = 0; n < image.length; n++) {
@@ -165,8 +180,8 @@ export class SliceView {
       const grey = value <= 0 ? 0 : value >= 255 ? 255 : value | 0;
       pixels.words[n] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
     }
-    this.picture.getContext("2d").putImageData(pixels.data, 0, 0);
-    this.pictureKey = key;
+    pixels.pen.putImageData(pixels.data, 0, 0);
+    this.known.picture = key;
   }
 
   #paintLabels(labels) {
@@ -178,8 +193,16 @@ export class SliceView {
     }
     const table = heat ? HEAT : this.scene.colourTable();
     const values = heat ?? labels;
+    if (this.#isKnown("overlay", [this.at, this.scene.version, table, this.scene.heat, values === this.preview ? NaN : 0])) return;
     for (let n = 0; n < values.length; n++) pixels.words[n] = table[values[n]];
-    this.overlay.getContext("2d").putImageData(pixels.data, 0, 0);
+    pixels.pen.putImageData(pixels.data, 0, 0);
+  }
+
+  // Whether a thing is still as it was made from the same facts; NaN is never the same.
+  #isKnown(thing, facts) {
+    const before = this.known[thing];
+    this.known[thing] = facts;
+    return Boolean(before) && facts.every((fact, n) => fact === before[n]);
   }
 
   #pixels(canvas, rows, columns) {
@@ -187,7 +210,9 @@ export class SliceView {
       canvas.width = columns;
       canvas.height = rows;
       const data = new ImageData(columns, rows);
-      canvas.pixels = { data, words: new Uint32Array(data.data.buffer) };
+      // Written from here each time, so it is kept in plain memory, not in that of the graphics.
+      const pen = canvas.getContext("2d", { willReadFrequently: true });
+      canvas.pixels = { data, pen, words: new Uint32Array(data.data.buffer) };
     }
     return canvas.pixels;
   }
@@ -205,19 +230,24 @@ export class SliceView {
   }
 
   #paintOutlines(pen, labels) {
-    pen.lineWidth = 1.4;
-    let last = null;
-    for (const [row0, column0, row1, column1, value] of edges(labels, this.sides)) {
-      if (value !== last) {
-        if (last !== null) pen.stroke();
-        pen.beginPath();
-        pen.strokeStyle = this.scene.colourOf(value);
-        last = value;
+    if (!this.#isKnown("edges", [this.at, this.scene.version, labels === this.preview ? NaN : 0])) {
+      this.lines = new Map(); // label → its edges
+      for (const [row0, column0, row1, column1, value] of edges(labels, this.sides)) {
+        if (!this.lines.has(value)) this.lines.set(value, []);
+        this.lines.get(value).push([row0, column0, row1, column1]);
       }
-      pen.moveTo(...this.toScreen([row0, column0]));
-      pen.lineTo(...this.toScreen([row1, column1]));
     }
-    if (last !== null) pen.stroke();
+    pen.lineWidth = 1.4;
+    const { transform } = this;
+    for (const [value, lines] of this.lines) {
+      pen.strokeStyle = this.scene.colourOf(value);
+      pen.beginPath();
+      for (const [row0, column0, row1, column1] of lines) {
+        pen.moveTo(...this.toScreen([row0, column0], transform));
+        pen.lineTo(...this.toScreen([row1, column1], transform));
+      }
+      pen.stroke();
+    }
   }
 
   #paintCross(pen, width, height) {

@@ -47,6 +47,7 @@ export function drawingKey(event, editor, main) {
   else if (key === "0") main.fit();
   else if (key === "o") scene.set({ outlines: !scene.outlines });
   else if (key === "h") scene.set({ opacity: scene.opacity ? 0 : 0.35 });
+  else if (key === "x") editor.clear(main);
   else if (key === "Enter") editor.closePolygon();
   else if (key === "Escape") editor.set({ tool: editor.tool });
   else if (/^[1-9]$/.test(key) && scene.names[key - 1]) editor.set({ value: scene.names[key - 1].value });
@@ -61,13 +62,14 @@ export function toolBar(editor, tools = TOOLS) {
   );
   const undo = button(t("tool.undo"), () => editor.again("undo"), { title: "Z" });
   const redo = button(t("tool.redo"), () => editor.again("redo"), { title: "Y" });
+  const clear = button(t("tool.clear"), () => editor.clear(), { title: t("tool.clear.help") });
   const show = () => buttons.forEach((each, tool) => {
     each.setAttribute("aria-pressed", tool === editor.tool);
     each.disabled = !editor.enabled && !["look", "ruler"].includes(tool);
   });
   editor.onchange(show);
   show();
-  return el("div", { class: "tools", role: "toolbar", "aria-label": t("tool.all") }, ...buttons.values(), undo, redo);
+  return el("div", { class: "tools", role: "toolbar", "aria-label": t("tool.all") }, ...buttons.values(), undo, redo, clear);
 }
 
 export function brushSize(editor) {

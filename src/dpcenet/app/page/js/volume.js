@@ -9,7 +9,7 @@ const TYPES = { int16: Int16Array, float32: Float32Array, uint8: Uint8Array };
 export class Planes {
   // path: of the call without axis and plane; shape: [Z, Y, X]; dtype: a key of TYPES.
   constructor(path, shape, dtype) {
-    Object.assign(this, { path, shape, Type: TYPES[dtype], slabs: new Map(), held: 0, waiting: new Map() });
+    Object.assign(this, { path, shape, Type: TYPES[dtype], slabs: new Map(), held: 0, waiting: new Map(), version: 0 });
   }
 
   sides(axis) {
@@ -46,6 +46,7 @@ export class Planes {
 
   // Put a plane in place wherever it is held, on all three axes.
   put(axis, index, plane) {
+    this.version += 1;
     const held = this.peek(axis, index);
     if (held) held.set(plane);
     const [rowAxis, columnAxis] = [0, 1, 2].filter((each) => each !== axis);
@@ -71,6 +72,7 @@ export class Planes {
   }
 
   forget() {
+    this.version += 1;
     this.slabs.clear();
     this.waiting.clear();
     this.held = 0;
