@@ -90,7 +90,7 @@ def test_the_liver_in_twenty_scans(
             draw(page, truth[case], z, count, clear=True)
         picture(page, "chaos-correct")
         page.keyboard.press("c")
-        wait_for(lambda case=case: dice_of(root, case, truth) > first[case], "the correction")
+        wait_for(corrected_better(root, case, truth, first[case]), "the correction")
         page.wait_for_timeout(1500)
     second = first
     if bad:
@@ -112,6 +112,13 @@ def test_the_liver_in_twenty_scans(
     if folder:
         (Path(folder) / "chaos.json").write_text(json.dumps(facts, indent=1))
     assert np.mean(list(second.values())) > 0.8, facts
+
+
+def corrected_better(
+    root: Path, case: str, truth: dict[str, npt.NDArray[np.bool_]], before: float
+) -> Callable[[], bool]:
+    """Whether the mask on disk is better by now."""
+    return lambda: dice_of(root, case, truth) > before
 
 
 def every(mask: npt.NDArray[np.bool_], step: int) -> list[int]:

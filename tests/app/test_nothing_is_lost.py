@@ -10,9 +10,11 @@ import pytest
 from served import Served, Start, ask, wait_for
 
 from dpcenet.app.drawing import Drawing
+from dpcenet.app.mask_files import read_labels
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.shown_scan import make_ready
 from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.mask_record import is_corrected, write_record
 
 LIVER = [Label(value=1, name="liver", colour="#00c2ff")]
 
@@ -172,3 +174,36 @@ def test_what_is_not_saved_yet_is_never_overwritten_by_a_file(
     drawing.scan.drawing.parent.mkdir()
     shutil.copy(phantoms[0][1], drawing.scan.drawing)
     assert not drawing.follow() and np.array_equal(drawing.plane(0, 3), plane)
+
+
+def test_slices_drawn_before_stand_in_what_the_network_made_since(
+    drawing: Drawing, phantoms: list[tuple[Path, Path]]
+) -> None:
+    plane = made_plane(drawing, 0)
+    drawing.change(0, 3, plane)
+    drawing.save(LIVER)
+    mask = drawing.scan.mask
+    mask.parent.mkdir()
+    shutil.copy(phantoms[0][1], mask)
+    write_record(mask, {}, [mask], {})  # as `dpcenet segment` does
+    assert drawing.follow()
+    truth = drawing.facts.orient.apply(read_volume(phantoms[0][1]).volume).data
+    assert np.array_equal(drawing.plane(0, 3), plane)
+    assert np.array_equal(drawing.plane(0, 4), truth[4])
+    drawing.save(LIVER)
+    assert is_corrected(mask) and np.array_equal(read_labels(mask, drawing.facts), drawing.labels)
+
+
+def test_a_correction_by_another_program_wins_over_older_drawings(
+    drawing: Drawing, phantoms: list[tuple[Path, Path]]
+) -> None:
+    drawing.change(0, 3, made_plane(drawing, 0))
+    drawing.save(LIVER)
+    mask = drawing.scan.mask
+    mask.parent.mkdir()
+    shutil.copy(phantoms[1][1], mask)
+    write_record(mask, {}, [mask], {})
+    shutil.copy(phantoms[0][1], mask)
+    assert drawing.follow()
+    truth = drawing.facts.orient.apply(read_volume(phantoms[0][1]).volume).data
+    assert np.array_equal(drawing.labels, truth)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.app.mask_files import read_labels, write_shown
+from dpcenet.app.mask_files import is_result, read_labels, write_shown
 from dpcenet.app.program import (
     ConfigError,
     read_json,
@@ -110,12 +110,21 @@ class Drawing:
             return True
 
     def _take(self, path: Path) -> None:
-        """The labels of a file; none where there is no file."""
+        """The labels of a file; none where there is no file.
+
+        Slices that a person drew stand in what the network made since.
+        """
         self.labels[:] = read_labels(path, self.facts) if path.is_file() else 0
         shutil.rmtree(self.scan.cache / "undo", ignore_errors=True)
-        record = self.scan.drawing_record
+        record, drawing = self.scan.drawing_record, self.scan.drawing
         drawn = read_json(record)["drawn"] if record.is_file() else {}
-        self._keep({**_fresh(), "home": _stamp(path), "drawn": drawn})
+        kept = False
+        if drawn and drawing.is_file() and path == self.scan.mask and is_result(path):
+            slices = sorted(map(int, drawn))
+            by_hand = read_labels(drawing, self.facts)[slices]
+            kept = not np.array_equal(self.labels[slices], by_hand)
+            self.labels[slices] = by_hand
+        self._keep({**_fresh(), "home": _stamp(path), "drawn": drawn, "unsaved": kept})
 
     def plane(self, axis: int, index: int) -> Plane:
         """A copy of one plane."""

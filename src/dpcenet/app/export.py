@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.app.export_files import (
+    numbered,
     picture,
     write_dicom_seg,
     write_nnunet,
@@ -105,7 +106,7 @@ def export(project: Project, parts: list[str]) -> Path:
         if case.kept:
             _write_parts(case, names, out, parts)
         if case.accepted and "nnunet" in parts:
-            accepted.append(write_nnunet_case(case, out))
+            accepted.append(write_nnunet_case(case, names, out))
     if "table" in parts:
         _write_table(out / "table.csv", rows)
     if "nnunet" in parts:
@@ -113,11 +114,12 @@ def export(project: Project, parts: list[str]) -> Path:
     return out
 
 
-def write_nnunet_case(case: Case, out: Path) -> str:
+def write_nnunet_case(case: Case, names: list[Label], out: Path) -> str:
     """An accepted scan and its mask as nnU-Net wants them."""
     name = flat(case.scan)
     folder = out / "nnunet"
-    write_plain_mask(case.labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
+    labels = numbered(case.labels, names)
+    write_plain_mask(labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
     target = folder / "imagesTr" / f"{name}_0000.nii.gz"
     write_plain_mask(np.asarray(case.image), case.facts, target)
     return name
@@ -176,14 +178,16 @@ def largest_diameter_mm(
     from scipy.spatial.distance import pdist
 
     points = np.argwhere(inside).astype(np.float64) * spacing
-    if len(points) < 2:
+    points = points[:, np.ptp(points, axis=0) > 0] if len(points) else points
+    if not points.size:
         return 0.0
+    if points.shape[1] == 1:
+        return float(np.ptp(points))
     try:
-        points = points[ConvexHull(points).vertices]
-    except QhullError:  # all in one plane or on one line
-        low, high = points.argmin(axis=0), points.argmax(axis=0)
-        points = points if len(points) < 3000 else points[[*low, *high]]
-    return float(pdist(points).max())
+        corners = points[ConvexHull(points).vertices]
+    except QhullError:  # on an oblique line or plane
+        corners = points[ConvexHull(points, qhull_options="QJ").vertices]
+    return float(pdist(corners).max())
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -51,7 +51,8 @@ def _segment_fields(label: Label, labels: npt.NDArray[np.uint8]) -> dict[str, st
     (box,) = ndimage.find_objects((labels == label.value).astype(np.uint8))
     extent = " ".join(f"{part.start} {part.stop - 1}" for part in reversed(box))
     red, green, blue = (int(label.colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
-    kind = property_of(label.name).kind
+    shown = property_of(label.name)
+    side = "^^" if shown.side is None else f"SCT^{shown.side[0]}^{shown.side[1]}"
     return {
         "ID": f"Segment_{label.value}",
         "Name": label.name,
@@ -63,7 +64,7 @@ def _segment_fields(label: Label, labels: npt.NDArray[np.uint8]) -> dict[str, st
         "Extent": extent,
         "Tags": "Segmentation.Status:completed|TerminologyEntry:Segmentation category and type - "
         "3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure~"
-        f"SCT^{kind[0]}^{kind[1]}~^^~Anatomic codes - DICOM master list~^^~^^|",
+        f"SCT^{shown.kind[0]}^{shown.kind[1]}~{side}~Anatomic codes - DICOM master list~^^~^^|",
     }
 
 
@@ -95,12 +96,20 @@ def picture(
     write_atomically(path, lambda part: shown.save(part, format="PNG"))
 
 
+def numbered(labels: npt.NDArray[np.uint8], names: list[Label]) -> npt.NDArray[np.uint8]:
+    """Labels numbered 1, 2, … in the order of their values, as nnU-Net wants them."""
+    table = np.zeros(256, np.uint8)
+    for number, label in enumerate(names, start=1):
+        table[label.value] = number
+    return np.asarray(table[labels])
+
+
 def write_nnunet(folder: Path, names: list[Label], count: int) -> None:
-    """dataset.json; label values become 1, 2, … only if they are so already.
+    """dataset.json of masks that `numbered` made.
 
     Source: nnU-Net v2, documentation/dataset_format.md.
     """
-    labels = {"background": 0, **{label.name: label.value for label in names}}
+    labels = {"background": 0, **{label.name: n for n, label in enumerate(names, start=1)}}
     write_json(
         folder / "dataset.json",
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from dpcenet.system.files import read_json, write_json
 def main(folder: Path) -> int:
     """Run the commands one after the other, until one fails; then move what they made."""
     plan = read_json(folder / "plan.json")
+    if hasattr(os, "nice"):
+        os.nice(10)  # so that the page stays quick
     code = 0
     for command in plan["commands"]:
         code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode

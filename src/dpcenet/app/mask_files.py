@@ -12,12 +12,19 @@ from dpcenet.app.program import (
     Volume,
     __version__,
     check_mask,
+    is_corrected,
+    is_foreign,
     open_mask,
     write_labels,
     write_mask,
 )
 from dpcenet.app.project import Label, Scan
 from dpcenet.app.shown_scan import Facts
+
+
+def is_result(mask: Path) -> bool:
+    """Whether a mask lies there as `dpcenet segment` wrote it."""
+    return mask.is_file() and not is_foreign(mask) and not is_corrected(mask)
 
 
 def read_labels(path: Path, facts: Facts) -> npt.NDArray[np.uint8]:

@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from dpcenet.app.jobs import all_jobs
 from dpcenet.app.labels_api import Tab, refused
-from dpcenet.app.program import Reviewed, dice, read_cases, read_json, read_volume, write_json
+from dpcenet.app.mask_files import read_labels
+from dpcenet.app.program import Reviewed, dice, read_cases, read_json, write_json
 from dpcenet.app.project import Project, Scan, now
 from dpcenet.app.scans_api import state_of
 from dpcenet.app.session import Session
+from dpcenet.app.shown_scan import make_ready
 
 
 class Decision(BaseModel):
@@ -130,7 +132,7 @@ def changes_of(project: Project) -> dict[str, dict[str, float]]:
     path = before / "changes.json"
     if not path.is_file():
         found = {
-            scan.name: _agreement(before / scan.query.mask_name, scan.mask)
+            scan.name: _agreement(scan, before / scan.query.mask_name)
             for scan in project.scans.values()
             if (before / scan.query.mask_name).is_file() and scan.mask.is_file()
         }
@@ -138,9 +140,10 @@ def changes_of(project: Project) -> dict[str, dict[str, float]]:
     return read_json(path)
 
 
-def _agreement(before: Path, after: Path) -> dict[str, float]:
-    if before.samefile(after):
+def _agreement(scan: Scan, before: Path) -> dict[str, float]:
+    if before.samefile(scan.mask):
         return {}
-    old, new = (np.asarray(read_volume(path).volume.data) for path in (before, after))
+    facts = make_ready(scan)
+    old, new = (read_labels(path, facts) for path in (before, scan.mask))
     values = {int(v) for v in np.union1d(np.unique(old), np.unique(new))} - {0}
     return {str(value): round(dice(old == value, new == value), 3) for value in sorted(values)}

@@ -12,7 +12,7 @@ from fastapi import HTTPException
 from dpcenet.app.drawing import Drawing
 from dpcenet.app.program import InputError
 from dpcenet.app.project import Project, Scan
-from dpcenet.app.shown_scan import Facts, make_ready
+from dpcenet.app.shown_scan import Facts, make_ready, shown_facts
 
 SAVE_EVERY_S = 0.5
 TAB_GONE_S = 12.0
@@ -54,11 +54,14 @@ class Session:
         Raises:
             HTTPException: 422, it cannot be used, with the reason.
         """
-        with self.reading:
-            try:
+        try:
+            known = shown_facts(scan)
+            if known is not None:
+                return known
+            with self.reading:
                 return make_ready(scan)
-            except (InputError, OSError, MemoryError) as error:
-                raise HTTPException(422, str(error)) from error
+        except (InputError, OSError, MemoryError) as error:
+            raise HTTPException(422, str(error)) from error
 
     def drawing(self, scan_id: str) -> Drawing:
         """The labels of a scan, as a person or a command left them last.

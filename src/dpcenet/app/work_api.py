@@ -52,7 +52,7 @@ def router(session: Session) -> APIRouter:
         session.save_all()
         scans = [session.scan(scan_id) for scan_id in wanted.scans]
         project = session.project
-        with refused():
+        with refused(), project.lock:  # one job at a time
             if wanted.kind == "complete":
                 if len(scans) != 1:
                     raise HTTPException(422, "name one scan")

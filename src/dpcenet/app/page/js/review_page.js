@@ -82,7 +82,7 @@ export async function reviewPage(view, go, { id }) {
 
   async function open(next) {
     const row = rows.find((each) => each.id === next);
-    if (!row) return;
+    if (!row || (next === current && pair)) return;
     current = next;
     arrange();
     const before = pair;

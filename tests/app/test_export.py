@@ -1,0 +1,97 @@
+"""What an export writes, without a browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.spatial.distance import pdist
+
+from dpcenet.app.export import export, largest_diameter_mm
+from dpcenet.app.project import Label, Project
+from dpcenet.app.review_api import decide_on
+from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.mask_record import write_record
+
+LABELS = [
+    Label(value=1, name="liver", colour="#00c2ff"),
+    Label(value=4, name="left kidney", colour="#ff9f43"),
+]
+
+
+@pytest.fixture
+def project(scans: Path, phantoms: list[tuple[Path, Path]], tmp_path: Path) -> Project:
+    """Four scans with masks of two labels; the second one is rejected, the third one open."""
+    project = Project.open(scans, tmp_path / "project")
+    project.set_labels(LABELS)
+    for number, (scan, (_, label)) in enumerate(zip(project.scans.values(), phantoms, strict=True)):
+        scan.mask.parent.mkdir(exist_ok=True)
+        shutil.copy(label, scan.mask)
+        if number:
+            write_record(scan.mask, {}, [scan.mask], {})
+        for decision in ["accept", "reject"][: number % 3]:  # none, accept, then reject
+            decide_on(project, scan, decision)
+    return project
+
+
+def test_rejected_results_are_in_the_table_only(project: Project) -> None:
+    out = export(project, ["masks", "table", "nnunet", "seg-nrrd"])
+    rows = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
+    assert {row["case"]: row["decision"] for row in rows} == {
+        "image_01": "",
+        "image_02": "accept",
+        "image_03": "reject",
+        "image_04": "",
+    }
+    masks = sorted(path.name for path in (out / "masks").iterdir())
+    assert masks == ["image_01.nii.gz", "image_02.nii.gz", "image_04.nii.gz"]
+    images = sorted(path.name for path in (out / "nnunet" / "imagesTr").iterdir())
+    assert images == ["image_01_0000.nii.gz", "image_02_0000.nii.gz"]
+    decided = json.loads((project.root / "decisions.json").read_text())["cases"]["image_03"]
+    assert [entry["decision"] for entry in decided["history"]] == ["accept", "reject"]
+
+
+def test_nnunet_gets_labels_without_gaps(project: Project) -> None:
+    out = export(project, ["nnunet"])
+    facts = json.loads((out / "nnunet" / "dataset.json").read_text())
+    assert facts["labels"] == {"background": 0, "liver": 1, "left kidney": 2}
+    written = read_volume(out / "nnunet" / "labelsTr" / "image_01.nii.gz").volume.data
+    known = read_volume(next(iter(project.scans.values())).mask).volume.data
+    assert np.array_equal(written == 1, known == 1) and np.array_equal(written == 2, known == 4)
+    assert set(np.unique(written)) == {0, 1, 2}
+
+
+def test_seg_nrrd_lies_where_the_scan_lies(project: Project) -> None:
+    """By SimpleITK's own idea of both files."""
+    out = export(project, ["seg-nrrd"])
+    slicer = sitk.ReadImage(str(out / "seg-nrrd" / "image_01.seg.nrrd"))
+    image = sitk.ReadImage(str(next(iter(project.scans.values())).source))
+    mask = sitk.ReadImage(str(next(iter(project.scans.values())).mask))
+    assert slicer.GetMetaData("Segment1_Name") == "left kidney"
+    assert "SCT^7771000^Left" in slicer.GetMetaData("Segment1_Tags")
+    assert slicer.GetMetaData("Segment1_LabelValue") == "4"
+    resampled = sitk.Resample(slicer, image, sitk.Transform(), sitk.sitkNearestNeighbor)
+    a, b = sitk.GetArrayFromImage(resampled), sitk.GetArrayFromImage(mask)
+    assert np.array_equal(a == 1, b == 1) and np.array_equal(a == 4, b == 4)
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (1, 6, 7), (1, 1, 7), (1, 60, 70)])
+def test_the_largest_diameter_is_that_of_all_pairs(shape: tuple[int, int, int]) -> None:
+    random = np.random.default_rng(0)
+    inside = random.random(shape) < 0.5
+    inside.flat[:2] = True
+    spacing = (3.0, 1.0, 2.0)
+    expected = pdist(np.argwhere(inside) * spacing).max()
+    assert largest_diameter_mm(inside, spacing) == pytest.approx(expected)
+
+
+def test_the_largest_diameter_of_an_oblique_line() -> None:
+    inside = np.zeros((4, 4, 4), bool)
+    inside[range(4), range(4), range(4)] = True
+    assert largest_diameter_mm(inside, (1.0, 1.0, 1.0)) == pytest.approx(27**0.5)
+    assert largest_diameter_mm(np.zeros((2, 2, 2), bool), (1.0, 1.0, 1.0)) == 0
