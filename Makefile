@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
 
-.PHONY: setup check test test-all demo page clean
+.PHONY: setup check test test-all demo page browser clean
 
 setup: .venv/.installed
 
@@ -18,10 +18,16 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: setup
+# The tests of the page drive Debian's Chromium; where it cannot be had they are skipped.
+browser:
+	@command -v chromium >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
+	  echo "no Chromium: the page is not tested (Debian: apt-get install chromium)"
+
+test: setup browser
 	$(BIN)/pytest -m "not slow"
 
-test-all: setup
+test-all: setup browser
 	$(BIN)/pytest
 
 demo: setup

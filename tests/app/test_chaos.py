@@ -88,8 +88,11 @@ def test_the_liver_in_twenty_scans(
         for z in every(truth[case], EVERY):
             count.update(keys=1)
             draw(page, truth[case], z, count, clear=True)
+        all_saved(page)
         picture(page, "chaos-correct")
+        run_job(page, "Fill in", "complete", 600)
         page.keyboard.press("c")
+        count.update(clicks=1)
         wait_for(corrected_better(root, case, truth, first[case]), "the correction")
         page.wait_for_timeout(1500)
     second = first

@@ -27,6 +27,7 @@ from dpcenet.app.program import (
 from dpcenet.app.project import Scan
 
 FORMAT = 1
+SOFT_TISSUE = (-160.0, 240.0)  # Hounsfield units
 _SAMPLE = 200_000  # voxels that the automatic window looks at
 _INT16 = np.iinfo(np.int16)
 
@@ -167,7 +168,9 @@ def _sample(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _window(data: npt.NDArray[Any]) -> tuple[float, float]:
-    """From the 1st to the 99.5th percentile of what is not the darkest value."""
+    """Soft tissue on a CT; else from the 1st to the 99.5th percentile above the darkest value."""
+    if _modality(data) == "ct":
+        return SOFT_TISSUE
     values = _sample(data)
     values = values[values > values.min()] if (values > values.min()).any() else values
     low, high = np.percentile(values, (1, 99.5))

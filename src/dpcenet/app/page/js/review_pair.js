@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { button, coloured, el, fill, toast } from "./dom.js";
 import { t } from "./i18n.js";
+import { currentJob, onJob, startJob } from "./job_bar.js";
 import { saved } from "./saver.js";
 import { Scene } from "./scene.js";
 import { SliceView } from "./slice_view.js";
@@ -31,6 +32,7 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
   const facts = el("div", { class: "facts" });
   const tools = el("div", { class: "strip" });
   const correct = button("", () => setCorrecting(!editor.enabled), { title: "C" });
+  const fillIn = button(t("label.fill"), fillFromDrawn, { title: t("review.fill.help") });
   const heat = el("select", { "aria-label": t("review.heat") });
   heat.addEventListener("change", () => scene.showHeat(heat.value === "" ? null : Number(heat.value)));
   fill(heat, el("option", { value: "" }, t("review.heat.none")), known.labels.map((label) => el("option", { value: String(label.value) }, t("review.heat.of", { name: label.name }))));
@@ -52,6 +54,26 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
     refresh();
   }
 
+  // The network completes the scan from the slices that were drawn on, as on the label page.
+  async function fillFromDrawn() {
+    fillIn.disabled = true;
+    try {
+      await saved();
+      await startJob("complete", { scans: [row.id] });
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+  }
+  const offer = () => (fillIn.disabled = scene.drawn.length < 2 || Boolean(currentJob()));
+  const stops = [
+    scene.onchange(offer),
+    onJob(async (job, ended) => {
+      offer();
+      if (ended && job.kind === "complete" && job.state === "done") await scene.reload();
+    }),
+  ];
+  offer();
+
   function refresh() {
     correct.textContent = t(editor.enabled ? "review.correct.done" : "review.correct");
     correct.setAttribute("aria-pressed", String(editor.enabled));
@@ -71,7 +93,7 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
     Object.assign(bar.style, { gridTemplateColumns: "repeat(7, auto)" });
     const labels = el("select", { "aria-label": t("labels.title") }, known.labels.map((label) => el("option", { value: String(label.value), selected: label.value === editor.value }, label.name)));
     labels.addEventListener("change", () => editor.set({ value: Number(labels.value) }));
-    return [bar, labels, sliceStrip(scene, 0)];
+    return [bar, labels, sliceStrip(scene, 0), fillIn];
   }
 
   function nameOf(value) {
@@ -110,6 +132,7 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
       return !["a", "r", "n", "j", "k"].includes(event.key) && drawingKey(event, editor, view);
     },
     close() {
+      stops.forEach((stop) => stop());
       unlink();
       view.close();
       otherView?.close();

@@ -13,7 +13,7 @@ export function view3d(scene, available) {
 
   function centred(child) {
     const place = el("div", { class: "row" }, child);
-    Object.assign(place.style, { position: "absolute", inset: "0", justifyContent: "center" });
+    Object.assign(place.style, { position: "absolute", inset: "0", justifyContent: "center", padding: "14px", textAlign: "center" });
     return place;
   }
 
