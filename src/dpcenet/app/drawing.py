@@ -82,8 +82,10 @@ class Drawing:
             VolumeError: the file cannot be used.
         """
         path, state_path = scan.cache / "labels.nii", scan.cache / "state.json"
-        if not (path.is_file() and state_path.is_file()):
+        state = read_json(state_path) if path.is_file() and state_path.is_file() else {}
+        if state.get("made_from") != facts.made_from:  # the first time, or the scan was replaced
             write_nifti(np.zeros(facts.shape, np.uint8), path, facts.grid)
+            shutil.rmtree(scan.cache / "undo", ignore_errors=True)
             write_json(state_path, _fresh())
         offset = path.stat().st_size - int(np.prod(facts.shape))
         labels = np.memmap(path, np.uint8, "r+", offset, facts.shape)
@@ -230,17 +232,6 @@ class Drawing:
             write_shown(np.array(self.labels), self.scan.mask, self.scan, self.facts, names)
         self.save(names)
 
-    def discard(self, aside: Path) -> None:
-        """Put what is on disk of the labels into another folder, and begin anew."""
-        with self.lock:
-            mask, stamp = self.scan.mask, now().replace(":", "")
-            for path in (mask, record_path(mask), self.scan.drawing, self.scan.drawing_record):
-                if path.is_file():
-                    target = aside / stamp / path.relative_to(self.scan.root)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    path.replace(target)
-            self._take(self.home)
-
     def _remember(self, number: int, axis: int, index: int, before: Plane, after: Plane) -> None:
         folder = self.scan.cache / "undo"
         folder.mkdir(exist_ok=True)
@@ -266,6 +257,7 @@ class Drawing:
         return set(map(str, np.flatnonzero((before != after).any(axis=1)).tolist()))
 
     def _keep(self, state: dict[str, Any]) -> None:
+        state = {**state, "made_from": self.facts.made_from}
         self.state = state
         write_json(self.scan.cache / "state.json", state)
 
@@ -280,3 +272,14 @@ def _stamp(path: Path) -> list[int] | None:
         return None
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
+
+
+def put_aside(scan: Scan, aside: Path) -> None:
+    """Move what is on disk of a scan's labels into another folder."""
+    stamp = now().replace(":", "")
+    for path in (scan.mask, record_path(scan.mask), scan.drawing, scan.drawing_record):
+        if path.is_file():
+            target = aside / stamp / path.relative_to(scan.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    (scan.cache / "state.json").unlink(missing_ok=True)

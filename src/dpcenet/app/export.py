@@ -165,7 +165,16 @@ def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, 
             f"{grey.std():.2f}",
             f"{largest_diameter_mm(inside, case.facts.spacing):.1f}",
         )
-        cells = (case.scan.name, name, value, made, case.decision, case.decided, *measured, *judged)
+        cells = (
+            as_text(case.scan.name),
+            as_text(name),
+            value,
+            made,
+            case.decision,
+            case.decided,
+            *measured,
+            *judged,
+        )
         rows.append(dict(zip(COLUMNS, cells, strict=True)))
     return rows
 
@@ -195,6 +204,11 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def as_text(name: str) -> str:
+    """A name that a spreadsheet shows, and never runs as a formula."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def flat(scan: Scan) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Body, Header, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from dpcenet.app.drawing import Change, Drawing
+from dpcenet.app.drawing import Change, Drawing, put_aside
 from dpcenet.app.mask_files import read_labels
 from dpcenet.app.program import InputError, property_of, suffix_of
 from dpcenet.app.project import COLOURS, Label
@@ -89,10 +89,11 @@ def router(session: Session) -> APIRouter:
     def discard(scan_id: str, tab: Tab = "") -> dict[str, Any]:
         """Put the mask and the drawing of a scan aside, into removed/ of the project."""
         session.check_tab(tab)
-        drawing = session.drawing(scan_id)
-        with drawing.lock:
-            drawing.discard(session.project.root / "removed")
-        return _state(drawing)
+        scan = session.scan(scan_id)
+        with session.project.lock, refused():
+            session.drawings.pop(scan_id, None)
+            put_aside(scan, session.project.root / "removed")
+        return _state(session.drawing(scan_id))
 
     @api.put("/scans/{scan_id}/mask")
     async def put_mask(scan_id: str, name: str, request: Request, tab: Tab = "") -> dict[str, Any]:
