@@ -73,6 +73,7 @@ class Drawing:
     labels: npt.NDArray[np.uint8]
     state: dict[str, Any]
     lock: threading.RLock = field(default_factory=threading.RLock)
+    saving: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
     def open(cls, scan: Scan, facts: Facts) -> Drawing:
@@ -193,6 +194,10 @@ class Drawing:
         Raises:
             OSError: they cannot be written.
         """
+        with self.saving:  # not `lock`: drawing goes on meanwhile
+            return self._save(names)
+
+    def _save(self, names: list[Label]) -> bool:
         with self.lock:
             if not self.state["unsaved"]:
                 return False

@@ -91,8 +91,11 @@ def router(session: Session) -> APIRouter:
         session.check_tab(tab)
         scan = session.scan(scan_id)
         with session.project.lock, refused():
-            session.drawings.pop(scan_id, None)
-            put_aside(scan, session.project.root / "removed")
+            known = session.drawings.pop(scan_id, None)
+            with contextlib.nullcontext() if known is None else known.saving:
+                if known is not None:
+                    known.state["unsaved"] = False  # or it would be written again
+                put_aside(scan, session.project.root / "removed")
         return _state(session.drawing(scan_id))
 
     @api.put("/scans/{scan_id}/mask")
