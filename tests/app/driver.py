@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from scipy import ndimage
+
+pytest.importorskip("playwright", reason="no playwright (extra `dev`)")
+from playwright.sync_api import Error
 
 
 def until(page: Any, expression: str, seconds: float = 30) -> None:
@@ -16,9 +20,19 @@ def until(page: Any, expression: str, seconds: float = 30) -> None:
     Asked from here: the page's policy forbids the `eval` that Playwright's own waiting needs.
     """
     end = time.monotonic() + seconds
-    while not page.evaluate(expression):
+    while not holds(page, expression):
         assert time.monotonic() < end, f"waited {seconds} s for {expression}"
         page.wait_for_timeout(50)
+
+
+def holds(page: Any, expression: str) -> bool:
+    """Whether an expression holds; not while the page is loaded anew."""
+    try:
+        return bool(page.evaluate(expression))
+    except Error as error:
+        if "context was destroyed" not in str(error):
+            raise
+        return False
 
 
 def ready(page: Any) -> None:

@@ -139,6 +139,20 @@ def test_drawing_with_keys_and_mouse_then_undo(opened: Any) -> None:
     until(page, "dpcenet.scene.at[0] === Math.floor(dpcenet.scene.facts.shape[0] / 2) + 1")
 
 
+def test_a_stroke_stays_on_the_slice_where_it_began(opened: Any) -> None:
+    page = opened
+    z = page.evaluate("dpcenet.scene.at[0]")
+    page.mouse.move(*on_screen(page, 20, 20))
+    page.mouse.down()
+    page.mouse.move(*on_screen(page, 20, 25))
+    page.mouse.wheel(0, 100)
+    until(page, f"dpcenet.scene.at[0] === {z + 1}")
+    page.mouse.move(*on_screen(page, 20, 40))
+    page.mouse.up()
+    all_saved(page)
+    until(page, f"dpcenet.scene.drawn.join() === '{z}'")
+
+
 def test_what_is_drawn_while_the_server_is_gone_is_sent_later(
     page: Any, started: Start, scans: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dpcenet import __version__
 from dpcenet.data.datasets.folder import SPEC
 from dpcenet.data.datasets.spec import RawCase, SourceCase
-from dpcenet.data.doctor.examine import Report, examine
+from dpcenet.data.doctor.examine import CaseReport, examine
 from dpcenet.errors import ConfigError, DatasetError, DpcenetError, InputError, VolumeError
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import Quality
@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 
-def doctor_report(name: str, path: Path, scan: ScanFile) -> Report:
+def doctor_report(name: str, path: Path, scan: ScanFile) -> CaseReport:
     """What `dpcenet doctor` says of a scan that has been read already."""
     spec = replace(SPEC, read=lambda _: RawCase(scan, None))
     return examine(SourceCase(name, path, None), spec)

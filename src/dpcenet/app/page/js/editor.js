@@ -98,7 +98,8 @@ export class Editor {
     }
     const { drag } = this;
     if (!drag || drag.view !== view) return;
-    if (drag.kind === "brush") this.#brush(place);
+    if (drag.kind === "brush" && view.at !== drag.at) this.#up(view); // scrolled on: the stroke ends
+    else if (drag.kind === "brush") this.#brush(place);
     else if (drag.kind === "cross") this.scene.goTo(view.index3(place));
     else if (drag.kind === "ruler") this.#measure(view, drag.from, place);
     else if (drag.kind === "polygon") this.#trace(view, place);
@@ -122,7 +123,7 @@ export class Editor {
     const { drag } = this;
     this.drag = null;
     if (!drag) return;
-    if (drag.kind === "brush") this.#commit(view, drag.plane, drag.name);
+    if (drag.kind === "brush") this.#commit(view, drag.plane, drag.name, drag.at);
     else if (drag.kind === "polygon" && view.path?.traced) this.closePolygon(view);
   }
 
@@ -132,6 +133,7 @@ export class Editor {
     stroke(drag.plane, drag.view.sides, drag.view.steps, drag.last, place, this.radius, value);
     drag.last = place;
     drag.view.preview = drag.plane;
+    drag.view.previewAt = drag.at;
     drag.view.draw();
     if (performance.now() - drag.sent > SEND_MS) {
       drag.sent = performance.now();
@@ -186,11 +188,11 @@ export class Editor {
     view.draw();
   }
 
-  #commit(view, plane, name) {
+  #commit(view, plane, name, at = view.at) {
     this.strokes += 1;
     view.preview = null;
-    this.scene.labels.put(view.axis, view.at, plane);
-    save(this.scene, view.axis, view.at, plane, name);
+    this.scene.labels.put(view.axis, at, plane);
+    save(this.scene, view.axis, at, plane, name);
     this.scene.changed();
     for (const listener of this.listeners) listener();
   }

@@ -151,7 +151,7 @@ export class SliceView {
     pen.fillRect(0, 0, width, height);
     this.#paintGrey(image);
     this.#place(pen, this.picture, true);
-    const shown = this.preview ?? labels;
+    const shown = this.preview && this.previewAt === at ? this.preview : labels;
     if (scene.opacity > 0 || scene.heat) {
       this.#paintLabels(shown);
       this.#place(pen, this.overlay, false);
@@ -272,7 +272,8 @@ export class SliceView {
       pen.arc(...this.toScreen(this.brush.place), Math.max(2, this.brush.radius * this.scale), 0, 2 * Math.PI);
       pen.stroke();
     }
-    for (const [line, colour] of [[this.path?.corners, this.path?.colour], [this.ruler, "#ffd84d"]]) {
+    const corners = this.path?.at === this.at ? this.path.corners : null;
+    for (const [line, colour] of [[corners, this.path?.colour], [this.ruler, "#ffd84d"]]) {
       if (!line) continue;
       pen.strokeStyle = colour;
       pen.beginPath();

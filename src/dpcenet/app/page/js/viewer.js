@@ -11,7 +11,7 @@ const STEP = 4; // slices between drawn ones
 
 // Whether a key belongs to a field that is being typed in.
 export function typing(event) {
-  return event.target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea") || event.ctrlKey && !"zy".includes(event.key) || event.metaKey || document.querySelector("dialog[open]");
+  return event.target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea") || event.ctrlKey && !"zyZ".includes(event.key) || event.metaKey || document.querySelector("dialog[open]");
 }
 
 export function makeEditor(scene, views) {
