@@ -66,7 +66,8 @@ export function leftText(seconds) {
 
 function show(job, active) {
   const node = document.getElementById("job");
-  node.hidden = !active;
+  const shownBelow = job.kind === "segment" && location.hash.startsWith("#segment");
+  node.hidden = !active || shownBelow;
   if (!active) return;
   const counted = job.scans.length > 0;
   const bar = el("div", { class: `bar ${counted || job.state === "paused" ? "" : "busy"}` }, width(el("i"), 100 * shareDone(job)));
