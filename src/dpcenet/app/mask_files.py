@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from dpcenet.app.program import (
     Algorithm,
+    ScanFile,
     Volume,
     __version__,
     check_mask,
@@ -33,9 +34,9 @@ def read_labels(path: Path, facts: Facts) -> npt.NDArray[np.uint8]:
     Raises:
         VolumeError: it lies on another grid, or holds no labels.
     """
-    shape = facts.source_grid.shape
-    blank = Volume(np.broadcast_to(np.uint8(0), shape), facts.source_grid.matrix)
-    mask = open_mask(path, blank)
+    grid = facts.source_grid
+    blank = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.matrix)
+    mask = open_mask(path, ScanFile(blank, grid))
     if not mask.data.any():
         return np.zeros(facts.shape, np.uint8)
     data = check_mask(mask, blank, path).astype(np.uint8)

@@ -10,10 +10,11 @@ from dpcenet.data.datasets.folder import SPEC
 from dpcenet.data.datasets.spec import RawCase, SourceCase
 from dpcenet.data.doctor.examine import CaseReport, examine
 from dpcenet.errors import ConfigError, DatasetError, DpcenetError, InputError, VolumeError
+from dpcenet.inference.completion import complete
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import Quality
-from dpcenet.segmentation.review.review_page import Reviewed, read_cases
-from dpcenet.segmentation.segmenter import CT_AIR, Segmenter
+from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import file_hash, hash_of, read_json, write_atomically, write_json
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
@@ -23,10 +24,11 @@ from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of, write_labels, write_mask
 from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
+from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.preprocess import preprocess
 
 __all__ = [
-    "CT_AIR",
     "Algorithm",
     "ConfigError",
     "DatasetError",
@@ -35,7 +37,7 @@ __all__ = [
     "Orientation",
     "Quality",
     "Query",
-    "Reviewed",
+    "ReviewedCase",
     "ScanFile",
     "Segmenter",
     "SourceGrid",
@@ -43,6 +45,8 @@ __all__ = [
     "VolumeError",
     "__version__",
     "check_mask",
+    "choose_modality",
+    "complete",
     "dice",
     "doctor_report",
     "file_hash",
@@ -52,6 +56,7 @@ __all__ = [
     "is_foreign",
     "open_mask",
     "orient",
+    "preprocess",
     "property_of",
     "read_cases",
     "read_json",

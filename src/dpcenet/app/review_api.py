@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from dpcenet.app.jobs import all_jobs
 from dpcenet.app.labels_api import Tab, refused
 from dpcenet.app.mask_files import read_labels
-from dpcenet.app.program import Reviewed, dice, read_cases, read_json, write_json
+from dpcenet.app.program import ReviewedCase, dice, read_cases, read_json, write_json
 from dpcenet.app.project import Project, Scan, now
 from dpcenet.app.scans_api import state_of
 from dpcenet.app.session import Session
@@ -87,7 +87,7 @@ def decide_on(project: Project, scan: Scan, decision: str) -> dict[str, Any]:
 
 
 def _row(
-    scan: Scan, known: Reviewed | None, decision: dict[str, Any], changed: Any
+    scan: Scan, known: ReviewedCase | None, decision: dict[str, Any], changed: Any
 ) -> dict[str, Any]:
     state = state_of(scan)
     labels: list[dict[str, Any]] = (

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.app.program import (
-    CT_AIR,
     Orientation,
     SourceGrid,
     Volume,
+    choose_modality,
     doctor_report,
     hash_of,
     orient,
@@ -46,7 +46,7 @@ class Facts:
         permutation, flips: how the axes of the scan's file became the shown ones.
         window: lowest and highest value of the automatic window.
         range: lowest and highest value.
-        modality: ct or mr, by the intensities.
+        modality: ct or mr, as `dpcenet segment` takes it.
         orientation: of the file's axes x, y, z, such as LPS.
         source: the file's own grid, as JSON.
         errors, notes: what `dpcenet doctor` says.
@@ -115,7 +115,7 @@ def make_ready(scan: Scan) -> Facts:
     read = scan.query.read()
     report = doctor_report(scan.name, scan.source, read)
     volume, orientation = orient(read.volume)
-    data = _plain(volume.data)
+    data, modality = _plain(volume.data), choose_modality(read).modality
     shown = Volume(data, volume.affine)
     write_nifti(data, scan.cache / "image.nii", SourceGrid.of(shown))
     z, y, x = data.shape
@@ -128,9 +128,9 @@ def make_ready(scan: Scan) -> Facts:
         offset=(scan.cache / "image.nii").stat().st_size - data.nbytes,
         permutation=orientation.permutation,
         flips=orientation.flips,
-        window=_window(data),
+        window=SOFT_TISSUE if modality == "ct" else _window(data),
         range=(float(data.min()), float(data.max())),
-        modality=_modality(data),
+        modality=modality,
         orientation=report.orientation,
         source=read.grid.to_json(),
         errors=report.errors,
@@ -168,18 +168,11 @@ def _sample(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _window(data: npt.NDArray[Any]) -> tuple[float, float]:
-    """Soft tissue on a CT; else from the 1st to the 99.5th percentile above the darkest value."""
-    if _modality(data) == "ct":
-        return SOFT_TISSUE
+    """From the 1st to the 99.5th percentile of what is above the darkest value."""
     values = _sample(data)
     values = values[values > values.min()] if (values > values.min()).any() else values
     low, high = np.percentile(values, (1, 99.5))
     return float(low), max(float(high), float(low) + 1e-3)
-
-
-def _modality(data: npt.NDArray[Any]) -> str:
-    """As `dpcenet segment` takes it: only Hounsfield units put air far below water."""
-    return "ct" if float(np.percentile(_sample(data), 1)) < CT_AIR else "mr"
 
 
 def thumbnail_of(data: npt.NDArray[Any], facts: Facts, size: int = 160) -> npt.NDArray[np.uint8]:
