@@ -13,7 +13,7 @@ from dpcenet.system.files import read_json, write_json
 
 
 def main(folder: Path) -> int:
-    """Run the commands one after the other, until one fails; then move what they made."""
+    """Run the commands one after the other, until one fails."""
     plan = read_json(folder / "plan.json")
     if hasattr(os, "nice"):
         os.nice(10)  # so that the page stays quick
@@ -22,9 +22,6 @@ def main(folder: Path) -> int:
         code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
         if code:
             break
-    for source, target in plan.get("moves", []) if code == 0 else []:
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        Path(source).replace(target)
     write_json(folder / "process.json", {"exit": code, "ended": datetime.now(UTC).isoformat()})
     return code
 

@@ -114,7 +114,7 @@ def start(root: Path, kind: str, commands: list[list[str]], **facts: Any) -> Job
         root: of the project.
         kind: what the job is for.
         commands: each a program with its arguments; "dpcenet" and "python" are this one's.
-        facts: to be kept with it; `moves` are pairs of paths, moved when all commands are done.
+        facts: to be kept with it.
 
     Raises:
         ConfigError: a job is running.

@@ -10,11 +10,9 @@ from dpcenet.data.datasets.folder import SPEC
 from dpcenet.data.datasets.spec import RawCase, SourceCase
 from dpcenet.data.doctor.examine import CaseReport, examine
 from dpcenet.errors import ConfigError, DatasetError, DpcenetError, InputError, VolumeError
-from dpcenet.inference.completion import complete
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import Quality
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
-from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import file_hash, hash_of, read_json, write_atomically, write_json
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
@@ -26,7 +24,6 @@ from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
-from dpcenet.volumes.preprocess import preprocess
 
 __all__ = [
     "Algorithm",
@@ -39,14 +36,12 @@ __all__ = [
     "Query",
     "ReviewedCase",
     "ScanFile",
-    "Segmenter",
     "SourceGrid",
     "Volume",
     "VolumeError",
     "__version__",
     "check_mask",
     "choose_modality",
-    "complete",
     "dice",
     "doctor_report",
     "file_hash",
@@ -56,7 +51,6 @@ __all__ = [
     "is_foreign",
     "open_mask",
     "orient",
-    "preprocess",
     "property_of",
     "read_cases",
     "read_json",

@@ -27,14 +27,12 @@ def fill_in(project: Project, scan: Scan) -> Job:
     """
     if not scan.drawing.is_file():
         raise ConfigError(f"{scan.name}: draw on some slices first")
-    scan.cache.mkdir(parents=True, exist_ok=True)
-    full = scan.cache / f"full{scan.query.suffix}"
+    full = scan.cache / "full.nii.gz"
     full.unlink(missing_ok=True)
-    command = [str(scan.source), str(scan.drawing), "-o", str(full)]
-    # Stands for `dpcenet complete` until that command is there.
-    program = [sys.executable, "-m", "dpcenet.app.fill_in"]
-    moves = [[str(full), str(scan.mask)]]
-    return start(project.root, "complete", [[*program, *command]], moves=moves, scans=[scan.id])
+    command = [*_PROGRAM, "complete", str(scan.source), str(scan.drawing), "-o", str(full)]
+    module = [sys.executable, "-m", "dpcenet.app.take_mask"]
+    take = [*module, str(project.root), scan.id, str(full)]
+    return start(project.root, "complete", [command, take], scans=[scan.id])
 
 
 def segment(project: Project, labelled: list[Scan], probability: bool = True) -> Job:
