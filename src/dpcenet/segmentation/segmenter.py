@@ -34,6 +34,7 @@ from dpcenet.volumes.adapters import (
 from dpcenet.volumes.io import check_intensities, check_mask
 from dpcenet.volumes.label_names import CommonLabels, renumbered
 from dpcenet.volumes.modality import rules_for
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 
 
@@ -105,6 +106,7 @@ class Segmenter:
         images: Scan | Sequence[Scan],
         masks: Scan | Sequence[Scan],
         labels: Sequence[int] = (),
+        options: ReadOptions = AS_IT_IS,
     ) -> Support:
         """Encode one or several labelled scans.
 
@@ -113,6 +115,7 @@ class Segmenter:
             masks: whole numbers on each scan's grid, 0 is background; one for each scan. A DICOM
                 SEG may omit slices.
             labels: values to segment; by default every value of the masks.
+            options: how scans are read whose files leave a choice.
 
         Raises:
             VolumeError: a scan or mask cannot be used.
@@ -126,7 +129,7 @@ class Segmenter:
         present: set[int] = set()
         common = CommonLabels()
         for image, mask in zip(scans, truths, strict=True):
-            scan = open_scan(image)
+            scan = open_scan(image, options)
             stored = open_labelled(mask, scan)
             table = common.table_for(stored, name_of(mask))
             truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
