@@ -207,6 +207,19 @@ def test_colours_and_odd_sizes_are_refused(tmp_path):
         read_volume(tmp_path, options=spaced)
 
 
+def test_a_picture_that_claims_more_than_it_can_hold(tmp_path):
+    """The first numbers of a PNG are its width and height, with a sum of their own."""
+    import zlib
+
+    Image.fromarray(np.zeros((9, 7), np.uint8)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:24] = (30_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(VolumeError, match=r"30000 × 30000 pixels on page 1"):
+        read_volume(tmp_path / "a.png", options=ReadOptions(spacing=(1.0, 1.0, 1.0)))
+
+
 def test_masks_as_pictures_follow_the_slices_files(tmp_path):
     """As CHAOS has them: named like the slices, which run from head to feet."""
     image, labels = made_case()
