@@ -213,10 +213,10 @@ def test_a_picture_that_claims_more_than_it_can_hold(tmp_path):
 
     Image.fromarray(np.zeros((9, 7), np.uint8)).save(tmp_path / "a.png")
     content = bytearray((tmp_path / "a.png").read_bytes())
-    content[16:24] = (30_000).to_bytes(4, "big") * 2
+    content[16:24] = (12_000).to_bytes(4, "big") * 2
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(VolumeError, match=r"30000 × 30000 pixels on page 1"):
+    with pytest.raises(VolumeError, match=r"12000 × 12000 pixels on page 1"):
         read_volume(tmp_path / "a.png", options=ReadOptions(spacing=(1.0, 1.0, 1.0)))
 
 
