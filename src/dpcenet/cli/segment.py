@@ -238,6 +238,9 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
     earlier = f", {before} of them from before" if before else ""
     corrected = [str(outcome.mask) for outcome in masks if outcome.corrected]
     typer.echo(f"{len(masks)} masks in {out}{earlier}. For research only.")
+    for outcome in masks:
+        for note in outcome.facts.get("notes", ()):
+            typer.echo(f"{outcome.query}: note: {note}")
     if corrected:
         typer.echo(f"kept as a person left them: {', '.join(corrected)}")
     if summary.review is not None:
