@@ -15,7 +15,8 @@ from torch import Tensor
 from dpcenet.data.contact_sheet import evenly_spaced
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.evaluation.protocols import OrganChunks, SameSlices
-from dpcenet.inference.predictor import Predictor, SliceMap
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import SliceMap
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import Method

@@ -25,7 +25,8 @@ from dpcenet.data.store import open_dataset
 from dpcenet.evaluation.protocols import SameSlices
 from dpcenet.inference.batched import encode_slices, extract
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.predictor import Predictor, SliceMap
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import SliceMap
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import Method

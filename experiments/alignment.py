@@ -27,7 +27,7 @@ from dpcenet.data.store import open_dataset
 from dpcenet.evaluation.protocols import OrganChunks
 from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.pose_search import Pairs
-from dpcenet.inference.predictor import MatchedSlices, Request, SliceMap, SlicePlan
+from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan
 from dpcenet.volumes.metrics import dice
@@ -111,7 +111,7 @@ def plan_of(way: str, truth: npt.NDArray[np.uint8], margin: float) -> SlicePlan:
     """The plan called `way`."""
     if way == "known":
         return OrganChunks(truth)
-    return MatchedSlices() if way == "matched" else AlignedSlices(margin)
+    return MatchedSlices() if way == "matched" else AlignedSlices("coarse", margin)
 
 
 if __name__ == "__main__":

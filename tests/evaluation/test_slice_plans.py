@@ -17,7 +17,7 @@ from dpcenet.evaluation.protocols import (
     support_positions,
 )
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.predictor import Request, SliceMap
+from dpcenet.inference.slice_plans import Request, SliceMap
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.copy import Copy, Options

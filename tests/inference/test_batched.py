@@ -13,7 +13,8 @@ from dpcenet.evaluation.protocols import SameSlices
 from dpcenet.inference import batched, predictor
 from dpcenet.inference.batched import encode_scan
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.predictor import Predictor, SliceMap, Tasks
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import SliceMap, Tasks
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import MatchJob, Method, SecondLook

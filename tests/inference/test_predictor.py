@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from dpcenet.evaluation.protocols import SameSlices
 from dpcenet.inference import predictor as module
-from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.predictor import MatchedSlices, Predictor, Request, SliceMap
+from dpcenet.inference import slice_plans
+from dpcenet.inference.aligned_slices import AlignedSlices
+from dpcenet.inference.encoded import EncodedScan, EncodedWindows
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import PoseSearch
@@ -51,7 +56,7 @@ def test_matches_that_are_known_are_not_sought_again(
     copier: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     support = labelled(copier, [2, 6, 10])
-    monkeypatch.setattr(module, "match_slices", None)  # calling it would be an error
+    monkeypatch.setattr(slice_plans, "match_slices", None)  # calling it would be an error
     plan = MatchedSlices((np.array([2, 2, 0]),))
     found = copier.segment([support], support.slices, plan, [1])
     np.testing.assert_array_equal(found.masks[1], support.label[[2, 2, 0]] > 0)
@@ -113,3 +118,17 @@ def test_slices_in_order_are_not_copied() -> None:
     scan = EncodedScan(torch.zeros(6, 1, 4, 4), Features({"map": maps}), SPACING)
     assert scan.features_of([2, 3, 4])["map"].data_ptr() == maps[2].data_ptr()
     assert scan.features_of([4, 2])["map"].tolist() == maps[[4, 2]].tolist()
+
+
+def test_volumes_are_aligned_where_the_method_can_and_scans_are_volumes(
+    copier: Predictor,
+) -> None:
+    whole, short = labelled(copier, [2, 6, 10, 14, 18]), labelled(copier, [2, 6])
+    assert isinstance(copier.blind_plan([whole], whole.slices), MatchedSlices)
+    copier.method.volume_map = "image"
+    assert isinstance(copier.blind_plan([whole], whole.slices), AlignedSlices)
+    assert isinstance(copier.blind_plan([whole], short.slices), MatchedSlices)
+    assert isinstance(copier.blind_plan([short], whole.slices), MatchedSlices)
+    kept = replace(whole.slices, windows=EncodedWindows({}, Features({})))
+    assert isinstance(copier.blind_plan([replace(whole, slices=kept)], whole.slices), MatchedSlices)
+    assert isinstance(copier.at_first_look().blind_plan([whole], whole.slices), MatchedSlices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpcenet.cli import benchmark, data, segment, train
+from dpcenet.cli import benchmark, complete, data, segment, train
 from dpcenet.cli.app import app
 
-__all__ = ["app", "benchmark", "data", "segment", "train"]
+__all__ = ["app", "benchmark", "complete", "data", "segment", "train"]

@@ -193,6 +193,8 @@ def create(
     if out.exists():
         task_facts(out)  # raises where it is something else
     segmenter, support = labelled.open()
+    for text in support.notes:
+        typer.echo(f"note: {text}")
     try:
         write_task(out, segmenter.predictor, support, note, with_images)
     except OSError as error:
@@ -237,6 +239,8 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
     before = sum(outcome.skipped for outcome in masks)
     earlier = f", {before} of them from before" if before else ""
     corrected = [str(outcome.mask) for outcome in masks if outcome.corrected]
+    for note in summary.notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"{len(masks)} masks in {out}{earlier}. For research only.")
     for outcome in masks:
         for note in outcome.facts.get("notes", ()):

@@ -21,7 +21,8 @@ from dpcenet.data.splits import Fold, count_excluded
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.evaluation.protocols import ProtocolOptions, SameSlices
 from dpcenet.evaluation.scores import COPY, SAYS, Score, summarise, write_scores
-from dpcenet.inference.predictor import Predictor, Request, Segmented
+from dpcenet.inference.predictor import Predictor, Segmented
+from dpcenet.inference.slice_plans import Request
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
@@ -120,7 +121,7 @@ class _Evaluation:
     ) -> tuple[Segmented, Segmented]:
         """What the method finds, and what pasting the support's masks on the same slices gives."""
         values = self.run.flags.test_labels or tuple(self.dataset.labels)
-        plan = self.options.plan(query.label)
+        plan = self.options.plan(self.predictor, support, query)
         found = self.predictor.segment(support, query.slices, plan, values)
         request = Request(self.predictor.method, support, query.slices, values)
         chosen = plan.slices(request, support)

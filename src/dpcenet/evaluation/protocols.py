@@ -1,8 +1,8 @@
 """How a query is evaluated: options of the protocols, and the two that choose slices by rule.
 
 `OrganChunks` (EP1 of the literature) is told which slices of the query show the organ: its truth.
-Only this folder may know it. `MiddleSlice` (EP2) and `inference.predictor.MatchedSlices` ("blind")
-know nothing of the query's labels.
+Only this folder may know it. `MiddleSlice` (EP2) and the predictor's own plan ("blind") know
+nothing of the query's labels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from dpcenet.evaluation.scores import Protocol
 from dpcenet.inference.pose_search import Pairs
-from dpcenet.inference.predictor import MatchedSlices, Request, SliceMap, SlicePlan
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan
 from dpcenet.inference.slice_tasks import SliceTask, organ_slices
 from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
 
@@ -46,13 +47,15 @@ class ProtocolOptions:
     bounds: Bounds = "number"
     neighbours: int | None = None
 
-    def plan(self, truth: Labels) -> SlicePlan:
-        """Which slices serve which, for a query with these labels (Z, H, W)."""
+    def plan(
+        self, predictor: Predictor, support: Sequence[LabelledScan], query: LabelledScan
+    ) -> SlicePlan:
+        """Which slices serve which; only "paper" looks at the query's labels."""
         if self.protocol == "blind":
-            return MatchedSlices()
+            return predictor.blind_plan(support, query.slices)
         if self.protocol == "ep2":
             return MiddleSlice()
-        return OrganChunks(truth, self.chunks, self.bounds)
+        return OrganChunks(query.label, self.chunks, self.bounds)
 
     @property
     def tag(self) -> str:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from dpcenet.inference.alignment import Alignment, align_volumes
-from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.feature_volume import FeatureVolume, feature_volume
+from dpcenet.inference.feature_volume import feature_volume
 from dpcenet.inference.line_search import Labels, ZLine
 from dpcenet.inference.pose_search import Pairs
-from dpcenet.inference.predictor import Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan
+from dpcenet.inference.slice_tasks import Matches, SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
-
-MAP = "coarse"  # of the features, by which volumes are compared
 
 
 @dataclass(frozen=True)
@@ -25,10 +22,13 @@ class AlignedSlices(SlicePlan):
     """Slices by one alignment in three dimensions; nothing is known of the query.
 
     Attributes:
+        map: name of the feature map by which volumes are compared.
         margin: how far beyond an organ's ends slices are served, in mm.
     """
 
+    map: str
     margin: float = 20.0
+    _known: dict[int, Alignment] = field(default_factory=dict, repr=False, compare=False)
 
     def pairs(self, request: Request) -> list[Pairs]:
         """See `SlicePlan`: query slices that the common line leads into the support."""
@@ -36,17 +36,48 @@ class AlignedSlices(SlicePlan):
 
     def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
         """See `SlicePlan`. Slices that at least half of the scans serve are segmented."""
-        alignments = [align_scan(scan, request) for scan in aligned]
-        return SliceMap({v: self._tasks(request, aligned, alignments, v) for v in request.values})
+        alignments = [self._align(scan, request) for scan in aligned]
+        tasks = {v: self._tasks(request, aligned, alignments, v) for v in request.values}
+        pairs = zip(aligned, alignments, strict=True)
+        return SliceMap(tasks, tuple(self._matches(request, *pair) for pair in pairs))
+
+    def _align(self, scan: LabelledScan, request: Request) -> Alignment | None:
+        """How the query lies to a labelled scan; None where the scan shows none of the labels.
+
+        A scan that the search for a pose left as it was is not aligned anew.
+        """
+        if not np.isin(scan.label, list(request.values)).any():
+            return None
+        key = id(scan)
+        if key not in self._known:
+            volumes = [
+                feature_volume(each.features[self.map], each.images, each.spacing)
+                for each in (scan.slices, request.query)
+            ]
+            self._known[key] = align_volumes(volumes[0], scan.label, request.values, volumes[1])
+        return self._known[key]
+
+    def _places(
+        self, request: Request, scan: LabelledScan, found: Alignment
+    ) -> npt.NDArray[np.int64]:
+        """(Zq,) the slice of the scan's stack, which may lie outside it, at each query slice."""
+        middles = (np.arange(len(request.query)) + 0.5) * request.query.spacing[0]
+        there = found.whole.in_support(middles) / scan.slices.spacing[0]
+        places: npt.NDArray[np.int64] = np.floor(there).astype(np.int64)
+        return places
+
+    def _matches(self, request: Request, scan: LabelledScan, found: Alignment | None) -> Matches:
+        """For each query slice the scan's slice at its place, or the one at the nearer end."""
+        if found is None:
+            return np.zeros(len(request.query), dtype=np.int64)
+        return np.clip(self._places(request, scan, found), 0, len(scan.label) - 1)
 
     def _pairs(self, request: Request, scan: LabelledScan) -> Pairs:
-        alignment = align_scan(scan, request)
-        if alignment is None:
+        found = self._align(scan, request)
+        if found is None:
             return []
-        step, count = request.query.spacing[0], len(request.query)
-        there = alignment.whole.in_support((np.arange(count) + 0.5) * step)
-        shown = np.floor(there / scan.slices.spacing[0]).astype(int)
-        return [(int(s), q) for q, s in enumerate(shown) if 0 <= s < len(scan.label)]
+        places = enumerate(self._places(request, scan, found).tolist())
+        return [(s, q) for q, s in places if 0 <= s < len(scan.label)]
 
     def _tasks(
         self,
@@ -110,14 +141,3 @@ def served_slices(
     nearest = np.abs(shows[None] - (places[inside, None] / support_mm - 0.5)).argmin(axis=1)
     served[inside] = shows[nearest]
     return served
-
-
-def align_scan(scan: LabelledScan, request: Request) -> Alignment | None:
-    """How the query lies to a labelled scan; None where the scan shows none of the labels."""
-    if not np.isin(scan.label, list(request.values)).any():
-        return None
-    return align_volumes(_volume(scan.slices), scan.label, request.values, _volume(request.query))
-
-
-def _volume(scan: EncodedScan) -> FeatureVolume:
-    return feature_volume(scan.features[MAP], scan.images, scan.spacing)

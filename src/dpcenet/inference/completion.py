@@ -16,7 +16,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.special import expit
 
-from dpcenet.inference.predictor import Predictor, Request, SliceMap, SlicePlan
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan
 from dpcenet.inference.slice_tasks import SliceTask, organ_slices
 from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
 from dpcenet.volumes.metrics import Mask

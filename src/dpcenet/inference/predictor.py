@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.batched import BATCH, encode_scan, predict
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.pose_search import Pairs, align_support, matched_pairs
+from dpcenet.inference.pose_search import align_support
 from dpcenet.inference.second_look import FirstAnswer, refine_in_windows
-from dpcenet.inference.slice_matching import match_slices
-from dpcenet.inference.slice_tasks import Matches, SliceTask, matched_tasks, with_neighbours
+from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
+from dpcenet.inference.slice_tasks import SliceTask, with_neighbours
 from dpcenet.inference.support import LabelledScan, features_of, masks_of
 from dpcenet.methods.base import MatchJob, Method
 from dpcenet.system.device import Precision
@@ -32,75 +32,7 @@ from dpcenet.volumes.metrics import Mask
 
 CPU = torch.device("cpu")
 GROUP = 4 * BATCH  # slices of small tasks that are segmented together
-Tasks = dict[int, list[SliceTask]]
-"""Label value → which support slices serve which query slices."""
-
-
-@dataclass(frozen=True)
-class SliceMap:
-    """Which support slices serve which query slices.
-
-    Attributes:
-        tasks: of each label.
-        matches: for each labelled scan the slice that each query slice matches; empty where a
-            protocol chose the slices.
-    """
-
-    tasks: Tasks
-    matches: tuple[Matches, ...] = ()
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be segmented from what.
-
-    Attributes:
-        method: with a trained network.
-        support: labelled scans, oriented like the query.
-        query: the scan to be segmented.
-        values: labels to segment.
-    """
-
-    method: Method
-    support: Sequence[LabelledScan]
-    query: EncodedScan
-    values: Sequence[int]
-
-
-class SlicePlan(ABC):
-    """Says which slices of labelled scans show the same as which slices of a query."""
-
-    def pairs(self, request: Request) -> list[Pairs]:
-        """For each labelled scan, slices of it and of the query by which it is aligned."""
-        return [[] for _ in request.support]
-
-    @abstractmethod
-    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
-        """Which slices serve, when `aligned` are the labelled scans, aligned with the query."""
-
-
-@dataclass(frozen=True)
-class MatchedSlices(SlicePlan):
-    """Slices are matched by the images alone: nothing is known of the query.
-
-    Attributes:
-        known: what slices match, where that was found before.
-    """
-
-    known: tuple[Matches, ...] = ()
-
-    def pairs(self, request: Request) -> list[Pairs]:
-        """See `SlicePlan`."""
-        return [matched_pairs(matches) for matches in self._matches(request, request.support)]
-
-    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
-        """See `SlicePlan`."""
-        matches = self.known or self._matches(request, aligned)
-        labels = [scan.label for scan in aligned]
-        return SliceMap({v: matched_tasks(matches, labels, v) for v in request.values}, matches)
-
-    def _matches(self, request: Request, scans: Sequence[LabelledScan]) -> tuple[Matches, ...]:
-        return tuple(match_slices(request.method, scan.slices, request.query) for scan in scans)
+FEWEST_SLICES = 4  # of a scan that is aligned as a volume
 
 
 @dataclass(frozen=True)
@@ -147,6 +79,18 @@ class Predictor:
     def at_first_look(self) -> Predictor:
         """The same, with one support slice for each query slice, no alignment and no window."""
         return replace(self, neighbours=0, align=False, second_look=False)
+
+    def blind_plan(self, support: Sequence[LabelledScan], query: EncodedScan) -> SlicePlan:
+        """The plan where nothing is known of the query: an alignment in 3-D, or slice by slice.
+
+        Volumes are aligned where the method names a map for it, no scan is only a few slices, and
+        the support's images, which show where the body ends, are there.
+        """
+        scans = [query, *(scan.slices for scan in support)]
+        volumes = all(len(scan) >= FEWEST_SLICES and scan.windows is None for scan in scans)
+        if self.align and volumes and self.method.volume_map is not None:
+            return AlignedSlices(self.method.volume_map)
+        return MatchedSlices()
 
     def encode(
         self,

@@ -64,6 +64,7 @@ class Support:
         affine: of the first scan's prepared geometry; queries are oriented like it.
         rules: by which it was prepared, with its pixel size; queries are prepared by them too.
         names: of label values, where they are known.
+        notes: what was done to the labelled scans beyond reading them, a line each.
     """
 
     scans: tuple[LabelledScan, ...]
@@ -71,6 +72,7 @@ class Support:
     affine: npt.NDArray[np.float64]
     rules: Preprocessing
     names: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def only(self, values: Sequence[int]) -> Support:
         """The same scans with some of the labels.

@@ -137,6 +137,7 @@ class Method(nn.Module, ABC):
     neighbours: int = 0
     second_look: SecondLook | None = None
     pose_search: PoseSearch | None = None
+    volume_map: str | None = None
     own_mean: bool = False
 
     @property

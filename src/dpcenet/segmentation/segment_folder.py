@@ -29,12 +29,14 @@ class SegmentSummary:
         outcomes: of the queries that were reached, in their order.
         review: the page that ranks the results; None where no quality was predicted.
         doubtful: results with a label to look at, or to reject.
+        notes: what was done to the labelled scans beyond reading them.
     """
 
     asked: int
     outcomes: tuple[Outcome, ...]
     review: Path | None = None
     doubtful: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def segment_folder(
         else:
             each = segment_each(segmenter, queries, support, options)
         outcomes = tuple(collect(each, queries, options.out, quiet))
-        summary = SegmentSummary(len(queries), outcomes)
+        summary = SegmentSummary(len(queries), outcomes, notes=support.notes)
         if not options.check:
             return summary
         labelled_names = _labelled_names(queries, labelled)

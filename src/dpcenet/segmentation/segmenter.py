@@ -6,16 +6,16 @@ The support slice for each query slice is found from the images alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import numpy as np
-
 from dpcenet.errors import ConfigError
-from dpcenet.inference.predictor import MatchedSlices, Predictor
-from dpcenet.inference.support import LabelledScan, Support
+from dpcenet.inference.completion import fill_gaps
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.support import Support
 from dpcenet.methods.incontext import weights as shipped
+from dpcenet.segmentation.labelled_files import LabelledFiles, gap_note, read_labelled
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision, choose_device, choose_precision
@@ -26,16 +26,14 @@ from dpcenet.volumes.adapters import (
     Native,
     Scan,
     name_of,
-    open_labelled,
     open_scan,
     same_kind,
     several,
 )
-from dpcenet.volumes.io import check_intensities, check_mask
-from dpcenet.volumes.label_names import CommonLabels, renumbered
-from dpcenet.volumes.modality import rules_for
+from dpcenet.volumes.io import check_intensities
+from dpcenet.volumes.label_names import CommonLabels
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
-from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+from dpcenet.volumes.preprocess import Preprocessing, preprocess
 
 
 @dataclass(frozen=True)
@@ -124,35 +122,24 @@ class Segmenter:
         scans, truths = several(images), several(masks)
         if len(scans) != len(truths) or not scans:
             raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
-        rules, like = self.rules, None
-        labelled: list[LabelledScan] = []
-        present: set[int] = set()
-        common = CommonLabels()
+        common, first = CommonLabels(), None
+        opened: list[LabelledFiles] = []
         for image, mask in zip(scans, truths, strict=True):
-            scan = open_scan(image, options)
-            stored = open_labelled(mask, scan)
-            table = common.table_for(stored, name_of(mask))
-            truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
-            check_intensities(scan.volume, name_of(image))
-            present |= set(
-                np.unique(check_mask(truth, scan.volume, name_of(mask), scan.grid)).tolist()
+            opened.append(
+                read_labelled(self.predictor, self.rules, image, mask, common, first, options)
             )
-            prepared, record = preprocess(scan, rules or rules_for(scan), like=like)
-            if like is None:
-                # All scans get the spacing of the first, not one that fits their own field of view.
-                spacing = record.rules.spacing_mm or prepared.spacing[1]
-                rules, like = replace(record.rules, spacing_mm=spacing), prepared.affine
-            slices = self.predictor.encode(prepared.image, prepared.spacing)
-            label = preprocess_labels(truth, record)
-            labelled.append(LabelledScan.of(name_of(image), prepared.image, slices, label))
-        assert rules is not None and like is not None  # there is a scan
-        present -= {0}
-        if missing := sorted(set(labels) - present):
+            first = first or opened[0]
+        assert first is not None  # there is a scan
+        drawn = sorted({v for each in opened for v in each.values})
+        if missing := sorted(set(labels) - set(drawn)):
             names = " and ".join(name_of(mask) for mask in truths)
-            raise ConfigError(f"--label {missing[0]}: {names}: only {sorted(present)} found")
-        values = tuple(labels) or tuple(sorted(present))
+            raise ConfigError(f"--label {missing[0]}: {names}: only {drawn} found")
+        values = tuple(labels) or tuple(drawn)
         known = {v: name for v, name in common.labels.names.items() if v in values}
-        return Support(tuple(labelled), values, like, rules, known)
+        filled = [fill_gaps(self.predictor, each.scan, values) for each in opened]
+        notes = [gap_note(scan.name, counts, known) for scan, counts in filled if counts]
+        labelled = tuple(scan for scan, _ in filled)
+        return Support(labelled, values, first.affine, first.record.rules, known, tuple(notes))
 
     @overload
     def segment(self, query: Native, support: Support) -> Volume: ...
@@ -179,9 +166,8 @@ class Segmenter:
         check_intensities(scan.volume, name_of(query))
         prepared, record = preprocess(scan, support.rules, like=support.affine)
         slices = self.predictor.encode(prepared.image, prepared.spacing, disk)
-        result = self.predictor.segment(
-            support.scans, slices, MatchedSlices(), support.values, disk
-        )
+        plan = self.predictor.blind_plan(support.scans, slices)
+        result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
         mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
         return SegmentationResult(
             slices, result.scans, result.slices.matches, result.probability, record, mask

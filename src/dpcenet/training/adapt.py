@@ -21,7 +21,8 @@ import torch
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
 from dpcenet.errors import ConfigError, DatasetError, RunError
-from dpcenet.inference.predictor import MatchedSlices, Predictor
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import MatchedSlices
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.incontext.model import InContext
 from dpcenet.methods.incontext.weights import Options as ShippedOptions

@@ -177,12 +177,28 @@ def _labels(report: CaseReport, raw: RawCase) -> CaseReport:
         for value, count in zip(values.tolist(), counts.tolist(), strict=True)
         if np.isfinite(value) and value != 0 and value == int(value)
     }
+    report = report.add(notes=_gaps(labels, sorted(volumes)))
     apart = same_grid(match_axes(labels, image.affine)[0], image)
     if np.isfinite(apart):
         return replace(report, label_ml=volumes, label_offset_mm=round(apart, 3))
     between = float(np.linalg.norm(_centre(image) - _centre(labels)))
     note = f"the centres of labels and image lie {between:.1f} mm apart"
     return replace(report, label_ml=volumes).add(notes=(note,))
+
+
+def _gaps(labels: Volume, values: list[int]) -> tuple[str, ...]:
+    """Labels whose slices do not follow each other."""
+    slices = orient(labels)[0].data
+    notes = []
+    for value in values:
+        shown = np.flatnonzero((slices == value).any(axis=(1, 2)))
+        missing = int(shown[-1] - shown[0]) + 1 - len(shown)
+        if missing:
+            notes.append(
+                f"label {value} jumps over {missing} slice(s): they count as not labelled, and "
+                "segment fills them first (dpcenet complete shows how)"
+            )
+    return tuple(notes)
 
 
 def _centre(volume: Volume) -> npt.NDArray[np.float64]:

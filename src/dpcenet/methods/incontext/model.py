@@ -63,6 +63,7 @@ class InContext(Method):
 
     neighbours = 1
     own_mean = True
+    volume_map = "coarse"
 
     def __init__(self, options: NetworkOptions | None = None) -> None:
         super().__init__()

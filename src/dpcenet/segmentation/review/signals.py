@@ -16,8 +16,9 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy import ndimage
 
-from dpcenet.inference.predictor import MatchedSlices, Predictor
+from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_matching import compare_slices
+from dpcenet.inference.slice_plans import MatchedSlices
 from dpcenet.inference.slice_tasks import Matches
 from dpcenet.inference.support import LabelledScan, Labels
 from dpcenet.segmentation.result import SegmentationResult

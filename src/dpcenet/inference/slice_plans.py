@@ -1,0 +1,84 @@
+"""Plans: which slices of labelled scans show the same as which slices of a query."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.pose_search import Pairs, matched_pairs
+from dpcenet.inference.slice_matching import match_slices
+from dpcenet.inference.slice_tasks import Matches, SliceTask, matched_tasks
+from dpcenet.inference.support import LabelledScan
+from dpcenet.methods.base import Method
+
+Tasks = dict[int, list[SliceTask]]
+"""Label value → which support slices serve which query slices."""
+
+
+@dataclass(frozen=True)
+class SliceMap:
+    """Which support slices serve which query slices.
+
+    Attributes:
+        tasks: of each label.
+        matches: for each labelled scan the slice that each query slice matches; empty where a
+            protocol chose the slices.
+    """
+
+    tasks: Tasks
+    matches: tuple[Matches, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be segmented from what.
+
+    Attributes:
+        method: with a trained network.
+        support: labelled scans, oriented like the query.
+        query: the scan to be segmented.
+        values: labels to segment.
+    """
+
+    method: Method
+    support: Sequence[LabelledScan]
+    query: EncodedScan
+    values: Sequence[int]
+
+
+class SlicePlan(ABC):
+    """Says which slices of labelled scans show the same as which slices of a query."""
+
+    def pairs(self, request: Request) -> list[Pairs]:
+        """For each labelled scan, slices of it and of the query by which it is aligned."""
+        return [[] for _ in request.support]
+
+    @abstractmethod
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
+        """Which slices serve, when `aligned` are the labelled scans, aligned with the query."""
+
+
+@dataclass(frozen=True)
+class MatchedSlices(SlicePlan):
+    """Slices are matched by the images alone: nothing is known of the query.
+
+    Attributes:
+        known: what slices match, where that was found before.
+    """
+
+    known: tuple[Matches, ...] = ()
+
+    def pairs(self, request: Request) -> list[Pairs]:
+        """See `SlicePlan`."""
+        return [matched_pairs(matches) for matches in self._matches(request, request.support)]
+
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
+        """See `SlicePlan`."""
+        matches = self.known or self._matches(request, aligned)
+        labels = [scan.label for scan in aligned]
+        return SliceMap({v: matched_tasks(matches, labels, v) for v in request.values}, matches)
+
+    def _matches(self, request: Request, scans: Sequence[LabelledScan]) -> tuple[Matches, ...]:
+        return tuple(match_slices(request.method, scan.slices, request.query) for scan in scans)

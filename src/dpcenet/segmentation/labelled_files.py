@@ -1,0 +1,92 @@
+"""Labelled scans from files or images: read, prepared and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.support import LabelledScan
+from dpcenet.types import Volume
+from dpcenet.volumes.adapters import Scan, name_of, open_labelled, open_scan
+from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.io import check_intensities, check_mask
+from dpcenet.volumes.label_names import CommonLabels, renumbered
+from dpcenet.volumes.modality import rules_for
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+from dpcenet.volumes.record import Record
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """A labelled scan as it was read, and as the network knows it.
+
+    Attributes:
+        file: the scan.
+        truth: its labels as they were drawn, in the place of the scan.
+        values: the labels' values.
+        scan: prepared and encoded.
+        record: the way back to the scan's own grid.
+        affine: (4, 4) of the prepared scan, in RAS+ mm.
+    """
+
+    file: ScanFile
+    truth: Volume
+    values: tuple[int, ...]
+    scan: LabelledScan
+    record: Record
+    affine: npt.NDArray[np.float64]
+
+
+def read_labelled(
+    predictor: Predictor,
+    rules: Preprocessing | None,
+    image: Scan,
+    mask: Scan,
+    common: CommonLabels,
+    first: LabelledFiles | None = None,
+    options: ReadOptions = AS_IT_IS,
+) -> LabelledFiles:
+    """Read, prepare and encode one labelled scan; its labels are as they were drawn.
+
+    Args:
+        predictor: encodes the scan.
+        rules: of preprocessing; None chooses them by what the scan is.
+        image, mask: of any kind that `volumes.adapters` opens.
+        common: what label values mean over several masks; it learns this mask's names.
+        first: another labelled scan, whose spacing and orientation this one gets.
+        options: how the scan is read where its files leave a choice.
+
+    Raises:
+        VolumeError: the scan or the mask cannot be used.
+    """
+    scan = open_scan(image, options)
+    stored = open_labelled(mask, scan)
+    table = common.table_for(stored, name_of(mask))
+    truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
+    check_intensities(scan.volume, name_of(image))
+    found = np.unique(check_mask(truth, scan.volume, name_of(mask), scan.grid))
+    rules = first.record.rules if first else rules or rules_for(scan)
+    like = first.affine if first else None
+    prepared, record = preprocess(scan, rules, like=like)
+    # All scans get the spacing of the first, not one that fits their own field of view.
+    spacing = record.rules.spacing_mm or prepared.spacing[1]
+    record = replace(record, rules=replace(record.rules, spacing_mm=spacing))
+    slices = predictor.encode(prepared.image, prepared.spacing)
+    label = preprocess_labels(truth, record)
+    labelled = LabelledScan.of(name_of(image), prepared.image, slices, label)
+    values = tuple(int(value) for value in found if value)
+    return LabelledFiles(scan, truth, values, labelled, record, prepared.affine)
+
+
+def gap_note(name: str, counts: Mapping[int, int], names: Mapping[int, str]) -> str:
+    """What was filled in a partly labelled scan."""
+    each = ", ".join(f"{names.get(v, f'label {v}')} on {count}" for v, count in counts.items())
+    return (
+        f"{name}: slices between labelled ones count as not labelled, and the network filled them "
+        f"({each})"
+    )
