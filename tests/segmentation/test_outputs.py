@@ -32,11 +32,11 @@ def test_only_what_is_asked_for_is_written(
 ) -> None:
     scan, result = segmented
     mask = tmp_path / "a_seg.nii.gz"
-    assert write_outputs(result, scan, mask, "a", OutputOptions(), {}, MADE_BY) == [mask]
+    assert write_outputs(result, scan, mask, "a", OutputOptions(), {}, MADE_BY) == ([mask], "")
     assert list(tmp_path.iterdir()) == [mask]
-    written = write_outputs(result, scan, mask, "a", OutputOptions(True, True), {}, MADE_BY)
+    written, note = write_outputs(result, scan, mask, "a", OutputOptions(True, True), {}, MADE_BY)
     names = ["a_seg.nii.gz", "a_prob_1.nii.gz", "a_mesh_1.stl", "a_prob_4.nii.gz", "a_mesh_4.stl"]
-    assert written == [tmp_path / name for name in names]
+    assert written == [tmp_path / name for name in names] and not note
     voxels = np.asarray(nibabel.load(mask).dataobj)
     probability = np.asarray(nibabel.load(tmp_path / "a_prob_4.nii.gz").dataobj)
     assert voxels.shape == probability.shape == scan.volume.data.T.shape

@@ -11,7 +11,9 @@ import pytest
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.volumes.io import holds_labels
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from made_scans import write_scans
+from raw_layouts import made_case, write_dicom
 
 
 def write(path: Path, data: np.ndarray) -> Path:
@@ -141,3 +143,48 @@ def test_a_dicom_folder_is_one_query(tmp_path: Path) -> None:
     volume = query.read().volume
     assert volume.data[:, 0, 0].tolist() == [0, 10, 20]
     np.testing.assert_allclose(volume.spacing, (5, 2, 2))
+
+
+def test_each_volume_of_a_4d_scan_is_a_query(tmp_path: Path) -> None:
+    data = np.arange(2 * 3 * 4 * 11, dtype=np.int16).reshape(2, 3, 4, 11)
+    nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "cine.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(data[..., 0], np.eye(4)), tmp_path / "still.nii")
+    (tmp_path / "bad.nii").write_bytes(b"no scan")
+    queries = find_queries([tmp_path], split=True)
+    names = [str(query.mask_name) for query in queries]
+    cine = [f"cine_{n:02d}_seg.nii.gz" for n in range(1, 12)]
+    assert names == ["bad_seg.nii", *cine, "still_seg.nii"]
+    np.testing.assert_array_equal(queries[3].read().volume.data, data[..., 2].T)
+    assert len({query.digest() for query in queries[1:]}) == 12
+    (whole,) = find_queries([tmp_path / "cine.nii.gz"])
+    assert whole.options == AS_IT_IS
+
+
+def test_echoes_of_a_series_are_queries(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
+    image, _ = made_case()
+    for number, path in enumerate(write_dicom(image, tmp_path / "dual")):
+        for echo, time in enumerate((2.3, 4.6)):
+            file = pydicom.dcmread(path)
+            file.EchoTime = time
+            file.SOPInstanceUID = f"1.2.{echo}.{number}"
+            file.PixelData = (image.data[number] + echo).tobytes()
+            file.save_as(tmp_path / "dual" / f"{echo}{number}")
+        path.unlink()
+    one, two = find_queries([tmp_path / "dual"], split=True)
+    assert [one.name.name, two.name.name] == ["dual_echo_2.3_ms", "dual_echo_4.6_ms"]
+    np.testing.assert_array_equal(two.read().volume.data, image.data + 1)
+    assert one.digest() != two.digest()
+    (chosen,) = find_queries([tmp_path / "dual"], options=ReadOptions(part="4.6"))
+    np.testing.assert_array_equal(chosen.read().volume.data, image.data + 1)
+
+
+def test_a_folder_of_pictures_is_a_query(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "pngs").mkdir()
+    for z in range(3):
+        Image.fromarray(np.full((5, 6), z, np.uint8)).save(tmp_path / "pngs" / f"{z}.png")
+    (query,) = find_queries([tmp_path / "pngs"], options=ReadOptions(spacing=(5.0, 1.0, 2.0)))
+    assert str(query.mask_name) == "pngs_seg.nii.gz"
+    assert query.read().volume.spacing == (5.0, 1.0, 2.0) and query.digest()

@@ -336,7 +336,7 @@ def test_a_series_that_no_seg_can_be_made_for_gets_nifti(
     queries = find_queries([tmp_path / "in"])
     (first,) = segment_files(copier, queries, support, options)
     assert first.mask is not None and first.mask.name == "in_seg.nii.gz" and not first.error
-    assert first.facts["note"] == "no DICOM SEG: a header beyond repair"
+    assert first.facts["notes"] == ["no DICOM SEG: a header beyond repair"]
     assert voxels_in_mm(open_scan(first.mask).volume) == plain
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"in_seg.nii.gz", "in_seg.nii.gz.json", "segment.json"}

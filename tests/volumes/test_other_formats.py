@@ -20,7 +20,7 @@ from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.io import check_mask, files_of, mask_suffix, read_volume, stem
 from dpcenet.volumes.masks import read_mask
-from dpcenet.volumes.options import ReadOptions
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions, parse_options
 from raw_layouts import made_case, write_dicom
 
 SHAPE = (5, 30, 20)
@@ -207,6 +207,19 @@ def test_colours_and_odd_sizes_are_refused(tmp_path):
         read_volume(tmp_path, options=spaced)
 
 
+def test_a_picture_that_claims_more_than_it_can_hold(tmp_path):
+    """The first numbers of a PNG are its width and height, with a sum of their own."""
+    import zlib
+
+    Image.fromarray(np.zeros((9, 7), np.uint8)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:24] = (12_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(VolumeError, match=r"12000 × 12000 pixels on page 1"):
+        read_volume(tmp_path / "a.png", options=ReadOptions(spacing=(1.0, 1.0, 1.0)))
+
+
 def test_masks_as_pictures_follow_the_slices_files(tmp_path):
     """As CHAOS has them: named like the slices, which run from head to feet."""
     image, labels = made_case()
@@ -282,3 +295,14 @@ def test_bombs_links_and_damage_in_a_zip(tmp_path):
     (tmp_path / "d.zip").write_bytes(b"PK\x03\x04" + bytes(50))
     with pytest.raises(VolumeError, match="the zip cannot be read"):
         read_volume(tmp_path / "d.zip")
+
+
+def test_words_of_the_command_line():
+    from dpcenet.errors import ConfigError
+
+    assert parse_options(None, None, None, False) == AS_IT_IS
+    found = parse_options("4.6", "T1", "5,0.7, 0.7", True)
+    assert found == ReadOptions("4.6", "T1", (5.0, 0.7, 0.7), True)
+    for spacing in ("5,0.7", "a,b,c", "1,1,0", "1,1,nan", "1,inf,1"):
+        with pytest.raises(ConfigError, match="--spacing"):
+            parse_options(None, None, spacing, False)

@@ -43,6 +43,19 @@ Kind = Annotated[
     Literal["mr", "ct"] | None,
     typer.Option(help="Without --run; default: decided by the labelled scan."),
 ]
+Echo = Annotated[
+    str | None,
+    typer.Option(
+        help="Which echo, phase or time point of a series: its number, or part of a name."
+    ),
+]
+OneSeries = Annotated[
+    str | None, typer.Option("--series", help="Which DICOM series of a folder: number or name.")
+]
+Spacing = Annotated[str | None, typer.Option(help="Z,Y,X in mm, for pictures (PNG, JPEG, TIFF).")]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Resample tilted or unevenly spaced DICOM slices.")
+]
 
 
 @app.command("segment")
@@ -85,6 +98,13 @@ def segment_command(
     memory_cap: Annotated[
         str | None, typer.Option("--memory", help="Cap for all processes, such as 4GB.")
     ] = None,
+    echo: Echo = None,
+    series: OneSeries = None,
+    spacing: Spacing = None,
+    resample: Resample = False,
+    split_time: Annotated[
+        bool, typer.Option("--split-time", help="Each volume of a 4-D scan by itself.")
+    ] = False,
     engine: OnEngine = "local",
     address: Address = None,
     modality: Kind = None,
@@ -103,6 +123,7 @@ def segment_command(
     from dpcenet.segmentation.segment_folder import SegmentLocation, segment_folder
     from dpcenet.segmentation.segment_options import SegmentOptions
     from dpcenet.system.parallel import on_ray
+    from dpcenet.volumes.options import parse_options
 
     labelled = LabelledInput(
         images=tuple(support_image or ()),
@@ -114,6 +135,7 @@ def segment_command(
         modality=modality,
         device=device,
         precision=precision,
+        options=parse_options(echo, series, spacing, resample),
     )
     options = SegmentOptions(
         out=out,
@@ -130,7 +152,7 @@ def segment_command(
                 "--engine ray: --jobs and --memory are for one machine; leave them out"
             )
         location = SegmentLocation(on_ray(address, cpus=1, gpus=0))
-    _tell(segment_folder(queries, labelled, options, pattern, jobs, location), out)
+    _tell(segment_folder(queries, labelled, options, pattern, jobs, split_time, location), out)
 
 
 @task_app.command()
@@ -145,6 +167,10 @@ def create(
         bool, typer.Option("--with-images", help="Small file, exactly the same masks.")
     ] = False,
     run: RunFolder = None,
+    echo: Echo = None,
+    series: OneSeries = None,
+    spacing: Spacing = None,
+    resample: Resample = False,
     modality: Kind = None,
     device: Device = "auto",
 ) -> None:
@@ -152,6 +178,7 @@ def create(
     check_labelled(support_image or (), support_mask or (), None)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
+    from dpcenet.volumes.options import parse_options
 
     labelled = LabelledInput(
         images=tuple(support_image or ()),
@@ -161,6 +188,7 @@ def create(
         run=run,
         modality=modality,
         device=device,
+        options=parse_options(echo, series, spacing, resample),
     )
     if out.exists():
         task_facts(out)  # raises where it is something else
@@ -214,6 +242,9 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
     for note in summary.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"{len(masks)} masks in {out}{earlier}. For research only.")
+    for outcome in masks:
+        for note in outcome.facts.get("notes", ()):
+            typer.echo(f"{outcome.query}: note: {note}")
     if corrected:
         typer.echo(f"kept as a person left them: {', '.join(corrected)}")
     if summary.review is not None:

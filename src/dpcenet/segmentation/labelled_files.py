@@ -16,6 +16,7 @@ from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import check_intensities, check_mask
 from dpcenet.volumes.label_names import CommonLabels, renumbered
 from dpcenet.volumes.modality import rules_for
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 from dpcenet.volumes.record import Record
 
@@ -48,6 +49,7 @@ def read_labelled(
     mask: Scan,
     common: CommonLabels,
     first: LabelledFiles | None = None,
+    options: ReadOptions = AS_IT_IS,
 ) -> LabelledFiles:
     """Read, prepare and encode one labelled scan; its labels are as they were drawn.
 
@@ -57,11 +59,12 @@ def read_labelled(
         image, mask: of any kind that `volumes.adapters` opens.
         common: what label values mean over several masks; it learns this mask's names.
         first: another labelled scan, whose spacing and orientation this one gets.
+        options: how the scan is read where its files leave a choice.
 
     Raises:
         VolumeError: the scan or the mask cannot be used.
     """
-    scan = open_scan(image)
+    scan = open_scan(image, options)
     stored = open_labelled(mask, scan)
     table = common.table_for(stored, name_of(mask))
     truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)

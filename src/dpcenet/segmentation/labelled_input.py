@@ -13,6 +13,7 @@ from dpcenet.segmentation.check_input import check_labelled
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class LabelledInput:
         run: folder of a trained run; by default the network of the package.
         modality: of the scans, for the network of the package; None decides by the labelled scan.
         device: where it computes.
+        options: how scans are read whose files leave a choice.
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
     """
 
@@ -39,6 +41,7 @@ class LabelledInput:
     modality: Literal["mr", "ct"] | None = None
     device: str = "auto"
     precision: Precision = "auto"
+    options: ReadOptions = AS_IT_IS
 
     def open(self) -> tuple[Segmenter, Support]:
         """Load the network; encode the labelled scans, or read the task.
@@ -49,7 +52,7 @@ class LabelledInput:
         check_labelled(self.images, self.masks, self.task)
         segmenter = self.segmenter()
         if self.task is None:
-            support = segmenter.support(self.images, self.masks, self.labels)
+            support = segmenter.support(self.images, self.masks, self.labels, self.options)
         else:
             support = read_task(self.task, segmenter.predictor)
             support = support.only(self.labels) if self.labels else support

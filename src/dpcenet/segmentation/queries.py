@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -12,10 +12,21 @@ from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
-from dpcenet.volumes.dicom.read_series import read_series
+from dpcenet.volumes.dicom.read_series import read_series, split_series
 from dpcenet.volumes.find_scans import find_scans, named_like_mask
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import files_of, holds_labels, mask_suffix, read_volume, stem, suffix_of
+from dpcenet.volumes.io import (
+    DEFAULT_SUFFIX,
+    files_of,
+    holds_labels,
+    mask_suffix,
+    read_volume,
+    stem,
+    suffix_of,
+    volumes_in,
+)
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.pictures import pictures_in
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -29,11 +40,13 @@ class Query:
         source: a file, or a DICOM series.
         name: of its results, without ending, relative to the folder of the results.
         suffix: of its mask.
+        options: how it is read where its files leave a choice.
     """
 
     source: Path | Series
     name: Path
     suffix: str
+    options: ReadOptions = AS_IT_IS
 
     @property
     def mask_name(self) -> Path:
@@ -61,8 +74,8 @@ class Query:
             VolumeError: it cannot be used, or is a mask.
         """
         if isinstance(self.source, Series):
-            return read_series(self.source, max_bytes)
-        scan = read_volume(self.source, max_bytes)
+            return read_series(self.source, max_bytes, self.options)
+        scan = read_volume(self.source, max_bytes, self.options)
         if named_like_mask(self.source.name) and holds_labels(scan.volume.data):
             raise VolumeError(
                 self.source,
@@ -73,7 +86,7 @@ class Query:
         return scan
 
     def digest(self) -> str:
-        """sha256 of its files' contents.
+        """sha256 of its files' contents, and of how they are read where a choice was made.
 
         Raises:
             VolumeError: a file is missing, empty, or no regular file.
@@ -82,11 +95,19 @@ class Query:
         files = files_of(self.source) if isinstance(self.source, Path) else self.source.files
         for path in files:
             check_file(path)
-        return hash_of([file_hash(path) for path in files])
+        content = [file_hash(path) for path in files]
+        part = self.source.part if isinstance(self.source, Series) else None
+        if self.options == AS_IT_IS and part is None:
+            return hash_of(content)
+        return hash_of([*content, asdict(self.options), part])
 
 
 def find_queries(
-    paths: Sequence[Path | str], pattern: str | None = None, out: Path | None = None
+    paths: Sequence[Path | str],
+    pattern: str | None = None,
+    out: Path | None = None,
+    options: ReadOptions = AS_IT_IS,
+    split: bool = False,
 ) -> list[Query]:
     """The scans that files, folders and globs name, in their order; each once.
 
@@ -94,13 +115,16 @@ def find_queries(
         paths: results of a folder keep its subfolders; results of single files lie side by side.
         pattern: names to take from folders (paths in the folder, if it has a "/").
         out: folder of the results; it is not searched.
+        options: how scans are read whose files leave a choice.
+        split: take each volume of a 4-D file or series as a query of its own.
 
     Raises:
         DatasetError: a folder or a glob without scans.
     """
     folders = Folders()
     queries = [query for path in paths for query in _queries_of(str(path), pattern, out, folders)]
-    return list({query.files: query for query in queries}.values())
+    queries = list({query.files: replace(query, options=options) for query in queries}.values())
+    return [part for query in queries for part in _parts(query)] if split else queries
 
 
 def _queries_of(text: str, pattern: str | None, out: Path | None, folders: Folders) -> list[Query]:
@@ -115,6 +139,8 @@ def _queries_of(text: str, pattern: str | None, out: Path | None, folders: Folde
         queries = [_file_query(file, root, folders) for file in files]
     else:
         return [_file_query(path, path.parent, folders)]
+    if not queries and path.is_dir() and pictures_in(path):
+        return [Query(path, Path(path.resolve().name), DEFAULT_SUFFIX)]
     if not queries:
         fitting = f" whose name fits {pattern!r}" if pattern else ""
         raise DatasetError(
@@ -122,6 +148,30 @@ def _queries_of(text: str, pattern: str | None, out: Path | None, folders: Folde
             "series, that are not masks"
         )
     return queries
+
+
+def _parts(query: Query) -> list[Query]:
+    """Each volume of a query: the query itself where there is one, or it cannot be read."""
+    try:
+        if isinstance(query.source, Series):
+            parts = split_series(query.source)
+            return [
+                replace(query, source=part, name=query.name.with_name(part.name)) for part in parts
+            ]
+        count = volumes_in(query.source)
+    except (VolumeError, OSError):
+        return [query]  # reading it says why
+    if count == 1:
+        return [query]
+    digits = len(str(count))
+    return [
+        replace(
+            query,
+            name=query.name.with_name(f"{query.name.name}_{number:0{digits}d}"),
+            options=replace(query.options, part=number),
+        )
+        for number in range(1, count + 1)
+    ]
 
 
 def _split_at_wildcard(path: Path) -> tuple[Path, str]:

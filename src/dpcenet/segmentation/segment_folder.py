@@ -53,6 +53,7 @@ def segment_folder(
     options: SegmentOptions,
     pattern: str | None = None,
     jobs: int = 1,
+    split: bool = False,
     location: SegmentLocation | None = None,
     quiet: bool = False,
 ) -> SegmentSummary:
@@ -64,6 +65,7 @@ def segment_folder(
         options: where results go, and how they are made.
         pattern: of names to take from folders.
         jobs: processes on this machine.
+        split: take each volume of a 4-D file or series as a query of its own.
         location: where to segment instead; files must have the same paths there.
         quiet: no progress bar.
 
@@ -76,7 +78,7 @@ def segment_folder(
     options = replace(options, keep=frozenset(mask.resolve() for mask in labelled.masks))
     queries = [
         query
-        for query in find_queries(paths, pattern, options.out)
+        for query in find_queries(paths, pattern, options.out, labelled.options, split)
         if options.keep.isdisjoint(path.resolve() for path in query.files)
     ]
     segmenter, support = labelled.open()

@@ -33,6 +33,7 @@ from dpcenet.system.files import NO_SPACE
 from dpcenet.volumes import mask_record
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.modality import doubts_of
 
 _DISK_FULL = (*NO_SPACE, errno.EROFS)
 """Errors that every later scan would meet too."""
@@ -150,11 +151,13 @@ def _segment_one(
             name = read.query.name.as_posix()
             mask_name = read.mask.relative_to(options.out).as_posix()
             save_case(options.out, review_case(segmenter, support, result, name, mask_name))
+        doubts = doubts_of(read.scan, support.rules.modality)
+        notes = [*read.scan.facts.notes, *doubts, *([note] if note else [])]
         facts = {
             "labels": sizes(result),
             "seconds": round(time.perf_counter() - start, 2),
             "precision": segmenter.predictor.precision,
-            **({"note": note} if note else {}),
+            **({"notes": notes} if notes else {}),
         }
         mask_record.write_record(read.mask, read.inputs, written, facts)
     except (InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:

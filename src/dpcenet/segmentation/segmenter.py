@@ -32,6 +32,7 @@ from dpcenet.volumes.adapters import (
 )
 from dpcenet.volumes.io import check_intensities
 from dpcenet.volumes.label_names import CommonLabels
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, preprocess
 
 
@@ -103,6 +104,7 @@ class Segmenter:
         images: Scan | Sequence[Scan],
         masks: Scan | Sequence[Scan],
         labels: Sequence[int] = (),
+        options: ReadOptions = AS_IT_IS,
     ) -> Support:
         """Encode one or several labelled scans.
 
@@ -111,6 +113,7 @@ class Segmenter:
             masks: whole numbers on each scan's grid, 0 is background; one for each scan. A DICOM
                 SEG may omit slices.
             labels: values to segment; by default every value of the masks.
+            options: how scans are read whose files leave a choice.
 
         Raises:
             VolumeError: a scan or mask cannot be used.
@@ -122,7 +125,9 @@ class Segmenter:
         common, first = CommonLabels(), None
         opened: list[LabelledFiles] = []
         for image, mask in zip(scans, truths, strict=True):
-            opened.append(read_labelled(self.predictor, self.rules, image, mask, common, first))
+            opened.append(
+                read_labelled(self.predictor, self.rules, image, mask, common, first, options)
+            )
             first = first or opened[0]
         assert first is not None  # there is a scan
         drawn = sorted({v for each in opened for v in each.values})

@@ -31,6 +31,7 @@ from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.itk import affine_of
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.nifti import geometry_fields, header_for
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 
 Native = ScanFile | Volume | Series | Path | str
 Image = SpatialImage | sitk.Image | torch.Tensor
@@ -40,12 +41,13 @@ ImageT = TypeVar("ImageT", bound=Image)
 _AN_IMAGE = "Give a path, dpcenet.Volume(data, affine), or a nibabel, SimpleITK or MONAI image."
 
 
-def open_scan(scan: Scan) -> ScanFile:
+def open_scan(scan: Scan, options: ReadOptions = AS_IT_IS) -> ScanFile:
     """A scan of any kind as a volume with its grid.
 
     Args:
         scan: a path (of a file, or of a folder with one DICOM series), a Series, a Volume, a
             ScanFile, or an image of nibabel, SimpleITK or MONAI.
+        options: how it is read where its files leave a choice.
 
     Raises:
         VolumeError: it cannot be used, or its kind is unknown.
@@ -53,9 +55,9 @@ def open_scan(scan: Scan) -> ScanFile:
     if isinstance(scan, ScanFile):
         return scan
     if isinstance(scan, Path | str):
-        return read_volume(Path(scan))
+        return read_volume(Path(scan), options=options)
     if isinstance(scan, Series):
-        return read_series(scan)
+        return read_series(scan, options=options)
     if isinstance(scan, Volume):
         volume = scan
     elif isinstance(scan, SpatialImage):

@@ -27,7 +27,7 @@ from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
 from dpcenet.volumes.itk_header import voxels_of
 from dpcenet.volumes.mgh import read_mgh
-from dpcenet.volumes.nifti import read_nifti, write_nifti
+from dpcenet.volumes.nifti import read_nifti, volumes_in_nifti, write_nifti
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
 from dpcenet.volumes.pictures import pictures_in, read_pictures
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
@@ -44,6 +44,7 @@ __all__ = [
     "read_volume",
     "stem",
     "suffix_of",
+    "volumes_in",
     "write_labels",
     "write_mask",
     "write_somehow",
@@ -120,7 +121,18 @@ def files_of(path: Path) -> tuple[Path, ...]:
         return voxels_of(path)
     if path.suffix.lower() in (".hdr", ".img"):
         return pair_of(path)
+    if path.is_dir():
+        return tuple(pictures_in(path))
     return (path,)
+
+
+def volumes_in(path: Path) -> int:
+    """How many volumes a file holds, by its header; 1 for what is not 4-D.
+
+    Raises:
+        VolumeError: its header cannot be read.
+    """
+    return volumes_in_nifti(path) if suffix_of(path) in (".nii", ".nii.gz") else 1
 
 
 def read_volume(

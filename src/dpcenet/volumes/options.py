@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpcenet.errors import VolumeError
+from dpcenet.errors import ConfigError, VolumeError
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,30 @@ ECHO = "Choose one with --echo, or segment each of them with --split-time."
 """What to do with a DICOM series of several volumes."""
 
 
+def parse_options(
+    part: str | None, series: str | None, spacing: str | None, resample: bool
+) -> ReadOptions:
+    """The choices as words of the command line.
+
+    Args:
+        part, series: a number, or a name.
+        spacing: "Z,Y,X" in mm.
+        resample: as it is.
+
+    Raises:
+        ConfigError: the spacing is not three numbers above 0.
+    """
+    if spacing is None:
+        return ReadOptions(part, series, None, resample)
+    try:
+        z, y, x = (float(word) for word in spacing.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--spacing {spacing}: write Z,Y,X in mm, such as 5,0.7,0.7") from error
+    if not all(0 < mm < float("inf") for mm in (z, y, x)):
+        raise ConfigError(f"--spacing {spacing}: write three lengths above 0 in mm")
+    return ReadOptions(part, series, (z, y, x), resample)
+
+
 def choose(wanted: int | str | None, names: list[str], path: Path, remedy: str) -> int:
     """Which of several things in one place a person means.
 
@@ -54,8 +78,8 @@ def choose(wanted: int | str | None, names: list[str], path: Path, remedy: str) 
     Raises:
         VolumeError: there are several and none was chosen, or the choice fits none or several.
     """
-    if wanted is None and len(names) == 1:
-        return 0
+    if len(names) == 1:
+        return 0  # a choice is for the scans that leave one
     shown = "; ".join(f"{number} {name}" for number, name in enumerate(names[:20], start=1))
     more = f"; and {len(names) - 20} more" if len(names) > 20 else ""
     if wanted is None:

@@ -25,6 +25,10 @@ from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MOST_PAGES = 10_000
+_PIXELS_IN_A_BYTE = 10_000
+"""No picture's compression holds more."""
+_ALWAYS_PIXELS = 1 << 24
+"""So many are allowed whatever the file's size."""
 SIDE = "pictures do not say how the patient lies: left and right are a guess"
 _GREY = ("1", "L", "P", "I", "F", "I;16", "I;16B", "I;16L")
 _COLOUR = ("RGB", "RGBA", "LA", "PA")
@@ -107,6 +111,7 @@ def _planes(files: list[Path], path: Path, max_bytes: int) -> npt.NDArray[Any]:
 
 def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
     """The pages of a picture, each (Y, X)."""
+    most = max(_ALWAYS_PIXELS, _PIXELS_IN_A_BYTE * file.stat().st_size)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warning of large pictures: bounded here
@@ -114,7 +119,8 @@ def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
                 for number, page in enumerate(ImageSequence.Iterator(picture)):
                     width, height = page.size
                     left -= width * height * 4
-                    if left < 0 or number >= MOST_PAGES:
+                    most -= width * height
+                    if min(left, most) < 0 or number >= MOST_PAGES:
                         found = f"{width} × {height} pixels on page {number + 1}"
                         raise VolumeError(file, found, "a smaller stack", "Crop or split it.")
                     yield _grey(page, file)

@@ -17,6 +17,7 @@ from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, orient, same_grid
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.io import check_intensities
+from dpcenet.volumes.modality import choose_modality, doubts_of
 from dpcenet.volumes.nifti import forms_apart_mm
 
 OBLIQUE_DEG = 1.0  # less is rounding
@@ -84,6 +85,9 @@ def examine(case: SourceCase, spec: DatasetSpec, known: tuple[int, ...] = ()) ->
     report = _geometry(report, scan.volume)
     report = _intensities(report, case, scan.volume, spec)
     report = report.add(notes=geometry_notes(scan.grid, scan.volume))
+    report = report.add(notes=scan.facts.notes)
+    if not report.errors:
+        report = report.add(notes=doubts_of(scan, choose_modality(scan).modality))
     if case.label is None:
         return report
     try:
