@@ -47,9 +47,9 @@ def losses(folder: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
 
-@pytest.mark.parametrize("source", ["pairs", "cohorts"])
+@pytest.mark.parametrize("source", ["pairs", "cohorts", "both"])
 def test_a_killed_run_goes_on_with_the_same_losses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Literal["pairs", "cohorts"]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Literal["pairs", "cohorts", "both"]
 ) -> None:
     tiny = replace(TINY, source=source)
     pretrain(tiny, tmp_path / "whole", PACE)

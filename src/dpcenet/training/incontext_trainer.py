@@ -27,7 +27,8 @@ class PretrainConfig:
         steps: steps in all, decay included.
         decay: share of the steps over which the learning rate falls to 0.
         warmup: steps over which it rises.
-        source: "pairs" of slices, or "cohorts" of volumes, from which episodes are drawn.
+        source: "pairs" of slices, "cohorts" of volumes, from which episodes are drawn, or "both":
+            every third batch is of pairs.
         batch: pairs or episodes per step.
         learning_rate: highest learning rate.
         weight_decay: AdamW's.
@@ -46,7 +47,7 @@ class PretrainConfig:
     steps: int = 10_000
     decay: float = 0.2
     warmup: int = 200
-    source: Literal["pairs", "cohorts"] = "pairs"
+    source: Literal["pairs", "cohorts", "both"] = "pairs"
     batch: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.05

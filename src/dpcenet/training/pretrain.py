@@ -184,9 +184,11 @@ def _generator(
     config: PretrainConfig, seed: int, device: torch.device
 ) -> Callable[[int], Episodes | Pairs]:
     """What makes the batches."""
-    if config.source == "pairs":
-        return PairGenerator(seed, config.batch, config.pairs, device)
-    return EpisodeGenerator(seed, config.batch, config.cohorts, config.episodes, device)
+    pairs = PairGenerator(seed, config.batch, config.pairs, device)
+    episodes = EpisodeGenerator(seed, config.batch, config.cohorts, config.episodes, device)
+    if config.source == "both":
+        return lambda number: pairs(number) if number % 3 == 2 else episodes(number)
+    return pairs if config.source == "pairs" else episodes
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

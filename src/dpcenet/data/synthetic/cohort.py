@@ -30,10 +30,10 @@ class CohortOptions:
     size: int = 96
     slices: int = 24
     patients: int = 4
-    textbook: float = 0.5
+    textbook: float = 0.6
     missing: float = 0.05
     ground: float = 0.1
-    variation: tuple[float, float] = (0.4, 1.3)
+    variation: tuple[float, float] = (0.3, 1.1)
 
 
 @dataclass(frozen=True)

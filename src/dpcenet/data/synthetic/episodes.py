@@ -33,12 +33,12 @@ class CohortEpisodeOptions:
     """
 
     targets: int = 3
-    shots: tuple[float, ...] = (0.4, 0.1, 0.4, 0.0, 0.1)
+    shots: tuple[float, ...] = (0.55, 0.0, 0.4, 0.0, 0.05)
     scans: float = 0.4
     absent: float = 0.2
     matched: float = 0.5
-    misplaced: float = 0.15
-    smallest: int = 20
+    misplaced: float = 0.1
+    smallest: int = 35
     window: int = 12
     stay: int = 4
 

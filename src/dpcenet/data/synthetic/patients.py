@@ -131,15 +131,15 @@ def draw_grid(
         (3, 4) mm, see `volume_shapes.paint`, and (slices,) mm, how high each slice lies in what
         the cohort's scans show.
     """
-    chance, far = rng.random(), rng.random() < 0.12
-    wider = rng.normal(0, 0.06 if chance < 0.6 else 0.18)
-    if chance > 0.85:
-        wider = rng.uniform(-0.25, 0.7)
+    chance, far = rng.random(), rng.random() < 0.08
+    wider = rng.normal(0, 0.05 if chance < 0.7 else 0.15)
+    if chance > 0.9:
+        wider = rng.uniform(-0.2, 0.7)
     pixel = view.field * np.exp(wider) / size
     step = view.height * np.exp(rng.normal(0, 0.2)) / slices
     turn = rotation(rng.normal(0, 1, 3) * [0.06, 0.06, 0.35 if far else 0.1] * max(0.3, amount))
     scale = np.exp(amount * (rng.normal(0, 0.07) + rng.normal(0, [0.03, 0.03, 0.06])))
-    wide = (0.12 if far else 0.05) * view.field
+    wide = (0.12 if far else 0.035) * view.field
     spread = np.array([wide, wide, min(wide, 0.12 * view.height)]) * max(0.3, amount)
     shift = rng.normal(0, 1, 3) * spread
     matrix = (turn @ view.axes) * scale * [pixel, pixel, step]
