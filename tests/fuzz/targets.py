@@ -22,18 +22,11 @@ from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
 from dpcenet.volumes.facts import Labels  # noqa: E402
 from dpcenet.volumes.grid import SourceGrid  # noqa: E402
-from dpcenet.volumes.io import (  # noqa: E402
-    check_intensities,
-    check_mask,
-    mask_suffix,
-    read_volume,
-    write_labels,
-    write_mask,
-    write_somehow,
-)
+from dpcenet.volumes.io import check_intensities, check_mask, mask_suffix, read_volume  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
 from dpcenet.volumes.options import ReadOptions  # noqa: E402
 from dpcenet.volumes.preprocess import Preprocessing, preprocess  # noqa: E402
+from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 
 OPTIONS = ReadOptions(spacing=(3.0, 1.0, 1.0))

@@ -321,14 +321,14 @@ def test_a_series_that_no_seg_can_be_made_for_gets_nifti(
     pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
     from dpcenet.segmentation.queries import find_queries
     from dpcenet.segmentation.segment_options import SegmentOptions
-    from dpcenet.volumes import io
+    from dpcenet.volumes import write_masks
     from made_scans import segment_files
     from raw_layouts import write_dicom
 
     def refused(_mask: object, path: Path, *_: object, **__: object) -> None:
         raise VolumeError(path, "a header beyond repair", "another one", "Write NIfTI.")
 
-    monkeypatch.setattr(io, "write_seg", refused)
+    monkeypatch.setattr(write_masks, "write_seg", refused)
     image, labels = case
     whole = Volume(image.data.round().astype(np.int16), image.affine)
     write_dicom(whole, tmp_path / "in")

@@ -21,9 +21,10 @@ from dpcenet.volumes.dicom.read_seg import read_seg  # noqa: E402
 from dpcenet.volumes.dicom.read_series import read_series, split_series  # noqa: E402
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
 from dpcenet.volumes.geometry import on_grid  # noqa: E402
-from dpcenet.volumes.io import read_volume, write_labels, write_somehow  # noqa: E402
+from dpcenet.volumes.io import read_volume  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
 from dpcenet.volumes.options import ReadOptions  # noqa: E402
+from dpcenet.volumes.write_masks import write_labels, write_somehow  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 
 ALGORITHM = Algorithm("0.1.0", "test")

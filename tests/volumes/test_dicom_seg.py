@@ -25,7 +25,8 @@ from dpcenet.volumes.dicom.segment_descriptions import Algorithm, property_of  #
 from dpcenet.volumes.dicom.write_seg import write_seg  # noqa: E402
 from dpcenet.volumes.geometry import on_grid  # noqa: E402
 from dpcenet.volumes.grid import ScanFile, SourceGrid  # noqa: E402
-from dpcenet.volumes.io import read_volume, write_labels  # noqa: E402
+from dpcenet.volumes.io import read_volume  # noqa: E402
+from dpcenet.volumes.write_masks import write_labels  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 
 ALGORITHM = Algorithm("0.1.0", "incontext 756383cdce2d")

@@ -9,14 +9,8 @@ import pytest
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.grid import SourceGrid
-from dpcenet.volumes.io import (
-    WRITABLE,
-    check_intensities,
-    check_mask,
-    read_volume,
-    stem,
-    write_mask,
-)
+from dpcenet.volumes.io import WRITABLE, check_intensities, check_mask, read_volume, stem
+from dpcenet.volumes.write_masks import write_mask
 from phantoms import STORED_48, make_phantom, store
 
 

@@ -12,8 +12,9 @@ import SimpleITK as sitk
 from dpcenet.errors import VolumeError
 from dpcenet.volumes.facts import Code, Labels
 from dpcenet.volumes.grid import SourceGrid
-from dpcenet.volumes.io import read_volume, write_mask
+from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.label_table import labels_in
+from dpcenet.volumes.write_masks import write_mask
 from phantoms import make_phantom
 
 LABELS = Labels({1: "肝 & <Leber>", 2: 'Niere "groß"'}, {1: Code("SCT", "10200004", "Liver")})

@@ -102,7 +102,7 @@ def test_a_phase_of_a_4d_file(tmp_path):
 
 
 def test_the_mask_of_a_phase_is_3d(tmp_path):
-    from dpcenet.volumes.io import write_mask
+    from dpcenet.volumes.write_masks import write_mask
 
     image, labels = phantom()
     data, affine = xyz(image)

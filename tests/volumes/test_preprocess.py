@@ -11,8 +11,9 @@ from scipy.interpolate import RegularGridInterpolator
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.io import read_volume, write_mask
+from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.preprocess import Preprocessing, Record, preprocess, preprocess_labels
+from dpcenet.volumes.write_masks import write_mask
 from phantoms import STORED_48, centroid, make_phantom, positions, store
 
 KEEP = {"clip_percentile": None, "mean": 0.0, "std": 1.0}

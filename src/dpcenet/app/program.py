@@ -19,11 +19,12 @@ from dpcenet.volumes.adapters import open_mask
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm, property_of
 from dpcenet.volumes.geometry import Orientation, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of, write_labels, write_mask
+from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of
 from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.write_masks import write_labels, write_mask
 
 __all__ = [
     "Algorithm",

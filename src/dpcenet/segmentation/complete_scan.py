@@ -17,9 +17,9 @@ from dpcenet.segmentation.labelled_files import LabelledFiles, read_labelled
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import file_hash, read_json, write_json
 from dpcenet.volumes.geometry import on_grid
-from dpcenet.volumes.io import write_mask
 from dpcenet.volumes.label_names import CommonLabels
 from dpcenet.volumes.mask_record import record_path
+from dpcenet.volumes.write_masks import write_mask
 
 FORMAT = "dpcenet completion 1"
 

@@ -13,9 +13,9 @@ import numpy as np
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import write_somehow
 from dpcenet.volumes.mesh import surface, write_stl
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.write_masks import write_somehow
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +18,7 @@ from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation
 from dpcenet.volumes.dicom.read_seg import read_seg
 from dpcenet.volumes.dicom.read_series import read_series
-from dpcenet.volumes.dicom.segment_descriptions import Algorithm
-from dpcenet.volumes.dicom.write_seg import write_seg
-from dpcenet.volumes.facts import NO_LABELS, Code, Labels
+from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
 from dpcenet.volumes.itk_header import voxels_of
@@ -45,12 +41,12 @@ __all__ = [
     "stem",
     "suffix_of",
     "volumes_in",
-    "write_labels",
-    "write_mask",
-    "write_somehow",
 ]
 
+
 Reader = Callable[[Path, int, ReadOptions], ScanFile]
+
+
 Writer = Callable[[npt.NDArray[np.generic], Path, SourceGrid, Labels], None]
 
 
@@ -81,14 +77,32 @@ FORMATS: Mapping[str, Format] = {  # the longest suffix that fits decides
     ".img": Format(read_analyze),
     **{suffix: Format(read_pictures) for suffix in pictures.SUFFIXES},
 }
+
+
 _ASIDE = (".img", *pictures.SUFFIXES)
+
+
 """Not found by walking a folder: a half of a pair, and pictures, which are a scan as a folder."""
+
+
 SUFFIXES = tuple(suffix for suffix in FORMATS if suffix not in _ASIDE)
+
+
 """Of files that are scans by themselves, as a folder is searched for them."""
+
+
 WRITABLE = tuple(suffix for suffix, form in FORMATS.items() if form.write is not None)
+
+
 DICOM_SUFFIX = ".dcm"
+
+
 ZIP_SUFFIX = ".zip"
+
+
 DEFAULT_SUFFIX = ".nii.gz"
+
+
 """Of the mask of a scan whose own format is not written."""
 
 
@@ -173,7 +187,7 @@ def _read(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
     if name.endswith(ZIP_SUFFIX):
         return _read_zip(path, max_bytes, options)
     if path.suffix.lower() != DICOM_SUFFIX and not is_dicom(path):
-        raise _unknown(path)
+        raise unknown_suffix(path)
     if not is_segmentation(path):
         return read_series(path, max_bytes, options)
     return read_seg(path, max_bytes, options)
@@ -209,91 +223,7 @@ def _read_zip(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
         return ScanFile(found.volume, found.grid, facts=found.facts)
 
 
-def write_labels(
-    mask: npt.NDArray[Any],
-    path: Path,
-    scan: ScanFile,
-    names: Mapping[int, str],
-    algorithm: Algorithm,
-    codes: Mapping[int, Code] = MappingProxyType({}),
-) -> None:
-    """Write a scan's labels: as DICOM SEG where the path ends in .dcm, else as `write_mask` does.
-
-    Args:
-        mask: (Z, Y, X) labels in the array order of the scan's file.
-        path: where; a .dcm needs a scan that was read from a DICOM series.
-        scan: what the labels belong to.
-        names: label value → name.
-        algorithm: what made the mask; a SEG says so.
-        codes: label value → what it shows, where that is known.
-
-    Raises:
-        VolumeError: the mask cannot be written there; the message says why.
-    """
-    if path.suffix.lower() == DICOM_SUFFIX:
-        write_seg(mask, path, scan, names, algorithm, codes=codes)
-    else:
-        write_mask(mask, path, scan.grid, Labels(names, codes))
-
-
-def write_somehow(
-    mask: npt.NDArray[Any],
-    path: Path,
-    scan: ScanFile,
-    names: Mapping[int, str],
-    algorithm: Algorithm,
-    codes: Mapping[int, Code] = MappingProxyType({}),
-) -> tuple[Path, str]:
-    """Write a scan's labels; as .nii.gz beside `path` where no SEG can be made.
-
-    Args:
-        mask, path, scan, names, algorithm, codes: of `write_labels`.
-
-    Returns:
-        what was written, and why it is no SEG; "" where it is what was asked for.
-
-    Raises:
-        VolumeError: the mask does not fit its scan.
-    """
-    try:
-        write_labels(mask, path, scan, names, algorithm, codes)
-    except VolumeError as error:
-        if path.suffix.lower() != DICOM_SUFFIX:
-            raise
-        other = path.with_suffix(DEFAULT_SUFFIX)
-        write_mask(mask, other, scan.grid, Labels(names, codes))
-        return other, f"no DICOM SEG: {error.found}"
-    return path, ""
-
-
-def write_mask(
-    mask: npt.NDArray[Any], path: Path, grid: SourceGrid, labels: Labels = NO_LABELS
-) -> None:
-    """Write labels in the exact grid of the scan they belong to, whole or not at all.
-
-    Args:
-        mask: (Z, Y, X) labels in the array order of the scan's file; written as uint8, or as
-            uint16 if a label is above 255.
-        path: where; the suffix chooses the format, which need not be the scan's.
-        grid: of the scan.
-        labels: what the values mean, which .nii, .nii.gz and .nrrd hold, too.
-
-    Raises:
-        VolumeError: the mask does not fit the grid or the type, or the suffix is unknown.
-    """
-    if mask.shape != grid.shape:
-        raise VolumeError(path, f"the mask is {mask.shape}", f"{grid.shape}", "Restore it first.")
-    if mask.min() < 0 or mask.max() > np.iinfo(np.uint16).max:
-        found = f"labels from {mask.min()} to {mask.max()}"
-        raise VolumeError(path, found, "0 to 65535", "Renumber the labels.")
-    stored = mask.astype(np.uint8 if mask.max() <= np.iinfo(np.uint8).max else np.uint16)
-    write = FORMATS[suffix_of(path)].write if suffix_of(path) else None
-    if write is None:
-        raise _unknown(path)
-    write(stored, path, grid, labels)
-
-
-def _unknown(path: Path) -> VolumeError:
+def unknown_suffix(path: Path) -> VolumeError:
     return VolumeError(
         path,
         f"the suffix {path.suffix!r} is unknown",

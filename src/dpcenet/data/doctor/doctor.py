@@ -33,8 +33,9 @@ from dpcenet.errors import ConfigError, InputError
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.grid import SourceGrid
-from dpcenet.volumes.io import read_volume, stem, write_mask
+from dpcenet.volumes.io import read_volume, stem
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.write_masks import write_mask
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def patient_coordinates(
     variation: Tensor,
     size: int,
     pose: float = 1.6,
-    astray: float = 0.0,
+    elsewhere: float = 0.0,
 ) -> Tensor:
     """Where the pixels of one patient's slice lie in the shared anatomy.
 
@@ -74,14 +74,14 @@ def patient_coordinates(
         variation: (B,), how much patients differ; 1 is usual, 0 is not at all.
         size: pixels per side.
         pose: how much more than the anatomy a pose may vary; it may also vary half as much.
-        astray: chance that a patient lies quite elsewhere, at another size.
+        elsewhere: chance that a patient has another position and size.
 
     Returns:
         (B, size, size, 2) anatomy coordinates (x, y).
     """
     batch = len(matrix)
     amount = variation * draws.log_uniform(batch, low=0.5, high=pose)
-    far = draws.chance(batch, p=astray).float()
+    far = draws.chance(batch, p=elsewhere).float()
     turn = rotation(draws.normal(batch, std=0.09) * amount + draws.normal(batch, std=0.2) * far)
     scale = draws.normal(batch, 1, std=0.06) * amount[:, None]
     scale = scale + draws.normal(batch, 1, std=0.15) * far[:, None]

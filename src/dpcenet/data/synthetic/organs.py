@@ -28,7 +28,7 @@ class Organs:
         tilt: (B, K, 2), how far the centre moves in x and y per unit of z.
         rough: (B, K), amplitude of the irregularity of the surface.
         noise: (B, K) int64, which shared noise field makes that irregularity.
-        kin: (B, K) int64, whose patient-to-patient jitter it follows: a core its host's, others
+        leader: (B, K) int64, whose patient-to-patient jitter it follows: a core its host's, others
             their own.
         order: (B, K), the higher one is seen where two overlap.
         alive: (B, K) bool, whether the patient has it.
@@ -41,7 +41,7 @@ class Organs:
     tilt: Tensor
     rough: Tensor
     noise: Tensor
-    kin: Tensor
+    leader: Tensor
     order: Tensor
     alive: Tensor
 
@@ -70,9 +70,9 @@ def draw_organs(draws: Draws, batch: int, chambers: float) -> Organs:
     hosts = torch.where(shared, hosts[:, ::2].repeat_interleave(2, 1), hosts)
     cores = _parted(_hollowed(draws, _join(free, twins).rows(hosts)), shared)
     organs = _join(free, twins, cores, _draw_spots(draws, batch))
-    kin = torch.arange(ORGANS, device=draws.device).repeat(batch, 1)
-    kin[:, FREE + TWINS : FREE + TWINS + CORES] = hosts
-    return replace(organs, kin=kin)
+    leader = torch.arange(ORGANS, device=draws.device).repeat(batch, 1)
+    leader[:, FREE + TWINS : FREE + TWINS + CORES] = hosts
+    return replace(organs, leader=leader)
 
 
 def _draw_free(draws: Draws, batch: int) -> Organs:
@@ -96,7 +96,7 @@ def _draw_free(draws: Draws, batch: int) -> Organs:
         tilt=draws.normal(batch, FREE, 2, std=0.3),
         rough=draws.uniform(batch, FREE, high=0.22),
         noise=draws.integers(batch, FREE, high=NOISES),
-        kin=draws.integers(batch, FREE, high=1),
+        leader=draws.integers(batch, FREE, high=1),
         order=draws.uniform(batch, FREE) - size[..., 0],
         alive=draws.chance(batch, FREE, p=0.85),
     )
@@ -155,7 +155,7 @@ def _draw_spots(draws: Draws, batch: int) -> Organs:
         tilt=draws.normal(batch, SPOTS, 2, std=0.6),
         rough=draws.uniform(batch, SPOTS, high=0.2),
         noise=draws.integers(batch, SPOTS, high=NOISES),
-        kin=draws.integers(batch, SPOTS, high=1),
+        leader=draws.integers(batch, SPOTS, high=1),
         order=draws.uniform(batch, SPOTS) + 1,
         alive=draws.chance(batch, SPOTS, p=0.6),
     )
@@ -171,7 +171,7 @@ def jittered(draws: Draws, organs: Organs, variation: Tensor, missing: float) ->
     size = organs.radii[..., :2].mean(-1).exp()
     # centre x, y, z; log-radii x, y, z; angle; bend
     std = torch.tensor([0.15, 0.15, 0.15, 0.12, 0.12, 0.12, 0.15, 0.12], device=draws.device)
-    follow = organs.kin[..., None].expand(-1, -1, len(std))
+    follow = organs.leader[..., None].expand(-1, -1, len(std))
     jitter = draws.normal(batch, count, len(std)).gather(1, follow)
     jitter = (jitter + draws.normal(batch, count, len(std), std=0.4)) * std
     jitter = jitter * variation.view(-1, 1, 1)

@@ -136,7 +136,7 @@ class PairGenerator:
         ]
         targets = self._targets(draws, slices[0], slices[1])
         whole = draws.chance(*targets.shape, p=self.options.whole)
-        masks = [_masks(labels, targets, whole, anatomy.organs.kin) for labels in slices]
+        masks = [_masks(labels, targets, whole, anatomy.organs.leader) for labels in slices]
         return Pairs(images[0], masks[0], images[1], masks[1], slices[0], slices[1], targets)
 
     def _anatomy(self, draws: Draws) -> Anatomy:
@@ -182,10 +182,10 @@ class PairGenerator:
         return torch.where(swap & (lacking.gather(1, lost) > 0), lost, found)
 
 
-def _masks(labels: Tensor, targets: Tensor, whole: Tensor, kin: Tensor) -> Tensor:
+def _masks(labels: Tensor, targets: Tensor, whole: Tensor, leader: Tensor) -> Tensor:
     """Masks (B, T, H, W) float of the targets, where `whole` (B, T) with the cores inside them."""
     ground = torch.arange(FIRST_ORGAN, device=labels.device).expand(len(labels), -1)
-    hosts = torch.cat([ground, FIRST_ORGAN + kin], 1)  # (B, LABELS), its own of what is no core
+    hosts = torch.cat([ground, FIRST_ORGAN + leader], 1)  # (B, LABELS), its own of what is no core
     wanted = torch.arange(LABELS, device=labels.device) == targets[..., None]
     wanted |= whole[..., None] & (hosts[:, None] == targets[..., None])
     flat = labels.flatten(1)[:, None].expand(-1, targets.shape[1], -1)

@@ -1,0 +1,102 @@
+"""Masks to files: in the exact grid of the scan they belong to, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.errors import VolumeError
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.dicom.write_seg import write_seg
+from dpcenet.volumes.facts import NO_LABELS, Code, Labels
+from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.io import DEFAULT_SUFFIX, DICOM_SUFFIX, FORMATS, suffix_of, unknown_suffix
+
+
+def write_labels(
+    mask: npt.NDArray[Any],
+    path: Path,
+    scan: ScanFile,
+    names: Mapping[int, str],
+    algorithm: Algorithm,
+    codes: Mapping[int, Code] = MappingProxyType({}),
+) -> None:
+    """Write a scan's labels: as DICOM SEG where the path ends in .dcm, else as `write_mask` does.
+
+    Args:
+        mask: (Z, Y, X) labels in the array order of the scan's file.
+        path: where; a .dcm needs a scan that was read from a DICOM series.
+        scan: what the labels belong to.
+        names: label value → name.
+        algorithm: what made the mask; a SEG says so.
+        codes: label value → what it shows, where that is known.
+
+    Raises:
+        VolumeError: the mask cannot be written there; the message says why.
+    """
+    if path.suffix.lower() == DICOM_SUFFIX:
+        write_seg(mask, path, scan, names, algorithm, codes=codes)
+    else:
+        write_mask(mask, path, scan.grid, Labels(names, codes))
+
+
+def write_somehow(
+    mask: npt.NDArray[Any],
+    path: Path,
+    scan: ScanFile,
+    names: Mapping[int, str],
+    algorithm: Algorithm,
+    codes: Mapping[int, Code] = MappingProxyType({}),
+) -> tuple[Path, str]:
+    """Write a scan's labels; as .nii.gz beside `path` where no SEG can be made.
+
+    Args:
+        mask, path, scan, names, algorithm, codes: of `write_labels`.
+
+    Returns:
+        what was written, and why it is no SEG; "" where it is what was asked for.
+
+    Raises:
+        VolumeError: the mask does not fit its scan.
+    """
+    try:
+        write_labels(mask, path, scan, names, algorithm, codes)
+    except VolumeError as error:
+        if path.suffix.lower() != DICOM_SUFFIX:
+            raise
+        other = path.with_suffix(DEFAULT_SUFFIX)
+        write_mask(mask, other, scan.grid, Labels(names, codes))
+        return other, f"no DICOM SEG: {error.found}"
+    return path, ""
+
+
+def write_mask(
+    mask: npt.NDArray[Any], path: Path, grid: SourceGrid, labels: Labels = NO_LABELS
+) -> None:
+    """Write labels in the exact grid of the scan they belong to, whole or not at all.
+
+    Args:
+        mask: (Z, Y, X) labels in the array order of the scan's file; written as uint8, or as
+            uint16 if a label is above 255.
+        path: where; the suffix chooses the format, which need not be the scan's.
+        grid: of the scan.
+        labels: what the values mean, which .nii, .nii.gz and .nrrd hold, too.
+
+    Raises:
+        VolumeError: the mask does not fit the grid or the type, or the suffix is unknown.
+    """
+    if mask.shape != grid.shape:
+        raise VolumeError(path, f"the mask is {mask.shape}", f"{grid.shape}", "Restore it first.")
+    if mask.min() < 0 or mask.max() > np.iinfo(np.uint16).max:
+        found = f"labels from {mask.min()} to {mask.max()}"
+        raise VolumeError(path, found, "0 to 65535", "Renumber the labels.")
+    stored = mask.astype(np.uint8 if mask.max() <= np.iinfo(np.uint8).max else np.uint16)
+    write = FORMATS[suffix_of(path)].write if suffix_of(path) else None
+    if write is None:
+        raise unknown_suffix(path)
+    write(stored, path, grid, labels)
