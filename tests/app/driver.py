@@ -26,9 +26,10 @@ def until(page: Any, expression: str, seconds: float = 30) -> None:
 
 
 def holds(page: Any, expression: str) -> bool:
-    """Whether an expression holds; not while the page is loaded anew."""
+    """Whether an expression holds; not while the page is loaded anew, or lacks what it names."""
+    asked = f"(() => {{ try {{ return !!({expression}) }} catch (e) {{ return false }} }})()"
     try:
-        return bool(page.evaluate(expression))
+        return bool(page.evaluate(asked))
     except Error as error:
         if "context was destroyed" not in str(error):
             raise
