@@ -56,8 +56,8 @@ def test_missing_organs_are_not_cut() -> None:
 def test_cores_lie_in_their_hosts() -> None:
     """A core keeps its host's shape up to size and shift, and is smaller."""
     organs = draw_anatomy(Draws(3, 0, CPU), 8, chambers=0.0).organs
-    hosts = organs.rows(organs.kin)
-    cores = organs.kin != torch.arange(organs.kin.shape[1])
+    hosts = organs.rows(organs.leader)
+    cores = organs.leader != torch.arange(organs.leader.shape[1])
     assert cores.any()
     assert (organs.radii[cores] < hosts.radii[cores]).all()
     assert torch.equal(organs.angle[cores], hosts.angle[cores])

@@ -103,11 +103,11 @@ def test_absent_targets_are_asked_for_as_often_as_wanted(
 def test_cores_that_share_a_host_lie_apart_inside_it() -> None:
     organs = draw_organs(Draws(0, 0, torch.device("cpu")), 64, chambers=1.0)
     one, other = (slice(FREE + TWINS + k, FREE + TWINS + CORES, 2) for k in (0, 1))
-    assert torch.equal(organs.kin[:, one], organs.kin[:, other])
+    assert torch.equal(organs.leader[:, one], organs.leader[:, other])
     gap = (organs.centre[:, one, :2] - organs.centre[:, other, :2]).norm(dim=-1)
     widths = organs.radii[..., 0].exp()
     assert (gap > 0.8 * (widths[:, one] + widths[:, other])).float().mean() > 0.8
-    hosts = widths.gather(1, organs.kin[:, one])
+    hosts = widths.gather(1, organs.leader[:, one])
     assert (gap / 2 + widths[:, one] < 1.3 * hosts).float().mean() > 0.9
 
 
