@@ -25,6 +25,7 @@ from dpcenet.data.synthetic.volume_shapes import (
     Trunk,
     paint,
 )
+from dpcenet.errors import ConfigError
 
 SMALL = CohortOptions(size=48, slices=16, patients=3)
 EPISODES = CohortEpisodeOptions(window=4)
@@ -221,6 +222,11 @@ def test_episodes_are_what_they_promise(batches: list[Episodes]) -> None:
                 assert not set(shown.tolist()) & set(asked.tolist())
         absent += (batch.query_masks.flatten(2).sum(-1) == 0).flatten().tolist()
     assert 0.08 < np.mean(absent) < 0.4  # negative slices exist
+
+
+def test_a_lonely_patient_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"cohorts\.patients is 1"):
+        EpisodeGenerator(0, 2, CohortOptions(patients=1), EPISODES)
 
 
 def test_smooth_noise_is_smooth_and_of_unit_variance() -> None:

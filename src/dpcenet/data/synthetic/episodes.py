@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dpcenet.data.synthetic.cohort import Cohort, CohortOptions, make_cohort
+from dpcenet.errors import ConfigError
 
 Integers = npt.NDArray[np.int64]
 
@@ -88,6 +89,9 @@ class EpisodeGenerator:
         cohorts: what the cohorts are like.
         options: what the episodes are like.
         device: where the episodes end up; they are made on the CPU.
+
+    Raises:
+        ConfigError: a cohort has no patient beside the query's.
     """
 
     def __init__(
@@ -98,6 +102,8 @@ class EpisodeGenerator:
         options: CohortEpisodeOptions,
         device: torch.device | str = "cpu",
     ) -> None:
+        if cohorts.patients < 2:
+            raise ConfigError(f"cohorts.patients is {cohorts.patients}: takes 2 or more")
         self.seed, self.batch = seed, batch
         self.cohorts, self.options = cohorts, options
         self.device = torch.device(device)
