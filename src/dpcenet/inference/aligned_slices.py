@@ -13,8 +13,8 @@ from dpcenet.inference.feature_volume import feature_volume
 from dpcenet.inference.line_search import Labels, ZLine
 from dpcenet.inference.pose_search import Pairs
 from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import Matches, SliceTask
-from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.inference.slice_tasks import Matches, SliceTask, served_tasks
+from dpcenet.inference.support import LabelledScan
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,7 @@ class AlignedSlices(SlicePlan):
             else np.full(count, -1)
             for scan, found in zip(scans, alignments, strict=True)
         ]
-        groups: dict[tuple[SupportSlice, ...], list[int]] = {}
-        for z, chosen in enumerate(zip(*served, strict=True)):
-            serving = tuple(SupportSlice(n, int(s)) for n, s in enumerate(chosen) if s >= 0)
-            if serving and 2 * len(serving) >= len(scans):
-                groups.setdefault(serving, []).append(z)
-        return [SliceTask(support, tuple(query)) for support, query in groups.items()]
+        return served_tasks(served)
 
 
 def served_slices(

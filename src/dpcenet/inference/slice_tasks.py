@@ -43,12 +43,24 @@ def matched_tasks(
         value: the label.
     """
     shown = [set(organ_slices(label, value).tolist()) for label in labels]
+    served = [
+        np.where(np.isin(matched, list(there)), matched, -1)
+        for matched, there in zip(matches, shown, strict=True)
+    ]
+    return served_tasks(served)
+
+
+def served_tasks(served: Sequence[Matches]) -> list[SliceTask]:
+    """Query slices grouped by the support slices that serve them.
+
+    Args:
+        served: for each support scan, the slice of it that serves each query slice; −1 where none
+            does. A query slice that fewer than half of the scans serve stays empty.
+    """
     groups: dict[tuple[SupportSlice, ...], list[int]] = {}
-    for query, matched in enumerate(zip(*matches, strict=True)):
-        serving = tuple(
-            SupportSlice(scan, int(z)) for scan, z in enumerate(matched) if int(z) in shown[scan]
-        )
-        if serving and 2 * len(serving) >= len(labels):
+    for query, chosen in enumerate(zip(*served, strict=True)):
+        serving = tuple(SupportSlice(scan, int(z)) for scan, z in enumerate(chosen) if z >= 0)
+        if serving and 2 * len(serving) >= len(served):
             groups.setdefault(serving, []).append(query)
     return [SliceTask(support, tuple(query)) for support, query in groups.items()]
 

@@ -41,7 +41,7 @@ _FRAMES = (
     np.stack([_HEAD, -_FRONT, -_RIGHT], axis=1),  # axial
 )
 
-# A hair's turn of the patient decides ties at 45 degrees alike, however the array is stored.
+# A tiny rotation decides ties at 45 degrees alike, however the array is stored.
 _TILT = Rotation.from_rotvec([1e-4, 2e-4, 3e-4]).as_matrix()
 
 
