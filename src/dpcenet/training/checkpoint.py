@@ -6,7 +6,7 @@ A frozen trunk does not change, so it is written once beside the checkpoint and 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from dpcenet.errors import RunError
 from dpcenet.methods.base import Method
 from dpcenet.system.files import write_atomically
+from dpcenet.training.kept_weights import Check, KeptWeights
 
 FORMAT = "1"
 CHECKPOINT = "checkpoint.safetensors"
@@ -25,11 +26,18 @@ TRUNK = "trunk.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on: trained weights, optimiser state, and the steps done."""
+    """What a run needs to go on, and to predict: the steps done, the weights after the last one,
+    the optimiser's state, and which weights are kept."""
 
     step: int
     model: dict[str, Tensor]
     optimiser: dict[str, Tensor]
+    kept: KeptWeights
+
+    @property
+    def to_predict(self) -> Checkpoint:
+        """The same with the weights that predict."""
+        return replace(self, model={**self.model, **self.kept.to_predict})
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -65,7 +73,11 @@ def split_state(method: Method) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def save_checkpoint(
-    folder: Path, method: Method, optimiser: torch.optim.Optimizer | None, step: int
+    folder: Path,
+    method: Method,
+    optimiser: torch.optim.Optimizer | None,
+    step: int,
+    kept: KeptWeights | None = None,
 ) -> None:
     """Write the checkpoint of a run; the frozen trunk only if it is not there yet."""
     changing, frozen = split_state(method)
@@ -77,7 +89,11 @@ def save_checkpoint(
             for key, value in state.items():
                 if isinstance(value, Tensor):
                     tensors[f"optimiser.{index}.{key}"] = value
-    metadata = {"format": FORMAT, "facts": json.dumps({"step": step})}
+    kept = kept or KeptWeights()
+    for part, state in (("average", kept.average), ("best", kept.best)):
+        tensors |= {f"{part}.{name}": tensor for name, tensor in state.items()}
+    facts = {"step": step, "checks": [asdict(check) for check in kept.checks]}
+    metadata = {"format": FORMAT, "facts": json.dumps(facts)}
     save_tensors(folder / CHECKPOINT, tensors, metadata)
 
 
@@ -96,11 +112,16 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     if (folder / TRUNK).exists():
         frozen, _ = load_tensors(folder / TRUNK)
         tensors |= {f"model.{name}": tensor for name, tensor in frozen.items()}
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}}
+    parts: dict[str, dict[str, Tensor]] = {
+        name: {} for name in ("model", "optimiser", "average", "best")
+    }
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
-    return Checkpoint(json.loads(metadata["facts"])["step"], parts["model"], parts["optimiser"])
+    facts = json.loads(metadata["facts"])
+    checks = [Check(**check) for check in facts.get("checks", ())]
+    kept = KeptWeights(parts["average"], parts["best"], checks)
+    return Checkpoint(facts["step"], parts["model"], parts["optimiser"], kept)
 
 
 def restore(
