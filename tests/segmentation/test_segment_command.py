@@ -36,6 +36,7 @@ def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
     done = call("segment", scans, *support(scans), "--out", tmp_path)
     assert done.exit_code == 0, done.output
     assert "2 masks in" in done.stdout and "review.html" in done.stdout
+    assert "(at least 0.80 Dice is expected in 9 of 10 such cases)" in done.stdout
     assert (tmp_path / "image_02_seg.nii.gz").is_file()
     rows = list(csv.DictReader((tmp_path / "review.csv").read_text().splitlines()))
     assert {(row["case"], row["label"]) for row in rows} == {

@@ -100,6 +100,7 @@ def _row(
                 "low": round(quality.low, 3),
                 "high": round(quality.high, 3),
                 "flag": quality.flag,
+                "accept_dice": quality.accept_dice,
                 "reasons": list(quality.reasons),
                 "picture": label in known.pictures,
             }

@@ -23,6 +23,8 @@ class Wanted(BaseModel):
     kind: Literal["complete", "segment", "export"]
     scans: list[str] = Field(default=[], max_length=10_000)
     """complete: the one scan. segment: labelled scans beyond those drawn by hand."""
+    accept_dice: float = Field(default=0.8, ge=0.5, le=1.0)
+    """segment: the Dice that a result must have to be expected good."""
     what: list[Part] = Field(default=[], max_length=20)
     """export: which parts."""
 
@@ -58,7 +60,7 @@ def router(session: Session) -> APIRouter:
                     raise HTTPException(422, "name one scan")
                 job = work.fill_in(project, scans[0])
             elif wanted.kind == "segment":
-                job = work.segment(project, scans)
+                job = work.segment(project, scans, accept_dice=wanted.accept_dice)
             else:
                 job = work.export(project, list(wanted.what))
         return work.progress(project, job)

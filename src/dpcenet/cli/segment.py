@@ -91,6 +91,10 @@ def segment_command(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Judge each result, for the review.")
     ] = True,
+    accept_dice: Annotated[
+        float,
+        typer.Option(min=0.5, max=1, help="Accept a mask from which this Dice is expected."),
+    ] = 0.8,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Segment again what is finished.")
     ] = False,
@@ -142,6 +146,7 @@ def segment_command(
         outputs=OutputOptions(probability, mesh),
         consistency=Consistency(smooth, largest, min_volume),
         check=check,
+        accept_dice=accept_dice,
         overwrite=overwrite,
         memory=None if memory_cap is None else parse_size(memory_cap),
     )
@@ -248,6 +253,7 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
     if corrected:
         typer.echo(f"kept as a person left them: {', '.join(corrected)}")
     if summary.review is not None:
+        typer.echo(f"accepted: {summary.accepted} ({summary.accept_means})")
         typer.echo(f"{summary.doubtful} need a look or are rejected: {summary.review}")
     failed = [outcome.error for outcome in summary.outcomes if outcome.mask is None]
     if unreached := summary.asked - len(summary.outcomes):

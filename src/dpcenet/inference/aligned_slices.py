@@ -39,7 +39,8 @@ class AlignedSlices(SlicePlan):
         alignments = [self._align(scan, request) for scan in aligned]
         tasks = {v: self._tasks(request, aligned, alignments, v) for v in request.values}
         pairs = zip(aligned, alignments, strict=True)
-        return SliceMap(tasks, tuple(self._matches(request, *pair) for pair in pairs))
+        matches = tuple(self._matches(request, *pair) for pair in pairs)
+        return SliceMap(tasks, matches, tuple(alignments))
 
     def _align(self, scan: LabelledScan, request: Request) -> Alignment | None:
         """How the query lies to a labelled scan; None where the scan shows none of the labels.

@@ -23,6 +23,7 @@ from dpcenet.errors import InputError
 from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap
+from dpcenet.segmentation.mismatch import mismatches
 from dpcenet.segmentation.outputs import sizes, write_outputs
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.result import SegmentationResult
@@ -147,12 +148,16 @@ def _segment_one(
         if written[0] != read.mask:  # no DICOM SEG could be made
             mask_record.withdraw(read.mask)
             read = replace(read, mask=written[0])
+        unlike = mismatches(read.scan, support)
         if options.check:
             name = read.query.name.as_posix()
             mask_name = read.mask.relative_to(options.out).as_posix()
-            save_case(options.out, review_case(segmenter, support, result, name, mask_name))
-        doubts = doubts_of(read.scan, support.rules.modality)
-        notes = [*read.scan.facts.notes, *doubts, *([note] if note else [])]
+            case = review_case(
+                segmenter, support, result, name, mask_name, options.accept_dice, unlike
+            )
+            save_case(options.out, case)
+        doubts = [d for d in doubts_of(read.scan, support.rules.modality) if d not in unlike]
+        notes = [*read.scan.facts.notes, *unlike, *doubts, *([note] if note else [])]
         facts = {
             "labels": sizes(result),
             "seconds": round(time.perf_counter() - start, 2),

@@ -32,7 +32,8 @@ function standing(row) {
   if (row.decision) return el("span", { class: `badge ${row.decision} firm` }, t(`decision.${row.decision}`));
   if (row.state !== "segmented" || !row.labels.length) return badge(row.state);
   const worst = ["reject", "look", "accept"].find((flag) => row.labels.some((label) => label.flag === flag));
-  return el("span", { class: `badge ${worst}` }, t(`flag.${worst}`));
+  const asked = row.labels[0].accept_dice.toFixed(2);
+  return el("span", { class: `badge ${worst}`, title: t(`flag.${worst}.help`, { dice: asked }) }, t(`flag.${worst}`, { dice: asked }));
 }
 
 export async function reviewPage(view, go, { id }) {
