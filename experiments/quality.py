@@ -30,7 +30,7 @@ from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.review.calibration import FILE, Calibration, Sample, fit
 from dpcenet.segmentation.review.quality import BAD, Quality, judge, nothing_found
-from dpcenet.segmentation.review.signals import Signals, label_map_of, measure
+from dpcenet.segmentation.review.signals import Signals, measure
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import write_json, write_text
 from dpcenet.volumes.metrics import dice
@@ -97,7 +97,7 @@ def measured(dataset: PreparedDataset, values: Sequence[int]) -> Iterator[Row]:
             typer.echo(f"{dataset.folder.name}: {name} by {support_name}", err=True)
             query = dataset.case(name)
             found = segmenter.find(scan_of(query), support)
-            answer, signals = label_map_of(found), measure(segmenter.predictor, found)
+            answer, signals = found.mask.data, measure(segmenter.predictor, found)
             for value in support.values:
                 true = dice(answer == value, np.asarray(query.label == value))
                 label = dataset.labels[value]
@@ -108,8 +108,8 @@ def served(names: list[str]) -> Iterator[tuple[int, str, list[str]]]:
     """Fold, support and queries; see the top of this file."""
     if len(names) >= FEW:
         for fold in range(FOLDS):
-            ((support, queries),) = make_fold(names, fold, "lineage").pairs("first")
-            yield fold, support, list(queries)
+            ((first, others),) = make_fold(names, fold, "lineage").pairs("first")
+            yield fold, first, list(others)
     else:
         for place, support in enumerate(names):
             queries = [names[(place + step) % len(names)] for step in (1, 2)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -118,3 +120,14 @@ def test_another_plane_and_another_modality(case: Case) -> None:
         against = mismatches(open_scan(scan), case.support)
         qualities = case.judged(label_map_of(case.result), *against)
         assert all(q.flag != "accept" and words in q.reasons[0] for q in qualities.values())
+
+
+@pytest.mark.slow
+def test_a_real_kidney_that_lies_on_the_spleen(real_scans: Callable[[str], Path]) -> None:
+    """CHAOS 38 from 36: the left kidney (Dice 0.02) takes part of the spleen."""
+    folder, segmenter = real_scans("chaos_t2spir"), Segmenter.shipped("cpu")
+    support = segmenter.support(folder / "image_36.nii.gz", folder / "label_36.nii.gz")
+    found = segmenter.find(folder / "image_38.nii.gz", support)
+    quality = assess(segmenter, found, accept_dice=0.5)[LEFT_KIDNEY]
+    assert quality.flag != "accept"
+    assert any("belong to another label" in reason for reason in quality.reasons)
