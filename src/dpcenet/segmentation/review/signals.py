@@ -88,7 +88,7 @@ def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signa
     label_map = label_map_of(result)
     values = [value for value in result.probability if (label_map == value).any()]
     trips = tuple(
-        _round_trip(predictor.at_first_look(), result, label_map, values, scan, matches)
+        _round_trip(predictor, result, label_map, values, scan, matches)
         for scan, matches in zip(result.scans, result.matches, strict=True)
     )
     centres = centres_mm(label_map, result.query.spacing)
@@ -140,10 +140,14 @@ def _round_trip(
     scan: LabelledScan,
     matches: Matches,
 ) -> _RoundTrip:
-    """Both ways without a second look: one labelled slice for each slice."""
-    query = LabelledScan("query", result.query, label_map)
-    back = predictor.segment([query], scan.slices, MatchedSlices(), values)
-    alone = predictor.segment([scan], result.query, MatchedSlices((matches,)), values)
+    """Both ways without a second look: one labelled slice for each slice.
+
+    The way back is found anew, as if nothing were known of the labelled scan.
+    """
+    query, once = LabelledScan("query", result.query, label_map), predictor.at_first_look()
+    way_back = predictor.blind_plan([query], scan.slices)
+    back = once.segment([query], scan.slices, way_back, values)
+    alone = once.segment([scan], result.query, MatchedSlices((matches,)), values)
     centres = centres_mm(scan.label, scan.slices.spacing)
     return _RoundTrip(scan, back.masks, alone.masks, centres)
 
