@@ -34,6 +34,7 @@ from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.device import Precision
 from dpcenet.training.checkpoint import load_tensors, save_tensors
 from dpcenet.types import Features
+from dpcenet.volumes.facts import Code
 from dpcenet.volumes.preprocess import Preprocessing
 
 KIND = "dpcenet task"
@@ -91,6 +92,7 @@ def write_task(
         "preprocessing": asdict(support.rules),
         "affine": support.affine.tolist(),
         "labels": {str(v): support.names.get(v, f"label {v}") for v in support.values},
+        "codes": {str(value): asdict(code) for value, code in support.codes.items()},
         "scans": scans,
     }
     text = json.dumps(facts)
@@ -141,6 +143,7 @@ def read_task(path: Path, predictor: Predictor) -> Support:
         np.array(facts["affine"]),
         Preprocessing(**facts["preprocessing"]),
         {int(value): name for value, name in facts["labels"].items()},
+        codes={int(value): Code(**code) for value, code in facts.get("codes", {}).items()},
     )
 
 
