@@ -58,7 +58,7 @@ class Segmenter:
             RunError: the folder is not a run, or has no checkpoint.
         """
         run, where = open_run(Path(folder)).computing_in(precision), choose_device(device)
-        rules = Preprocessing(**run.facts["preprocessing"])
+        rules = run.preprocessing
         return Segmenter(Predictor(run.load_method(where), run.precision, where), rules)
 
     @staticmethod
