@@ -92,6 +92,7 @@ def write_task(
         "preprocessing": asdict(support.rules),
         "affine": support.affine.tolist(),
         "labels": {str(v): support.names.get(v, f"label {v}") for v in support.values},
+        "codes": {str(value): asdict(code) for value, code in support.codes.items()},
         "scans": scans,
     }
     text = json.dumps(facts)
@@ -137,7 +138,8 @@ def read_task(path: Path, predictor: Predictor) -> Support:
         for n, each in enumerate(record.scans)
     ]
     affine, values = np.array(record.affine), tuple(record.labels)
-    return Support(tuple(scans), values, affine, record.preprocessing, record.labels)
+    names, codes = record.labels, record.codes
+    return Support(tuple(scans), values, affine, record.preprocessing, names, codes=codes)
 
 
 def _scan_facts(scan: LabelledScan, closeups: EncodedWindows | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A right checksum shows that a file is as it was written, not that what was writt
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from dpcenet.errors import TaskError, one_line
 from dpcenet.system.device import Precision
 from dpcenet.system.validated import validated
+from dpcenet.volumes.facts import Code
 from dpcenet.volumes.preprocess import MAX_PREPARED_BYTES, Preprocessing
 
 _AGAIN = "create the task again"
@@ -66,6 +67,7 @@ class TaskRecord:
     affine: tuple[tuple[float, float, float, float], ...]
     labels: Annotated[dict[_Value, _Name], Field(min_length=1)]
     scans: Annotated[tuple[TaskScan, ...], Field(min_length=1)]
+    codes: dict[_Value, Code] = field(default_factory=dict)
 
 
 def check_task(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TaskRecord:
