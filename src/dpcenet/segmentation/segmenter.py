@@ -61,7 +61,7 @@ class Segmenter:
         from dpcenet.training.run_folder import open_run  # all of training, which few need here
 
         run, where = open_run(Path(folder)).computing_in(precision), choose_device(device)
-        rules = Preprocessing(**run.facts["preprocessing"])
+        rules = run.preprocessing
         return Segmenter(Predictor(run.load_method(where), run.precision, where), rules)
 
     @staticmethod
