@@ -38,7 +38,7 @@ demo-train: setup
 
 # The documents as a site, in site/; a warning is an error.
 site: setup
-	$(BIN)/mkdocs build --quiet --strict
+	$(BIN)/mkdocs build --strict
 
 dist: setup
 	$(BIN)/python -m build
