@@ -170,7 +170,13 @@ class Segmenter:
         result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
         mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
         return SegmentationResult(
-            slices, result.scans, result.slices.matches, result.probability, record, mask
+            slices,
+            result.scans,
+            result.slices.matches,
+            result.slices.tasks,
+            result.probability,
+            record,
+            mask,
         )
 
 
