@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,11 +56,15 @@ def router(session: Session) -> APIRouter:
         if not rows or rows[0].matches is None:
             return {"scans": []}
         others = list(session.project.scans.values())
-        named = {each.scan: labelled_named(others, each.scan) for each in rows[0].matches.scans}
-        found = {name: other for name, other in named.items() if other is not None}
-        facts = {name: session.facts(other) for name, other in found.items()}
+        found = {}
+        for each in rows[0].matches.scans:
+            other = labelled_named(others, each.scan)
+            with suppress(HTTPException):  # one that cannot be read any more is not shown either
+                if other is not None:
+                    found[each.scan] = (other.id, session.facts(other))
+        facts = {name: of_scan for name, (_, of_scan) in found.items()}
         shown = shown_matches(rows[0], session.facts(scan), facts)
-        return {"scans": [{**each, "id": found[each["scan"]].id} for each in shown]}
+        return {"scans": [{**each, "id": found[each["scan"]][0]} for each in shown]}
 
     @api.put("/{scan_id}")
     def decide(scan_id: str, decision: Decision, tab: Tab = "") -> dict[str, Any]:
@@ -126,8 +131,10 @@ def _row(
         "name": scan.name,
         "state": state,
         "labels": sorted(labels, key=lambda each: each["dice"]),
-        # What a person drew comes last: there is nothing to doubt.
-        "worst": min((each["dice"] for each in labels), default=2.0),
+        # What a person drew or corrected comes last: the network expected it of another mask.
+        "worst": min((each["dice"] for each in labels), default=2.0)
+        if state == "segmented"
+        else 2.0,
         "decision": decision.get("decision", ""),
         "decided": decision.get("time", ""),
         "changed": changed,
