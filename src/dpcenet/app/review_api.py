@@ -15,7 +15,14 @@ from dpcenet.app.beside import labelled_named, shown_matches
 from dpcenet.app.jobs import all_jobs
 from dpcenet.app.labels_api import Tab, refused
 from dpcenet.app.mask_files import read_labels, state_of
-from dpcenet.app.program import ReviewedCase, dice, read_cases, read_json, write_json
+from dpcenet.app.program import (
+    ReviewedCase,
+    dice,
+    read_cases,
+    read_json,
+    read_or_set_aside,
+    write_json,
+)
 from dpcenet.app.project import Project, Scan, now
 from dpcenet.app.session import Session
 from dpcenet.app.shown_scan import make_ready
@@ -92,7 +99,7 @@ def router(session: Session) -> APIRouter:
 def decisions_of(project: Project) -> dict[str, dict[str, Any]]:
     """Case → what a person decided, and when."""
     path = project.root / "decisions.json"
-    return read_json(path)["cases"] if path.is_file() else {}
+    return read_json(path, {"cases": dict})["cases"] if path.is_file() else {}
 
 
 def decide_on(project: Project, scan: Scan, decision: str) -> dict[str, Any]:
@@ -154,7 +161,7 @@ def changes_of(project: Project) -> dict[str, dict[str, dict[str, float]]]:
         return {}
     before = project.root / "rounds" / rounds[-1].id
     path = before / "changed.json"
-    if not path.is_file():
+    if (known := read_or_set_aside(path)) is None:
         pairs = [
             (scan, before / scan.mask.relative_to(project.root / "masks"))
             for scan in project.scans.values()
@@ -162,7 +169,8 @@ def changes_of(project: Project) -> dict[str, dict[str, dict[str, float]]]:
         ]
         found = {scan.name: _changed(scan, kept) for scan, kept in pairs if kept.is_file()}
         write_json(path, found)
-    return read_json(path)
+        return found
+    return known
 
 
 def _changed(scan: Scan, before: Path) -> dict[str, dict[str, float]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from dpcenet.errors import ConfigError
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.types import Features
+from dpcenet.volumes.facts import Code
 from dpcenet.volumes.geometry import Affine
 from dpcenet.volumes.preprocess import Preprocessing
 
@@ -73,6 +74,7 @@ class Support:
         rules: by which it was prepared, with its pixel size; queries are prepared by them too.
         names: of label values, where they are known.
         notes: what was done to the labelled scans beyond reading them, a line each.
+        codes: of label values, where a mask's file has them.
     """
 
     scans: tuple[LabelledScan, ...]
@@ -81,6 +83,7 @@ class Support:
     rules: Preprocessing
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    codes: Mapping[int, Code] = field(default_factory=dict)
 
     def only(self, values: Sequence[int]) -> Support:
         """The same scans with some of the labels.
