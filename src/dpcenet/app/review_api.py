@@ -16,6 +16,7 @@ from dpcenet.app.jobs import all_jobs
 from dpcenet.app.labels_api import Tab, refused
 from dpcenet.app.mask_files import read_labels, state_of
 from dpcenet.app.program import (
+    InputError,
     ReviewedCase,
     dice,
     read_cases,
@@ -174,11 +175,14 @@ def changes_of(project: Project) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _changed(scan: Scan, before: Path) -> dict[str, dict[str, float]]:
-    """Label value → what changed in a mask; nothing where it is the same file."""
+    """Label value → what changed in a mask; nothing where it is the same file, or unreadable."""
     if before.samefile(scan.mask):
         return {}
-    facts = make_ready(scan)
-    old, new = (read_labels(path, facts) for path in (before, scan.mask))
+    try:
+        facts = make_ready(scan)
+        old, new = (read_labels(path, facts) for path in (before, scan.mask))
+    except InputError:
+        return {}  # what is wrong with it, the page says where the scan is opened
     values = {int(v) for v in np.union1d(np.unique(old), np.unique(new))} - {0}
     voxel_ml = float(np.prod(facts.spacing)) / 1000
     return {
