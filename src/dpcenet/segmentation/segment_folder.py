@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dpcenet.errors import DatasetError
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
@@ -18,6 +19,7 @@ from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
+from dpcenet.volumes.walk_folders import LeftAside
 from dpcenet.volumes.mask_files import all_files
 
 
@@ -31,6 +33,7 @@ class SegmentSummary:
         review: the page that ranks the results; None where no quality was predicted.
         doubtful: results with a label to look at, or to reject.
         notes: what was done to the labelled scans beyond reading them.
+        aside: what was found where scans were sought, and is none.
     """
 
     asked: int
@@ -38,6 +41,7 @@ class SegmentSummary:
     review: Path | None = None
     doubtful: int = 0
     notes: tuple[str, ...] = ()
+    aside: tuple[LeftAside, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def segment_folder(
     jobs: int = 1,
     split: bool = False,
     location: SegmentLocation | None = None,
+    labelled_too: bool = False,
     quiet: bool = False,
 ) -> SegmentSummary:
     """Segment files, folders and globs.
@@ -68,6 +73,7 @@ def segment_folder(
         jobs: processes on this machine.
         split: take each volume of a 4-D file or series as a query of its own.
         location: where to segment instead; files must have the same paths there.
+        labelled_too: segment a labelled scan, too, that lies in a folder of queries.
         quiet: no progress bar.
 
     Raises:
@@ -78,13 +84,12 @@ def segment_folder(
         options = replace(options, out=options.out.absolute())
     kept = {path.resolve() for mask in labelled.masks for path in all_files(mask)}
     options = replace(options, keep=frozenset(kept))
-    queries = [
-        query
-        for query in find_queries(
-            paths, pattern, options.out, labelled.options, split, options.outputs.form
-        )
-        if options.keep.isdisjoint(path.resolve() for path in query.files)
-    ]
+    aside: list[LeftAside] = []
+    found = find_queries(
+        paths, pattern, options.out, labelled.options, split, options.outputs.form, aside
+    )
+    found = [q for q in found if options.keep.isdisjoint(path.resolve() for path in q.files)]
+    queries = found if labelled_too else _without_labelled(found, labelled, aside)
     segmenter, support = labelled.open()
     with locked(options.out):
         check_targets(queries, options)
@@ -95,7 +100,9 @@ def segment_folder(
         else:
             each = segment_each(segmenter, queries, support, options)
         outcomes = tuple(collect(each, queries, options.out, quiet))
-        summary = SegmentSummary(len(queries), outcomes, notes=support.notes)
+        summary = SegmentSummary(
+            len(queries), outcomes, notes=support.notes, aside=tuple(aside)
+        )
         if not options.check:
             return summary
         labelled_names = _labelled_names(queries, labelled)
@@ -120,6 +127,24 @@ def _reviewed(
     page = write_review(out, rows, signatures, labelled_names)
     doubtful = sum(any(q.flag != "accept" for q in row.labels.values()) for row in rows)
     return replace(summary, review=page, doubtful=doubtful)
+
+
+def _without_labelled(
+    queries: Sequence[Query], labelled: LabelledInput, aside: list[LeftAside]
+) -> list[Query]:
+    """The queries without labelled scans that lie among them; one that a person named stays.
+
+    Raises:
+        DatasetError: nothing else is there.
+    """
+    known = set(_labelled_names(queries, labelled))
+    left = [q for q in queries if q.searched and q.name.as_posix() in known]
+    if left and len(left) == len(queries):
+        raise DatasetError(
+            f"{left[0].source}: there is only the labelled scan itself; --labelled-too segments it"
+        )
+    aside += [LeftAside(query.files[0], "a labelled scan (--labelled-too segments it)") for query in left]
+    return [query for query in queries if query not in left]
 
 
 def _labelled_names(queries: Sequence[Query], labelled: LabelledInput) -> list[str]:

@@ -45,6 +45,7 @@ class Outcome:
         skipped: it was finished before.
         corrected: a person changed the mask, so it was kept.
         final: nothing more can be written, so this is the last one.
+        aside: it was found by a search, and is no scan but a mask.
     """
 
     query: Path
@@ -54,3 +55,4 @@ class Outcome:
     skipped: bool = False
     corrected: bool = False
     final: bool = False
+    aside: bool = False
