@@ -16,6 +16,7 @@ from dpcenet.cli.app import (
     app,
     parse_label_name,
 )
+from dpcenet.cli.checks import check_task
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.segmentation.check_input import labelled_masks
 
@@ -228,6 +229,7 @@ def create(
 @task_app.command()
 def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
     """Show what a task file contains."""
+    check_task(file)
     from dpcenet.segmentation.task_file import task_facts
 
     facts = task_facts(file)
@@ -293,4 +295,3 @@ def _left_aside(summary: SegmentSummary) -> list[str]:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         lines.append(f"left aside, {why}: {', '.join(names[:SHOWN])}{more}")
     return lines + [f"left aside: {each.error}" for each in summary.outcomes if each.aside]
-

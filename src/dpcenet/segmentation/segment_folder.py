@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dpcenet.errors import DatasetError
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
@@ -19,8 +18,8 @@ from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
-from dpcenet.volumes.walk_folders import LeftAside
 from dpcenet.volumes.mask_files import all_files
+from dpcenet.volumes.walk_folders import LeftAside
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,7 @@ def segment_folder(
         else:
             each = segment_each(segmenter, queries, support, options)
         outcomes = tuple(collect(each, queries, options.out, quiet))
-        summary = SegmentSummary(
-            len(queries), outcomes, notes=support.notes, aside=tuple(aside)
-        )
+        summary = SegmentSummary(len(queries), outcomes, notes=support.notes, aside=tuple(aside))
         if not options.check:
             return summary
         labelled_names = _labelled_names(queries, labelled)
@@ -132,18 +129,11 @@ def _reviewed(
 def _without_labelled(
     queries: Sequence[Query], labelled: LabelledInput, aside: list[LeftAside]
 ) -> list[Query]:
-    """The queries without labelled scans that lie among them; one that a person named stays.
-
-    Raises:
-        DatasetError: nothing else is there.
-    """
+    """The queries without labelled scans that a search found; one that a person named stays."""
     known = set(_labelled_names(queries, labelled))
     left = [q for q in queries if q.searched and q.name.as_posix() in known]
-    if left and len(left) == len(queries):
-        raise DatasetError(
-            f"{left[0].source}: there is only the labelled scan itself; --labelled-too segments it"
-        )
-    aside += [LeftAside(query.files[0], "a labelled scan (--labelled-too segments it)") for query in left]
+    why = "a labelled scan (--labelled-too segments it)"
+    aside += [LeftAside(query.files[0], why) for query in left]
     return [query for query in queries if query not in left]
 
 

@@ -16,8 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import dpcenet
 from dpcenet.errors import InputError, NotAScanError
 from dpcenet.inference.support import Support

@@ -78,7 +78,7 @@ def walk(
 ) -> Iterator[Place]:
     """The folder and its subfolders, each with its scans and masks; see `find_scans`."""
     left = [] if aside is None else aside
-    for each, files in folders_below(folder, skip and skip.resolve(), left):
+    for each, files in folders_below(folder, skip, left):
         yield _look(each, files, folder, left)
 
 

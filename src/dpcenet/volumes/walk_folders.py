@@ -5,6 +5,7 @@ Links to folders are followed after everything else, so a scan keeps the path at
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from dpcenet.volumes.io import suffix_of
 
 MOST_NAME_BYTES = 200
 """Of a scan's file name: file systems end at 255, and what is made of it has longer names."""
+
+MOST_DEPTH = 64
+"""Folders in folders: nobody sorts scans deeper, and a path may have 4096 bytes."""
 
 
 class LeftAside(NamedTuple):
@@ -31,18 +35,20 @@ def folders_below(
 
     Args:
         root: where to begin.
-        skip: a folder that is not searched, resolved.
+        skip: a folder that is not searched.
         aside: what cannot be used is added to it. Hidden files and folders are no news.
     """
     waiting, links = [root], list[Path]()
     seen: set[tuple[int, int]] = set()
+    if skip is not None and skip.is_dir():
+        seen.add(_identity(skip))
+    deepest = len(root.parts) + MOST_DEPTH
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop()
         try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen or folder.resolve() == skip:
+            if (identity := _identity(folder)) in seen:
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(identity)
             children = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
         except OSError as error:
             aside.append(LeftAside(folder, f"the folder cannot be opened ({error.strerror})"))
@@ -53,7 +59,16 @@ def folders_below(
             if why:
                 aside.append(LeftAside(child, why))
         yield folder, files
-        waiting += reversed(below)
+        if below and len(folder.parts) >= deepest:
+            aside.append(LeftAside(below[0], f"more than {MOST_DEPTH} folders deep"))
+        else:
+            waiting += reversed(below)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """By which a folder is known under any path."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def why_unusable(name: str) -> str:
@@ -72,8 +87,8 @@ def _sort(child: Path, files: list[Path], below: list[Path], links: list[Path]) 
     try:
         mode = child.stat().st_mode
     except OSError as error:
-        link = "a link that leads nowhere" if child.is_symlink() else "cannot be reached"
-        return f"{link} ({error.strerror})"
+        lost = error.errno in (errno.ENOENT, errno.ELOOP)
+        return f"{'a link that leads nowhere' if lost else 'cannot be reached'} ({error.strerror})"
     if why := why_unusable(child.name):
         return why if suffix_of(child) or stat.S_ISDIR(mode) else ""
     if stat.S_ISREG(mode):
