@@ -51,12 +51,12 @@ def test_names_that_allow_no_results(tmp_path: Path) -> None:
     assert named.endswith(r"caf\xe9.nii") and named.isprintable()
 
 
-def test_thousands_of_nested_folders(tmp_path: Path) -> None:
+def test_folders_nested_too_deeply(tmp_path: Path) -> None:
     save(tmp_path / "good.nii", SCAN)
     start = Path.cwd()
     try:
         os.chdir(tmp_path)
-        for _ in range(3000):
+        for _ in range(300):
             os.mkdir("d")  # noqa: PTH102
             os.chdir("d")
     finally:

@@ -20,7 +20,6 @@ from dpcenet.segmentation.labelled_files import LabelledFiles, gap_note, read_la
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision, choose_device, choose_precision
-from dpcenet.training.run_folder import open_run
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import (
     ImageT,
@@ -59,6 +58,8 @@ class Segmenter:
         Raises:
             RunError: the folder is not a run, or has no checkpoint.
         """
+        from dpcenet.training.run_folder import open_run  # all of training, which few need here
+
         run, where = open_run(Path(folder)).computing_in(precision), choose_device(device)
         rules = run.preprocessing
         return Segmenter(Predictor(run.load_method(where), run.precision, where), rules)
@@ -124,7 +125,8 @@ class Segmenter:
             VolumeError: a scan or mask cannot be used.
             ConfigError: a label is in no mask, or a scan has no mask.
         """
-        scans, truths = several(images), several(masks)
+        scans: list[Scan] = several(images)
+        truths: list[Scan | OrganMasks] = several(masks)
         if len(scans) != len(truths) or not scans:
             raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
         common, first = CommonLabels(names), None
@@ -137,8 +139,8 @@ class Segmenter:
         assert first is not None  # there is a scan
         drawn = sorted({v for each in opened for v in each.values})
         if missing := sorted(set(labels) - set(drawn)):
-            names = " and ".join(name_of(mask) for mask in truths)
-            raise ConfigError(f"--label {missing[0]}: {names}: only {drawn} found")
+            given = " and ".join(name_of(mask) for mask in truths)
+            raise ConfigError(f"--label {missing[0]}: {given}: only {drawn} found")
         values = tuple(labels) or tuple(drawn)
         known = {v: name for v, name in common.labels.names.items() if v in values}
         codes = {v: code for v, code in common.labels.codes.items() if v in values}
@@ -179,7 +181,13 @@ class Segmenter:
         result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
         mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
         return SegmentationResult(
-            slices, result.scans, result.slices.matches, result.probability, record, mask
+            slices,
+            result.scans,
+            result.slices.matches,
+            result.slices.tasks,
+            result.probability,
+            record,
+            mask,
         )
 
 
