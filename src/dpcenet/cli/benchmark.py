@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dpcenet.cli.app import Address, Device, OnEngine, Out, app
+from dpcenet.cli.app import Address, Device, OnEngine, Out, Progress, app
 from dpcenet.errors import RunError
 
 
@@ -47,6 +47,7 @@ def benchmark_command(
         bool, typer.Option(help="Keep complete runs of another version of the code.")
     ] = False,
     device: Device = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Train and evaluate every run of a plan. Call it again to continue."""
     from dpcenet.evaluation.benchmark.code_version import code_version

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from dpcenet.errors import DatasetError, VolumeError
+from dpcenet.segmentation.layout import Layout, mask_name
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
@@ -41,23 +42,25 @@ class Query:
         name: of its results, without ending, relative to the folder of the results.
         suffix: of its mask.
         options: how it is read where its files leave a choice.
+        layout: how its mask is called.
     """
 
     source: Path | Series
     name: Path
     suffix: str
     options: ReadOptions = AS_IT_IS
+    layout: Layout = "default"
 
     @property
     def mask_name(self) -> Path:
         """Path of its mask, relative to the folder of the results."""
-        return self.name.with_name(f"{self.name.name}_seg{self.suffix}")
+        return mask_name(self.name, self.suffix, self.layout)
 
     @property
     def mask_names(self) -> tuple[Path, ...]:
         """Where its mask may lie: `mask_name`, or .nii.gz where no DICOM SEG can be made."""
         name = self.mask_name
-        return (name, name.with_suffix(".nii.gz")) if self.suffix == ".dcm" else (name,)
+        return (name, name.with_suffix(".nii.gz")) if name.suffix == ".dcm" else (name,)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpcenet.inference.support import Support
+from dpcenet.segmentation.estimate import estimate
 from dpcenet.segmentation.labelled_input import LabelledInput
+from dpcenet.segmentation.layout import write_layout_files
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.review_page import write_review
@@ -18,6 +20,7 @@ from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
+from dpcenet.system.progress import say
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def segment_folder(
         jobs: processes on this machine.
         split: take each volume of a 4-D file or series as a query of its own.
         location: where to segment instead; files must have the same paths there.
-        quiet: no progress bar.
+        quiet: no progress bar, and no estimate of the time.
 
     Raises:
         InputError, RunError: nothing can be segmented. A single scan that cannot is an outcome.
@@ -77,13 +80,17 @@ def segment_folder(
         options = replace(options, out=options.out.absolute())
     options = replace(options, keep=frozenset(mask.resolve() for mask in labelled.masks))
     queries = [
-        query
+        replace(query, layout=options.outputs.layout)
         for query in find_queries(paths, pattern, options.out, labelled.options, split)
         if options.keep.isdisjoint(path.resolve() for path in query.files)
     ]
+    say("segment: loading the network and the labelled scans", quiet)
     segmenter, support = labelled.open()
+    if location is None:
+        say(f"segment: {estimate(segmenter, support, len(queries), options.check, jobs)}", quiet)
     with locked(options.out):
         check_targets(queries, options)
+        write_layout_files(options.out, support.names, options.outputs.layout)
         if location is not None:
             each = segment_on(location.engine, labelled, queries, options, location.threads)
         elif (processes := min(jobs, len(queries))) > 1:

@@ -29,7 +29,7 @@ def key_of(inputs: Mapping[str, Any]) -> str:
 
 def finished(mask: Path, key: str) -> dict[str, Any] | None:
     """The record of a mask that was made from the same inputs and lies there whole, or None."""
-    record = _record(mask)
+    record = read_record(mask)
     if record.get("key") != key or "facts" not in record:
         return None
     there = all((mask.parent / name).is_file() for name in record["outputs"])
@@ -39,12 +39,12 @@ def finished(mask: Path, key: str) -> dict[str, Any] | None:
 
 def is_foreign(mask: Path) -> bool:
     """Whether a file lies there that this program did not write."""
-    return mask.exists() and not _record(mask)
+    return mask.exists() and not read_record(mask)
 
 
 def is_corrected(mask: Path) -> bool:
     """Whether a finished mask was changed since."""
-    written = _record(mask).get("sha256")
+    written = read_record(mask).get("sha256")
     return written is not None and mask.is_file() and file_hash(mask) != written
 
 
@@ -67,10 +67,10 @@ def write_record(
     Args:
         mask: the first of the outputs.
         inputs: what they were made from.
-        outputs: files in the folder of the mask.
+        outputs: files in the folder of the mask, or below it.
         facts: what is worth knowing of them.
     """
-    names = [path.name for path in outputs]
+    names = [path.relative_to(mask.parent).as_posix() for path in outputs]
     head = {
         "format": FORMAT,
         "key": key_of(inputs),
@@ -82,7 +82,7 @@ def write_record(
 
 def outputs_named_in(mask: Path) -> list[Path]:
     """What an earlier run wrote, if the file is a mask of it."""
-    return [mask.parent / name for name in _record(mask).get("outputs", [])]
+    return [mask.parent / name for name in read_record(mask).get("outputs", [])]
 
 
 def without_results(files: Sequence[Path]) -> list[Path]:
@@ -91,8 +91,8 @@ def without_results(files: Sequence[Path]) -> list[Path]:
     return [file for file in files if file not in written]
 
 
-def _record(mask: Path) -> dict[str, Any]:
-    """The record of a mask; empty where there is none that can be read."""
+def read_record(mask: Path) -> dict[str, Any]:
+    """What is recorded of a mask; empty where there is no record that can be read."""
     try:
         record = read_json(record_path(mask))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
