@@ -24,6 +24,7 @@ from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.nnunet_raw import case_name, write_case, write_dataset
 from dpcenet.volumes.write_masks import write_labels, write_mask
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Volume",
     "VolumeError",
     "__version__",
+    "case_name",
     "check_mask",
     "choose_modality",
     "dice",
@@ -60,6 +62,8 @@ __all__ = [
     "stem",
     "suffix_of",
     "write_atomically",
+    "write_case",
+    "write_dataset",
     "write_json",
     "write_labels",
     "write_mask",

@@ -7,11 +7,11 @@ The best state is kept, which may be the one before.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
+from time import monotonic
 from typing import Any
 
 import torch
@@ -129,11 +129,11 @@ class _Clock:
     """How much of the time is left."""
 
     seconds: float
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=lambda: monotonic())
 
     @property
     def passed(self) -> float:
-        return time.monotonic() - self.began
+        return monotonic() - self.began
 
     @property
     def left(self) -> float:
