@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from dpcenet.cli import benchmark, complete, data, export, export_nnunet, page, segment, train
+from dpcenet.cli import (
+    benchmark,
+    complete,
+    data,
+    export,
+    export_nnunet,
+    page,
+    segment,
+    train,
+)
 from dpcenet.cli.app import app
 
-__all__ = ["app", "benchmark", "complete", "data", "export", "export_nnunet", "page", "segment", "train"]
+__all__ = [
+    "app",
+    "benchmark",
+    "complete",
+    "data",
+    "export",
+    "export_nnunet",
+    "page",
+    "segment",
+    "train",
+]
