@@ -3,7 +3,8 @@
     python experiments/fast.py SCANS [--support 01] [--count 6]
 
 SCANS holds image_*.nii.gz and label_*.nii.gz. Some of the scans are segmented from one labelled
-scan, blind, in each way of looking; the truth serves for the scores only. Seconds are of one core, so that other work on the machine does not count.
+scan, blind, in each way of looking; the truth serves for the scores only. Seconds are of one core,
+so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -26,9 +27,7 @@ from dpcenet.volumes.metrics import dice
 WAYS = {
     "default": lambda predictor: predictor,
     "without the second look": lambda predictor: replace(predictor, second_look=False),
-    "and without neighbours": lambda predictor: replace(
-        predictor, second_look=False, neighbours=0
-    ),
+    "and without neighbours": lambda predictor: replace(predictor, second_look=False, neighbours=0),
     "first look only (--fast)": Predictor.at_first_look,
 }
 
@@ -42,7 +41,9 @@ def main(
     torch.set_num_threads(1)
     shipped = Segmenter.shipped("cpu", precision="float32")
     images = [p for p in sorted(scans.glob("image_*.nii.gz")) if f"_{support}." not in p.name]
-    typer.echo("| way | Dice | lowest scan | core-seconds for each scan |\n| --- | --- | --- | --- |")
+    typer.echo(
+        "| way | Dice | lowest scan | core-seconds for each scan |\n| --- | --- | --- | --- |"
+    )
     for name, way in WAYS.items():
         segmenter = Segmenter(way(shipped.predictor), shipped.rules)
         given = segmenter.support(

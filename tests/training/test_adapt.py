@@ -59,8 +59,8 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_a_gain_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, [0.5, 0.5, 0.7, 0.7, 0.6, 0.6])  # of two other scans each
-    Clock(monkeypatch, 0.25)
-    options = AdaptOptions(minutes=0.3, checks=2, batch=2)
+    Clock(monkeypatch, 1.0)
+    options = AdaptOptions(minutes=0.75, checks=2, batch=1)
     adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
     history = read_json(tmp_path / "run" / "adapt.json")
     assert history["checked scans"] == 2
@@ -148,7 +148,7 @@ def test_the_time_is_kept_in_all(
         return 0.5
 
     monkeypatch.setattr(module, "reverse_check", slow)
-    options = AdaptOptions(minutes=1, checks=8, patience=8, batch=1)
+    options = AdaptOptions(minutes=1, checks=8, patience=8, batch=1, made_up=100)
     adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
     assert 50 <= clock.now <= 1.2 * 60
     history = read_json(tmp_path / "run" / "adapt.json")

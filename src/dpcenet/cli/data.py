@@ -74,9 +74,7 @@ def prepare_command(
 @app.command("doctor")
 def doctor_command(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    mask: Annotated[
-        Path | None, typer.Option(help="Labels of the scan, if one is given.")
-    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Labels of the scan, if one is given.")] = None,
     dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
     fix: Annotated[
         Path | None, typer.Option(help="Write corrected copies into this folder.")
@@ -100,7 +98,8 @@ def doctor_command(
 def inspect_command(
     data: Annotated[Path, typer.Argument(help="Prepared data set.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the sheet; default: in the data set.")
+        Path | None,
+        typer.Option("-o", "--out", help="Folder of the sheet; default: in the data set."),
     ] = None,
     slices: Annotated[int, typer.Option(min=1, help="Slices of each case.")] = 5,
 ) -> None:

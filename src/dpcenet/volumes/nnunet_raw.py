@@ -54,7 +54,9 @@ def write_case(
     write_nifti(numbered, truths / f"{name}.nii.gz", grid)
 
 
-def write_dataset(folder: Path, names: Sequence[str], count: int, modalities: Iterable[str]) -> None:
+def write_dataset(
+    folder: Path, names: Sequence[str], count: int, modalities: Iterable[str]
+) -> None:
     """Write dataset.json.
 
     Args:
