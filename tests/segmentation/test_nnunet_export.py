@@ -94,7 +94,7 @@ def test_persons_have_the_last_word(reviewed: Path, tmp_path: Path) -> None:
     said = {"image_03": {"decision": "accept"}, "image_04": {"decision": "reject"}}
     write_json(reviewed.parent / "decisions.json", {"cases": said})
     accepted = accepted_masks(reviewed)
-    assert [each.name for each in accepted.masks] == ["image_01", "image_02", "image_03"]
+    assert [found.name for found, _ in accepted.masks] == ["image_01", "image_02", "image_03"]
     assert accepted.left_out == {"image_04": "a person rejected it"}
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import jinja2
 import pytest
 
+from dpcenet.evaluation.report.texts import words
 from dpcenet.system.assets import asset_names
 from dpcenet.system.templates import render_page
 
-EMPTY_REPORT = {"sections": [], "summary": []}
+TEXTS = {"en": words("en"), "zh": words("zh")}
+EMPTY_REPORT = {"sections": [], "summary": [], "texts": TEXTS, "legend": {}}
 
 
 def test_text_is_escaped() -> None:

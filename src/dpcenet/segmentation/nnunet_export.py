@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dpcenet.errors import ConfigError, DatasetError, InputError
-from dpcenet.segmentation.accepted import AcceptedMask, accepted_masks
+from dpcenet.segmentation.accepted import FoundMask, accepted_masks
 from dpcenet.system.progress import progress_bar
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_labelled, open_scan
@@ -70,13 +70,13 @@ def export_nnunet(
             f"{reviewed}: {len(accepted.masks)} accepted masks, and nnU-Net needs {FEWEST} cases; "
             f"correct some, or add --also-look{reasons}"
         )
-    names = _names(accepted.masks)
-    left_out, modalities = dict(accepted.left_out), [each.modality for each in accepted.masks]
+    names = _names([found for found, _ in accepted.masks])
+    left_out, modalities = dict(accepted.left_out), [each.modality for each, _ in accepted.masks]
     done = _write_labelled(folder, labelled, names)
     with progress_bar("export nnunet", len(accepted.masks)) as bar:
-        for each in accepted.masks:
+        for each, query in accepted.masks:
             try:
-                scan = each.query.read()
+                scan = query.read()
                 _write(folder, each.name, scan, open_labelled(each.mask, scan), names)
                 done += 1
             except (InputError, OSError) as error:
@@ -86,7 +86,7 @@ def export_nnunet(
     return Exported(folder, tuple(names.values()), done, left_out)
 
 
-def _names(masks: Sequence[AcceptedMask]) -> dict[int, str]:
+def _names(masks: Sequence[FoundMask]) -> dict[int, str]:
     """Label value → name, by value.
 
     Raises:
