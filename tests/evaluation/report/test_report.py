@@ -58,7 +58,7 @@ def test_every_column_has_its_word_in_the_legend(out: Path, language: str) -> No
 
 
 def test_both_languages_say_the_same_things() -> None:
-    """The same keys but for the terms, which are the heads of columns; the same blanks filled in."""
+    """The same keys but for the terms, which are heads of columns; the same blanks filled in."""
     english, chinese = words("en"), words("zh")
     terms = [[k for k in each if k.startswith("term.")] for each in (english, chinese)]
     assert len(terms[0]) == len(terms[1])
