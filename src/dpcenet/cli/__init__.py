@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dpcenet.cli import (
     benchmark,
+    cite,
     complete,
     data,
+    demo,
     export,
     export_nnunet,
     page,
@@ -17,8 +19,10 @@ from dpcenet.cli.app import app
 __all__ = [
     "app",
     "benchmark",
+    "cite",
     "complete",
     "data",
+    "demo",
     "export",
     "export_nnunet",
     "page",

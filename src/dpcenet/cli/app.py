@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from dpcenet import __version__
 from dpcenet.errors import ConfigError
 from dpcenet.system.progress import Kind, progress_as
 
@@ -16,7 +15,7 @@ GROUPS = {
     "Segment": ("segment", "complete", "task", "app", "export"),
     "Look at data": ("doctor", "prepare", "inspect"),
     "Train and compare": ("adapt", "train", "evaluate", "report", "benchmark", "pretrain"),
-    "Other": ("demo", "download"),
+    "Other": ("demo", "cite", "download"),
 }
 """The commands as `--help` lists them; one that is not here stands under the last heading."""
 
@@ -84,14 +83,22 @@ Progress = Annotated[
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"dpcenet {__version__}")
+        from dpcenet.system.about import versions_text
+
+        typer.echo(versions_text())
         raise typer.Exit
 
 
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Versions, device, hash of the weights.",
+        ),
     ] = False,
 ) -> None:
     """Common options."""

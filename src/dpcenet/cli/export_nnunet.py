@@ -11,7 +11,7 @@ from dpcenet.cli.app import Progress
 from dpcenet.cli.export import export_app
 from dpcenet.cli.segment import SupportImage, SupportMask
 from dpcenet.errors import ConfigError
-from dpcenet.segmentation.check_input import check_labelled
+from dpcenet.segmentation.check_input import labelled_masks
 
 
 @export_app.command("nnunet")
@@ -40,11 +40,11 @@ def nnunet_command(
         raise ConfigError(f"{reviewed}: no such folder; name the --out of `dpcenet segment`")
     if not title.replace("_", "").isalnum():
         raise ConfigError(f"--title {title}: use letters, digits and _ only")
-    if support_image or support_mask:
-        check_labelled(support_image or (), support_mask or (), None)
+    given = support_image or support_mask
+    masks = labelled_masks(support_image or (), support_mask or ()) if given else ()
     from dpcenet.segmentation.nnunet_export import export_nnunet
 
-    pairs = tuple(zip(support_image or (), support_mask or (), strict=True))
+    pairs = tuple(zip(support_image or (), masks, strict=True))
     done = export_nnunet(reviewed, out, dataset, title, pairs, also_look)
     for name, reason in done.left_out.items():
         typer.echo(f"left out: {name}: {reason}")

@@ -124,7 +124,7 @@ def accepted_masks(folder: Path, also_look: bool = False) -> Accepted:
 def _decisions(folder: Path) -> dict[str, str]:
     """Case → what a person decided in `dpcenet app`, whose project holds the folder."""
     path = folder.parent / DECISIONS
-    cases: dict[str, Any] = read_json(path)["cases"] if path.is_file() else {}
+    cases: dict[str, Any] = read_json(path, {"cases": dict})["cases"] if path.is_file() else {}
     return {name: str(decision["decision"]) for name, decision in cases.items()}
 
 

@@ -15,7 +15,8 @@ from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_labelled, open_scan
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import check_mask
-from dpcenet.volumes.label_names import CommonLabels, renumbered
+from dpcenet.volumes.label_names import plain_name, renumbered
+from dpcenet.volumes.mask_files import MaskFile
 from dpcenet.volumes.nnunet_raw import case_name, write_case, write_dataset
 
 FEWEST = 2  # cases that nnU-Net can train on at all
@@ -43,7 +44,7 @@ def export_nnunet(
     root: Path,
     number: int,
     title: str = "dpcenet",
-    labelled: Sequence[tuple[Path, Path]] = (),
+    labelled: Sequence[tuple[Path, MaskFile]] = (),
     also_look: bool = False,
 ) -> Exported:
     """Write a raw data set for nnU-Net.
@@ -104,14 +105,16 @@ def _names(masks: Sequence[FoundMask]) -> dict[int, str]:
 
 
 def _write_labelled(
-    folder: Path, labelled: Sequence[tuple[Path, Path]], names: dict[int, str]
+    folder: Path, labelled: Sequence[tuple[Path, MaskFile]], names: dict[int, str]
 ) -> int:
-    """Write the scans that a person labelled; labels are known by their names, as in `segment`."""
-    common = CommonLabels()
+    """Write the scans that a person labelled; labels are known by their names, else by value."""
+    wanted = {plain_name(name): value for value, name in names.items()}
     for image, mask in labelled:
         scan = open_scan(image)
         stored = open_labelled(mask, scan)
-        data = renumbered(stored.volume.data, common.table_for(stored, str(mask)))
+        known = {v: plain_name(name) for v, name in stored.facts.labels.names.items()}
+        table = {v: wanted[name] for v, name in known.items() if name in wanted}
+        data = renumbered(stored.volume.data, table)
         truth = ScanFile(Volume(data, stored.volume.affine), stored.grid)
         _write(folder, image.name.partition(".")[0], scan, truth, names)
     return len(labelled)

@@ -147,3 +147,18 @@ def in_words(seconds: float) -> str:
 def _write(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
+
+
+@contextmanager
+def timed_step(say: Callable[[str], None], title: str, about_s: float) -> Iterator[None]:
+    """Say what begins and about how long it takes; at its end, how long it took.
+
+    Args:
+        say: is given each line.
+        title: what begins.
+        about_s: seconds that it is expected to take.
+    """
+    say(f"{title} (about {about_s:.0f} s) …")
+    start = time.perf_counter()
+    yield
+    say(f"  done in {time.perf_counter() - start:.1f} s")

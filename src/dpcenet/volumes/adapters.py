@@ -29,6 +29,7 @@ from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.itk import affine_of
+from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.nifti import geometry_fields, header_for
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
@@ -37,6 +38,7 @@ Native = ScanFile | Volume | Series | Path | str
 Image = SpatialImage | sitk.Image | torch.Tensor
 Scan = Native | Image
 ImageT = TypeVar("ImageT", bound=Image)
+ScanT = TypeVar("ScanT")
 
 _AN_IMAGE = "Give a path, dpcenet.Volume(data, affine), or a nibabel, SimpleITK or MONAI image."
 
@@ -73,7 +75,7 @@ def open_scan(scan: Scan, options: ReadOptions = AS_IT_IS) -> ScanFile:
     return ScanFile(volume, SourceGrid.of(volume))
 
 
-def open_mask(mask: Scan, image: ScanFile) -> Volume:
+def open_mask(mask: Scan | OrganMasks, image: ScanFile) -> Volume:
     """A mask of any kind; segmentations that cover a part of the image are spread over all of it.
 
     Raises:
@@ -82,12 +84,14 @@ def open_mask(mask: Scan, image: ScanFile) -> Volume:
     return open_labelled(mask, image).volume
 
 
-def open_labelled(mask: Scan, image: ScanFile) -> ScanFile:
+def open_labelled(mask: Scan | OrganMasks, image: ScanFile) -> ScanFile:
     """As `open_mask`, with the names of the labels where the file has them.
 
     Raises:
         VolumeError: it cannot be used.
     """
+    if isinstance(mask, OrganMasks):
+        return read_mask(mask, image)
     return read_mask(Path(mask), image) if isinstance(mask, Path | str) else open_scan(mask)
 
 
@@ -109,16 +113,16 @@ def same_kind(mask: Volume, scan: Scan) -> Any:
     return mask
 
 
-def several(scans: Scan | Sequence[Scan]) -> list[Scan]:
-    """One scan, or a list or tuple of them, as a list."""
+def several(scans: ScanT | Sequence[ScanT]) -> list[ScanT]:
+    """One scan or mask, or a list or tuple of them, as a list."""
     if isinstance(scans, list | tuple):
         return list(scans)
-    return [cast("Scan", scans)]  # images are sequences, too, as far as a type checker knows
+    return [cast("ScanT", scans)]  # images are sequences, too, as far as a type checker knows
 
 
-def name_of(scan: Scan) -> str:
-    """What messages and reports call a scan."""
-    return str(scan) if isinstance(scan, Path | str | Series) else "the array"
+def name_of(scan: Scan | OrganMasks) -> str:
+    """What messages and reports call a scan or a mask."""
+    return str(scan) if isinstance(scan, Path | str | Series | OrganMasks) else "the array"
 
 
 def _from_nibabel(image: SpatialImage) -> Volume:
