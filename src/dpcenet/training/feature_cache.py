@@ -134,10 +134,11 @@ def origin_of(dataset: PreparedDataset, method: Method, precision: Precision) ->
     Layouts dilate in other places with the same weights, so the weights alone do not tell.
     """
     trunk = method.trunk
+    shape = trunk and {**asdict(trunk.options), "weights": None}
     return {
         "data": dataset.hash,
         "trunk": hash_of_state(trunk or nn.Module()),
-        "shape": trunk and [trunk.options.name, trunk.options.layout, *trunk.options.outputs],
+        "shape": shape,
         "precision": precision,
     }
 
