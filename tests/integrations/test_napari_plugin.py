@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from concurrent.futures import Future
 from pathlib import Path
@@ -41,6 +42,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_manifest_names_what_is_there(plugin: Any) -> None:
     manifest = yaml.safe_load(MANIFEST.read_text("utf-8"))
+    assert re.fullmatch(r"[^\W_].{1,88}[^\W_]", manifest["display_name"])  # as npe2 wants it
     parts = manifest["contributions"]
     for command in parts["commands"]:
         module, _, function = command["python_name"].partition(":")
@@ -49,6 +51,7 @@ def test_the_manifest_names_what_is_there(plugin: Any) -> None:
     assert {each["command"] for each in (*parts["widgets"], *parts["readers"])} <= known
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_npe2_accepts_the_manifest() -> None:
     npe2 = pytest.importorskip("npe2", reason="npe2 is not installed (pip install npe2)")
     manifest = npe2.PluginManifest.from_file(MANIFEST)
