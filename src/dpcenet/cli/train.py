@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from dpcenet.cli.app import Device, InPrecision, Out, app
+from dpcenet.cli.app import Device, InPrecision, Out, Progress, app
 from dpcenet.cli.checks import (
     check_files,
     check_named,
@@ -17,6 +17,7 @@ from dpcenet.cli.checks import (
     stopped,
 )
 from dpcenet.errors import ConfigError
+from dpcenet.system.progress import in_words, say
 
 if TYPE_CHECKING:
     from dpcenet.data.store import PreparedDataset
@@ -59,6 +60,7 @@ def train_command(
     workers: Annotated[int, typer.Option(help="Processes that prepare episodes.")] = 0,
     resume: Annotated[bool, typer.Option(help="Continue from the checkpoint.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Also log for TensorBoard.")] = False,
+    progress: Progress = "bar",
 ) -> None:
     """Train a method without labels, on episodes from pseudo-labels of the scans."""
     check_prepared("--data", data)
@@ -117,6 +119,7 @@ def evaluate_command(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Score a run on the test cases of its fold: scores-*.csv, summary-*.json in its folder."""
     check_run("", run)
@@ -183,7 +186,7 @@ def adapt_command(
     data: Annotated[Path, typer.Option(help="Prepared data set; labels are not needed.")],
     run: Annotated[Path, typer.Option(help="Folder of the adapted network; a run.")],
     minutes: Annotated[
-        float, typer.Option(min=1e-4, help="Training time; checks come on top.")
+        float, typer.Option(min=1e-4, help="Time in all, checks and writing included.")
     ] = 20.0,
     start: Annotated[
         Path | None, typer.Option(help="Run to start from; default: the network of the package.")
@@ -198,10 +201,12 @@ def adapt_command(
     seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
     device: Device = "auto",
     precision: InPrecision = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Adapt the in-context network to your unlabelled scans; the best state is kept."""
     check_prepared("--data", data)
     check_run("--start", start)
+    say(f"adapt: loading the network and the scans; ends {in_words(60 * minutes)} from now")
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
     from dpcenet.training.run_folder import RunFlags
