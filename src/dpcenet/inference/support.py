@@ -74,6 +74,10 @@ class Support:
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        labels = ", ".join(f"{v} = {self.names.get(v, f'label {v}')}" for v in self.values)
+        return f"Support({len(self.scans)} labelled scans; labels {labels})"
+
     def only(self, values: Sequence[int]) -> Support:
         """The same scans with some of the labels.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,8 +17,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.registry import METHODS
-from dpcenet.system.assets import asset
+from dpcenet.methods.registry import GROUP, METHODS, method_entry, preset_names, presets_of
+from dpcenet.system import plugins
 from dpcenet.system.device import Precision
 from dpcenet.training.episodes import EpisodeOptions
 
@@ -69,22 +70,11 @@ class Config:
     train: TrainOptions = field(default_factory=TrainOptions)
 
 
-def preset_names() -> list[str]:
-    """The presets that come with the package, as "method/preset"."""
-    return sorted(
-        f"{folder.name}/{file.name.removesuffix('.yaml')}"
-        for folder in asset("presets").iterdir()
-        if folder.is_dir()
-        for file in folder.iterdir()
-        if file.name.endswith(".yaml")
-    )
-
-
 def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     """Read a preset by name ("dpcenet/paper") or by path.
 
     Args:
-        name: of a preset of the package, or a YAML file.
+        name: of a preset of this package or another one, or a YAML file.
         overrides: "key.key=value" texts that replace single values.
 
     Raises:
@@ -97,14 +87,8 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
         label = path.stem
-    elif name in preset_names():
-        text = asset(f"presets/{name}.yaml").read_text("utf-8")
-        label = name
     else:
-        raise ConfigError(
-            f"preset {name!r}: there is none of that name; give a YAML file or one of "
-            f"{', '.join(preset_names())}"
-        )
+        text, label = _preset_file(name).read_text("utf-8"), name
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -114,18 +98,36 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     return parse_config(data, label, source=name)
 
 
+def _preset_file(name: str) -> Traversable:
+    """The file of a preset by its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    method = name.partition("/")[0]
+    if method in METHODS or method in plugins.offered(GROUP):
+        files = presets_of(method)
+        if name in files:
+            return files[name]
+    raise ConfigError(
+        f"preset {name!r}: there is none of that name; give a YAML file or one of "
+        f"{', '.join(preset_names())}"
+    )
+
+
 def parse_config(data: object, preset: str, source: str) -> Config:
     """Validate what a YAML or JSON file holds.
 
     Raises:
         ConfigError: an unknown key or a wrong value; the message names `source` and the key.
     """
-    if not isinstance(data, dict) or data.get("method") not in METHODS:
-        found = data.get("method") if isinstance(data, dict) else data
-        raise ConfigError(f"{source}: method {found!r}; choose one of {', '.join(METHODS)}")
-    options = _validate(
-        METHODS[data["method"]].options, data.get("options") or {}, source, "options"
-    )
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: {data!r}; expected keys, of which method: NAME is one")
+    try:
+        kind = method_entry(data.get("method")).options
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    options = _validate(kind, data.get("options") or {}, source, "options")
     whole = {**data, "preset": data.get("preset", preset), "options": None}
     config: Config = _validate(Config, whole, source, "")
     return dataclasses.replace(config, options=options)

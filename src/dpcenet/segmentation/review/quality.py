@@ -39,6 +39,9 @@ class Quality:
     signals: Signals | None
     calibrated: bool
 
+    def __repr__(self) -> str:
+        return f"Quality(Dice {self.dice:.2f}, {self.low:.2f} to {self.high:.2f}, {self.flag})"
+
 
 def assess(
     segmenter: Segmenter,
