@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from dpcenet.cli import app
 from dpcenet.errors import ConfigError, DatasetError, TaskError
+from dpcenet.segmentation.task_file import task_facts
+from dpcenet.volumes.io import read_volume
 from made_scans import write_scans
 
 
@@ -61,6 +63,43 @@ def test_a_correction_given_back_is_not_segmented(scans: Path, tmp_path: Path) -
     assert "2 masks in" in again.stdout
     assert "kept as a person left them" in again.stdout and "image_02_seg" in again.stdout
     assert corrected.read_bytes() == before
+
+
+def test_a_file_for_each_organ_and_names_and_codes_in_the_results(
+    scans: Path, tmp_path: Path
+) -> None:
+    """From two labelled scans: single files, and a folder whose organs come in another order."""
+    place = tmp_path / "organs"
+    for number, organs in (("01", {1: "liver", 4: "spleen"}), ("02", {4: "Milz", 1: "liver"})):
+        label = nibabel.load(scans / f"label_{number}.nii.gz")
+        for value, name in organs.items():
+            data = (np.asarray(label.dataobj) == value).astype(np.uint8)
+            (place / number).mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(data, label.affine), place / number / f"{name}.nii")
+    image = scans / "image_01.nii.gz"
+    files = [place / "01" / "spleen.nii", f"{place}/01/liver.nii=Leber"]
+    single = ["--support-image", image, "--support-mask", files[0], "--support-mask", files[1]]
+    query = scans / "image_02.nii.gz"
+    flags = ["--no-check", "--format", "mha", "--out", tmp_path / "out"]
+    done = call("segment", query, *single, *flags)
+    assert done.exit_code == 0, done.output
+    assert "1 = spleen, 2 = Leber" in done.stdout
+    assert (tmp_path / "out/image_02_seg.mha").is_file()
+    pair = ["--support-image", image, "--support-image", query]
+    pair += ["--support-mask", place / "01", "--support-mask", place / "02"]
+    task = tmp_path / "two.task"
+    made = call("task", "create", *pair, "-o", task, "--with-images")
+    assert made.exit_code == 0, made.output
+    facts = task_facts(task)
+    assert facts["labels"] == {"1": "liver", "2": "spleen", "3": "Milz"}
+    with_task = ["--task", task, "--no-check", "--out", tmp_path / "task"]
+    assert call("segment", query, *with_task).exit_code == 0
+    written = read_volume(tmp_path / "task/image_02_seg.nii.gz")
+    assert written.facts.labels.names == {1: "liver", 2: "spleen", 3: "Milz"}
+    three = call("segment", query, *pair, "--support-mask", files[0], "--out", tmp_path / "x")
+    assert isinstance(three.exception, ConfigError) and "put several masks of" in str(
+        three.exception
+    )
 
 
 def test_the_labelled_scan_alone_is_judged(scans: Path, tmp_path: Path) -> None:

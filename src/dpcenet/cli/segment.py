@@ -17,7 +17,7 @@ from dpcenet.cli.app import (
     parse_label_name,
 )
 from dpcenet.errors import ConfigError, DatasetError
-from dpcenet.segmentation.check_input import check_labelled
+from dpcenet.segmentation.check_input import labelled_masks
 
 if TYPE_CHECKING:
     from dpcenet.segmentation.segment_folder import SegmentSummary
@@ -29,7 +29,11 @@ SupportImage = Annotated[
     list[Path] | None, typer.Option(help="A labelled scan; repeat for several.")
 ]
 SupportMask = Annotated[
-    list[Path] | None, typer.Option(help="Its labels; one for each --support-image.")
+    list[str] | None,
+    typer.Option(
+        help="Its labels: a file, a folder with a file for each organ, or PATH=NAME for one organ. "
+        "One for each --support-image; any number for a single one."
+    ),
 ]
 RunFolder = Annotated[
     Path | None,
@@ -53,6 +57,10 @@ OneSeries = Annotated[
     str | None, typer.Option("--series", help="Which DICOM series of a folder: number or name.")
 ]
 Spacing = Annotated[str | None, typer.Option(help="Z,Y,X in mm, for pictures (PNG, JPEG, TIFF).")]
+MaskFormat = Annotated[
+    Literal["nifti", "dicom-seg", "seg.nrrd", "mha"] | None,
+    typer.Option("--format", help="Of the masks; default: as the scan's."),
+]
 Resample = Annotated[
     bool, typer.Option("--resample", help="Resample tilted or unevenly spaced DICOM slices.")
 ]
@@ -79,6 +87,7 @@ def segment_command(
     mesh: Annotated[
         bool, typer.Option("--mesh", help="Also write each label's surface: STL, LPS, mm.")
     ] = False,
+    form: MaskFormat = None,
     smooth: Annotated[
         float, typer.Option(min=0, max=100, help="Smooth across slices: Gaussian sigma in mm.")
     ] = 0.0,
@@ -115,7 +124,7 @@ def segment_command(
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
-    check_labelled(support_image or (), support_mask or (), task)
+    masks = labelled_masks(support_image or (), support_mask or (), task)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.memory_cap import parse_size
     from dpcenet.segmentation.outputs import OutputOptions
@@ -127,7 +136,7 @@ def segment_command(
 
     labelled = LabelledInput(
         images=tuple(support_image or ()),
-        masks=tuple(support_mask or ()),
+        masks=masks,
         task=task,
         labels=tuple(label or ()),
         names=dict(parse_label_name(text, "--name") for text in name or []),
@@ -139,7 +148,7 @@ def segment_command(
     )
     options = SegmentOptions(
         out=out,
-        outputs=OutputOptions(probability, mesh),
+        outputs=OutputOptions(probability, mesh, form),
         consistency=Consistency(smooth, largest, min_volume),
         check=check,
         overwrite=overwrite,
@@ -175,14 +184,14 @@ def create(
     device: Device = "auto",
 ) -> None:
     """Write labelled scans into one file: labels, and features or images of the slices."""
-    check_labelled(support_image or (), support_mask or (), None)
+    masks = labelled_masks(support_image or (), support_mask or ())
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
     from dpcenet.volumes.options import parse_options
 
     labelled = LabelledInput(
         images=tuple(support_image or ()),
-        masks=tuple(support_mask or ()),
+        masks=masks,
         labels=tuple(label or ()),
         names=dict(parse_label_name(text, "--name") for text in name or []),
         run=run,

@@ -52,7 +52,7 @@ METHODS: Mapping[str, Entry] = {
 }
 
 
-def method_entry(name: str | None) -> Entry:
+def method_entry(name: str) -> Entry:
     """The method of that name, of this package or of another one.
 
     Raises:
@@ -61,7 +61,7 @@ def method_entry(name: str | None) -> Entry:
     if name in METHODS:
         return METHODS[name]
     others = plugins.offered(GROUP)
-    if name is None or name not in others:
+    if name not in others:
         raise ConfigError(
             f"method {name!r}; choose one of {', '.join([*METHODS, *others])}, or install the "
             "package that offers it"

@@ -28,6 +28,7 @@ from dpcenet.volumes.io import (
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.pictures import pictures_in
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
+from dpcenet.volumes.write_masks import SUFFIX_OF, paths_for
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -56,8 +57,7 @@ class Query:
     @property
     def mask_names(self) -> tuple[Path, ...]:
         """Where its mask may lie: `mask_name`, or .nii.gz where no DICOM SEG can be made."""
-        name = self.mask_name
-        return (name, name.with_suffix(".nii.gz")) if self.suffix == ".dcm" else (name,)
+        return paths_for(self.mask_name)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -108,6 +108,7 @@ def find_queries(
     out: Path | None = None,
     options: ReadOptions = AS_IT_IS,
     split: bool = False,
+    form: str | None = None,
 ) -> list[Query]:
     """The scans that files, folders and globs name, in their order; each once.
 
@@ -117,6 +118,7 @@ def find_queries(
         out: folder of the results; it is not searched.
         options: how scans are read whose files leave a choice.
         split: take each volume of a 4-D file or series as a query of its own.
+        form: of the masks, a key of `SUFFIX_OF`; None takes the scan's own.
 
     Raises:
         DatasetError: a folder or a glob without scans.
@@ -124,6 +126,8 @@ def find_queries(
     folders = Folders()
     queries = [query for path in paths for query in _queries_of(str(path), pattern, out, folders)]
     queries = list({query.files: replace(query, options=options) for query in queries}.values())
+    if form is not None:
+        queries = [replace(query, suffix=SUFFIX_OF[form]) for query in queries]
     return [part for query in queries for part in _parts(query)] if split else queries
 
 

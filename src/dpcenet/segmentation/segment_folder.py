@@ -18,6 +18,7 @@ from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
+from dpcenet.volumes.mask_files import all_files
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,13 @@ def segment_folder(
     if location is not None:
         paths, labelled = [Path(path).absolute() for path in paths], labelled.absolute()
         options = replace(options, out=options.out.absolute())
-    options = replace(options, keep=frozenset(mask.resolve() for mask in labelled.masks))
+    kept = {path.resolve() for mask in labelled.masks for path in all_files(mask)}
+    options = replace(options, keep=frozenset(kept))
     queries = [
         query
-        for query in find_queries(paths, pattern, options.out, labelled.options, split)
+        for query in find_queries(
+            paths, pattern, options.out, labelled.options, split, options.outputs.form
+        )
         if options.keep.isdisjoint(path.resolve() for path in query.files)
     ]
     segmenter, support = labelled.open()

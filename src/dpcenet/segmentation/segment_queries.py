@@ -32,6 +32,7 @@ from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import NO_SPACE
 from dpcenet.volumes import mask_record
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.modality import doubts_of
 
@@ -101,6 +102,11 @@ def _common_inputs(
     return {
         "support": [scan.digest for scan in support.scans],
         "labels": {str(value): support.names.get(value, "") for value in support.values},
+        **(
+            {"codes": {str(v): asdict(c) for v, c in support.codes.items()}}
+            if support.codes
+            else {}
+        ),
         "preprocessing": asdict(support.rules),
         "network": hash_of_state(segmenter.predictor.method),
         "outputs": asdict(options.outputs),
@@ -195,9 +201,8 @@ def _write(
     model = f"{type(segmenter.predictor.method).__name__} {read.inputs['network'][:12]}"
     made_by = Algorithm(dpcenet.__version__, model)
     name = read.query.name.name
-    return write_outputs(
-        result, read.scan, read.mask, name, options.outputs, support.names, made_by
-    )
+    labels = Labels(support.names, support.codes)
+    return write_outputs(result, read.scan, read.mask, name, options.outputs, labels, made_by)
 
 
 def _failed(query: Query, error: Exception) -> Outcome:

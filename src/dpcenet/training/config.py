@@ -7,20 +7,20 @@ data are flags of the command; the resolved config goes with the run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
 from dpcenet.errors import ConfigError
 from dpcenet.methods.registry import GROUP, METHODS, method_entry, preset_names, presets_of
 from dpcenet.system import plugins
 from dpcenet.system.device import Precision
+from dpcenet.system.files import read_yaml
+from dpcenet.system.structured import parse_yaml, yaml_value
+from dpcenet.system.validated import shown, validated
 from dpcenet.training.episodes import EpisodeOptions
+from dpcenet.training.kept_weights import ValidationOptions
 
 Options = TypeVar("Options")
 
@@ -35,12 +35,15 @@ class TrainOptions:
         learning_rate: at step 0; times `decay` every `decay_every` steps.
         momentum: of SGD.
         weight_decay: of either.
+        trunk_rate: of a trunk that is trained, as a share of the learning rate.
+        average: decay of the running mean of the weights, which then predicts; 0 keeps the last.
         class_weights: of background and foreground in the query's loss.
         clip_gradient: largest gradient norm; 0 leaves it alone.
         ahead: with a frozen trunk, episodes whose features are computed in one batch.
         bank_gb: with a frozen trunk and fixed views, the size to which their features are kept.
         precision: of the trunk; "auto" takes bfloat16 where the device is faster at it, measured.
         log_every, checkpoint_every: in steps.
+        validation: the check on held-out episodes that chooses the step and the cut.
     """
 
     steps: int = 100_000
@@ -50,6 +53,8 @@ class TrainOptions:
     weight_decay: float = 5e-4
     decay: float = 0.98
     decay_every: int = 1000
+    trunk_rate: float = 1.0
+    average: float = 0.0
     class_weights: tuple[float, float] = (1.0, 1.0)
     clip_gradient: float = 0.0
     ahead: int = 4
@@ -57,6 +62,7 @@ class TrainOptions:
     precision: Precision = "auto"
     log_every: int = 10
     checkpoint_every: int = 500
+    validation: ValidationOptions = field(default_factory=ValidationOptions)
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,9 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        label = path.stem
+        data, label = read_yaml(path), path.stem
     else:
-        text, label = _preset_file(name).read_text("utf-8"), name
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not YAML ({error})") from error
+        data, label = parse_yaml(_preset_file(name).read_text("utf-8"), name), name
     for override in overrides:
         _override(data, override)
     return parse_config(data, label, source=name)
@@ -121,15 +119,16 @@ def parse_config(data: object, preset: str, source: str) -> Config:
     Raises:
         ConfigError: an unknown key or a wrong value; the message names `source` and the key.
     """
-    if not isinstance(data, dict):
-        raise ConfigError(f"{source}: {data!r}; expected keys, of which method: NAME is one")
+    method = data.get("method") if isinstance(data, dict) else data
+    if not isinstance(data, dict) or not isinstance(method, str):
+        raise ConfigError(f"{source}: method {shown(method)}; choose one of {', '.join(METHODS)}")
     try:
-        kind = method_entry(data.get("method")).options
+        kind = method_entry(method).options
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
-    options = _validate(kind, data.get("options") or {}, source, "options")
+    options = validated(kind, data.get("options") or {}, source, "options")
     whole = {**data, "preset": data.get("preset", preset), "options": None}
-    config: Config = _validate(Config, whole, source, "")
+    config = validated(Config, whole, source)
     return dataclasses.replace(config, options=options)
 
 
@@ -139,38 +138,15 @@ def load_options(kind: type[Options], path: Path | None, overrides: tuple[str, .
     Raises:
         ConfigError: the file cannot be read, an unknown key, or a wrong value.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = yaml.safe_load(path.read_text("utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+    data = {} if path is None else read_yaml(path)
     for override in overrides:
         _override(data, override)
-    options: Options = _validate(kind, data, str(path or "--set"), "")
-    return options
+    return validated(kind, data, str(path or "--set"))
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """The config as plain values; `parse_config` reads it back."""
     return dataclasses.asdict(config)
-
-
-def _validate(kind: type[Any], data: Mapping[str, Any], source: str, where: str) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(data, extra="forbid")
-    except ValidationError as error:
-        keys = {_dotted(where, one["loc"]): one for one in error.errors()}
-        unknown = [key for key, one in keys.items() if one["type"] == "unexpected_keyword_argument"]
-        if unknown:
-            raise ConfigError(f"{source}: unknown key {', '.join(unknown)}") from error
-        key, one = next(iter(keys.items()))
-        raise ConfigError(f"{source}: {key} = {one['input']!r}: {one['msg']}") from error
-
-
-def _dotted(where: str, place: tuple[int | str, ...]) -> str:
-    """The name of a key inside a file, such as options.encoder.name."""
-    return ".".join(str(part) for part in (where, *place) if part != "")
 
 
 def _override(data: dict[str, Any], text: str) -> None:
@@ -183,4 +159,4 @@ def _override(data: dict[str, Any], text: str) -> None:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
             raise ConfigError(f"--set {text}: {parent} holds a single value, not keys")
-    data[last] = yaml.safe_load(value)
+    data[last] = yaml_value(value, f"--set {text}")

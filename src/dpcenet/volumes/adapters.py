@@ -30,6 +30,7 @@ from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.itk import affine_of
+from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.nifti import geometry_fields, header_for
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
@@ -40,6 +41,7 @@ Image = SpatialImage | sitk.Image | torch.Tensor
 ArrayPair = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 Scan = Native | Image | ArrayPair | TorchIO
 ImageT = TypeVar("ImageT", bound=Image | ArrayPair | TorchIO)
+ScanT = TypeVar("ScanT")
 
 _AN_IMAGE = (
     "Give a path, dpcenet.Volume(data, affine), (array, affine), or an image of nibabel, "
@@ -84,7 +86,7 @@ def open_scan(scan: Scan, options: ReadOptions = AS_IT_IS) -> ScanFile:
     return ScanFile(volume, SourceGrid.of(volume))
 
 
-def open_mask(mask: Scan, image: ScanFile) -> Volume:
+def open_mask(mask: Scan | OrganMasks, image: ScanFile) -> Volume:
     """A mask of any kind; segmentations that cover a part of the image are spread over all of it.
 
     Raises:
@@ -93,12 +95,14 @@ def open_mask(mask: Scan, image: ScanFile) -> Volume:
     return open_labelled(mask, image).volume
 
 
-def open_labelled(mask: Scan, image: ScanFile) -> ScanFile:
+def open_labelled(mask: Scan | OrganMasks, image: ScanFile) -> ScanFile:
     """As `open_mask`, with the names of the labels where the file has them.
 
     Raises:
         VolumeError: it cannot be used.
     """
+    if isinstance(mask, OrganMasks):
+        return read_mask(mask, image)
     if isinstance(mask, Path | str):
         return read_mask(Path(mask), image)
     return open_scan(label_volume(mask) if is_torchio(mask) else mask)
@@ -134,16 +138,16 @@ def is_pair(scan: object) -> TypeGuard[ArrayPair]:
     )
 
 
-def several(scans: Scan | Sequence[Scan]) -> list[Scan]:
-    """One scan, or a list or tuple of them, as a list."""
+def several(scans: ScanT | Sequence[ScanT]) -> list[ScanT]:
+    """One scan or mask, or a list or tuple of them, as a list."""
     if isinstance(scans, list | tuple) and not is_pair(scans):
         return list(scans)
-    return [cast("Scan", scans)]  # images are sequences, too, as far as a type checker knows
+    return [cast("ScanT", scans)]  # images are sequences, too, as far as a type checker knows
 
 
-def name_of(scan: Scan) -> str:
-    """What messages and reports call a scan."""
-    return str(scan) if isinstance(scan, Path | str | Series) else "the array"
+def name_of(scan: Scan | OrganMasks) -> str:
+    """What messages and reports call a scan or a mask."""
+    return str(scan) if isinstance(scan, Path | str | Series | OrganMasks) else "the array"
 
 
 def _from_nibabel(image: SpatialImage) -> Volume:
