@@ -14,7 +14,7 @@ EMPTY_REPORT = {"sections": [], "summary": [], "texts": TEXTS, "legend": {}}
 
 
 def test_text_is_escaped() -> None:
-    nothing: dict[str, object] = dict.fromkeys(("tables", "pictures", "cost"), [])
+    nothing: dict[str, object] = {key: [] for key in ("tables", "pictures", "cost")}
     section = {**nothing, "name": "plan", "title": "<b>scan & co</b>", "command": ""}
     section |= {"facts": {}, "missing": {}, "configs": {}, "runs": []}
     page = render_page("report.html", **{**EMPTY_REPORT, "sections": [section]})

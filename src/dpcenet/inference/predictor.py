@@ -77,6 +77,9 @@ class Predictor:
     align: bool = True
     second_look: bool = True
 
+    def __repr__(self) -> str:
+        return f"Predictor({type(self.method).__name__}, {self.precision}, {self.device})"
+
     def at_first_look(self) -> Predictor:
         """The same, with one support slice for each query slice, no alignment and no window."""
         return replace(self, neighbours=0, align=False, second_look=False)
