@@ -13,11 +13,23 @@ import SimpleITK as sitk
 from PIL import Image
 from scipy import ndimage
 
-from dpcenet.app.mask_files import write_shown
-from dpcenet.app.program import property_of, write_atomically, write_json, write_nifti
+from dpcenet.app.mask_files import maker_of
+from dpcenet.app.program import (
+    ANATOMICAL_STRUCTURE,
+    FINDING,
+    property_of,
+    write_atomically,
+    write_json,
+    write_labels,
+    write_nifti,
+)
 from dpcenet.app.project import Label, Scan
 from dpcenet.app.shown_scan import Facts
 
+_CATEGORIES = {  # as Slicer's own list calls them
+    ANATOMICAL_STRUCTURE: "SCT^123037004^Anatomical Structure",
+    FINDING: "SCT^49755003^Morphologically Altered Structure",
+}
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -63,7 +75,7 @@ def _segment_fields(label: Label, labels: npt.NDArray[np.uint8]) -> dict[str, st
         "Layer": "0",
         "Extent": extent,
         "Tags": "Segmentation.Status:completed|TerminologyEntry:Segmentation category and type - "
-        "3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure~"
+        f"3D Slicer General Anatomy list~{_CATEGORIES[shown.category]}~"
         f"SCT^{shown.kind[0]}^{shown.kind[1]}~{side}~Anatomic codes - DICOM master list~^^~^^|",
     }
 
@@ -71,8 +83,14 @@ def _segment_fields(label: Label, labels: npt.NDArray[np.uint8]) -> dict[str, st
 def write_dicom_seg(
     labels: npt.NDArray[np.uint8], scan: Scan, facts: Facts, names: list[Label], path: Path
 ) -> None:
-    """A DICOM SEG that refers to the scan's series."""
-    write_shown(labels, path, scan, facts, names)
+    """A DICOM SEG that refers to the scan's series.
+
+    Raises:
+        VolumeError: the series cannot be referred to.
+    """
+    called = {label.value: label.name for label in names if (labels == label.value).any()}
+    stored = facts.orient.invert(labels)
+    write_labels(stored, path, scan.query.read(), called, maker_of(scan))
 
 
 def picture(

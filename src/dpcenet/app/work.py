@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from dpcenet.app.jobs import Job, all_jobs, start
+from dpcenet.app.mask_files import state_of
 from dpcenet.app.program import ConfigError, read_or_set_aside, read_volume, record_path
 from dpcenet.app.project import Project, Scan
-from dpcenet.app.scans_api import state_of
 
 PERSONS = ("labelled", "corrected")
 """States of scans whose masks a person stands for."""
@@ -103,7 +103,7 @@ def _keep_masks(project: Project, folder: Path) -> None:
     """Links to the masks as they are; a mask that is written anew is another file."""
     for scan in project.scans.values():
         if scan.mask.is_file():
-            kept = folder / scan.query.mask_name
+            kept = folder / scan.mask.relative_to(project.root / "masks")
             kept.parent.mkdir(parents=True, exist_ok=True)
             os.link(scan.mask, kept)
 

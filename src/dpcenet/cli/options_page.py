@@ -23,7 +23,9 @@ def commands(group: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def options_page() -> str:
     """The page."""
-    parts = ["# Options of the commands\n\nWhat `dpcenet COMMAND --help` says. For research only.\n"]
+    parts = [
+        "# Options of the commands\n\nWhat `dpcenet COMMAND --help` says. For research only.\n"
+    ]
     for name, command in commands():
         rows = [_row(parameter) for parameter in command.params if not parameter.hidden]
         table = "\n".join(["| | | default |", "|---|---|---|", *rows])

@@ -6,13 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dpcenet.errors import ConfigError
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.system.files import write_json
+from dpcenet.system.lock import Held, held
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes import mask_record
 
@@ -24,39 +25,23 @@ LOCK = ".dpcenet-lock"
 def locked(out: Path) -> Iterator[None]:
     """Keep every other call out of the folder meanwhile; a call that was killed holds no lock.
 
-    Nothing is locked where the system has no file locks (Windows).
-
     Raises:
         ConfigError: another call has the folder (the message says which), or it cannot be written.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    path = out / LOCK
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise _cannot_write(out, error) from error
-    with stream:
+    since = time.strftime("%H:%M")
+    note = f"process {os.getpid()} on {socket.gethostname()} (since {since})"
+    with ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.seek(0)
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(out / LOCK, note=note, remove=True))
+        except Held as error:
             raise ConfigError(
-                f"{out}: {stream.read() or 'another process'} is segmenting into it; wait until "
-                "it ends, or choose another --out"
+                f"{out}: {error.by or 'another process'} is segmenting into it; wait until it "
+                "ends, or choose another --out"
             ) from error
-        stream.truncate(0)
-        since = time.strftime("%H:%M")
-        stream.write(f"process {os.getpid()} on {socket.gethostname()} (since {since})")
-        stream.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot_write(out, error) from error
+        yield
 
 
 def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:

@@ -58,7 +58,7 @@ def test_a_case_of_a_segmenter(copier: Segmenter, tmp_path: Path) -> None:
 def test_words_on_disk_stay(tmp_path: Path) -> None:
     save_case(tmp_path, CASES[0])
     written = json.loads((tmp_path / "review" / "good.json").read_text())
-    assert list(written) == ["case", "mask", "labels", "pictures", "signature"]
+    assert list(written) == ["case", "mask", "labels", "pictures", "signature", "matches"]
     liver = written["labels"]["liver"]
     assert list(liver) == ["dice", "low", "high", "flag", "reasons", "signals", "calibrated"]
     assert list(liver["signals"])[:5] == ["reverse", "agreement", "confidence", "likeness", "shape"]

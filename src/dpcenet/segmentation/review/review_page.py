@@ -18,6 +18,7 @@ from dpcenet.segmentation.review.quality import Flag
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase
 from dpcenet.segmentation.review.suggest import Candidate, suggest_order
 from dpcenet.system.files import write_text
+from dpcenet.system.tables import as_text
 from dpcenet.system.templates import render_page
 
 COLUMNS = (
@@ -91,10 +92,5 @@ def _table(ranked: Sequence[ReviewedCase], label_next: Mapping[str, int]) -> str
             numbers = [f"{x:.3f}" for x in (quality.dice, quality.low, quality.high)]
             cells = [rank, row.case, label, quality.flag, *numbers, volume]
             cells += ["; ".join(quality.reasons), label_next.get(row.case, ""), row.mask]
-            writer.writerow([_harmless(cell) for cell in cells])
+            writer.writerow([as_text(cell) for cell in cells])
     return stream.getvalue()
-
-
-def _harmless(cell: object) -> object:
-    """A cell that a spreadsheet shows as text, and never runs as a formula."""
-    return f"'{cell}" if str(cell).startswith(("=", "+", "-", "@")) else cell

@@ -18,6 +18,7 @@ from dpcenet.inference.support import Support
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.quality import Quality, assess
 from dpcenet.segmentation.review.signals import label_map_of
+from dpcenet.segmentation.review.slice_matches import SliceMatches, slice_matches
 from dpcenet.segmentation.review.suggest import signature_of
 from dpcenet.segmentation.review.thumbnails import picture
 from dpcenet.segmentation.segmenter import Segmenter
@@ -37,6 +38,7 @@ class ReviewedCase:
         labels: label name → quality.
         pictures: label name → a picture as a data URL; none where nothing was found.
         signature: what the case looks like; see `suggest.signature_of`.
+        matches: which labelled slices served; None in a case of a version that did not keep them.
     """
 
     case: str
@@ -44,6 +46,7 @@ class ReviewedCase:
     labels: Mapping[str, Quality]
     pictures: Mapping[str, str]
     signature: tuple[float, ...]
+    matches: SliceMatches | None = None
 
     @property
     def mean_dice(self) -> float:
@@ -83,6 +86,7 @@ def review_case(
         {names[value]: quality for value, quality in qualities.items()},
         {names[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
         tuple(np.round(signature, 4).tolist()),
+        slice_matches(result, names),
     )
 
 

@@ -23,7 +23,7 @@ const FILTERS = {
 };
 
 function agreement(row) {
-  const values = Object.values(row.changed ?? {});
+  const values = Object.values(row.changed ?? {}).map((each) => each.dice);
   return values.length ? Math.min(...values) : 2;
 }
 
@@ -74,7 +74,9 @@ export async function reviewPage(view, go, { id }) {
     const picture = first
       ? el("img", { src: `/api/review/${row.id}/picture/${encodeURIComponent(first.label)}?${row.written}`, alt: "", loading: "lazy" })
       : el("img", { src: `/api/scans/${row.id}/thumbnail.png`, alt: "", loading: "lazy" });
-    const dice = row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
+    const expected = row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
+    const changed = sort.value === "changed" && agreement(row) < 2;
+    const dice = changed ? t("review.changed.short", { dice: agreement(row).toFixed(2) }) : expected;
     const text = el("span", { class: "grow stack" }, el("span", {}, row.name), el("span", { class: "muted small number" }, dice));
     text.style.gap = "0";
     return el("li", {}, el("button", { type: "button", "aria-current": String(row.id === current), onclick: () => open(row.id) }, picture, text, standing(row)));
@@ -88,9 +90,10 @@ export async function reviewPage(view, go, { id }) {
     const before = pair;
     pair = null;
     before?.close();
-    const beside = rows.find((each) => each.state === "labelled" && each.id !== row.id) ?? rows.find((each) => each.state !== "segmented" && each.id !== row.id);
+    const persons = rows.filter((each) => each.state !== "segmented" && each.id !== row.id);
+    const labelled = persons.sort((a, b) => (b.state === "labelled") - (a.state === "labelled"));
     try {
-      const made = await reviewPair({ row, beside, known, decide, next: move, saved: load });
+      const made = await reviewPair({ row, labelled, known, decide, next: move, saved: load });
       if (current !== next) return made.close();
       pair = made;
       fill(place, made.node);
