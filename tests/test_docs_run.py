@@ -19,7 +19,7 @@ PAGES: dict[str, tuple[int, list[str]]] = {  # number of scans that it needs, wh
     "for-researchers.md": (6, ["report/report.html", "masks-dpcenet/image_02_seg.nii.gz"]),
     "tutorials/first-segmentation.md": (2, ["masks/review.html", "demo/project/masks/review.html"]),
     "tutorials/reproduce-a-table.md": (0, ["small/report/report.html"]),
-    "tutorials/add-a-method.md": (3, ["runs/panet/summary-paper.json"]),
+    "tutorials/add-a-method.md": (4, ["runs/panet/summary-paper.json"]),
     "tutorials/add-a-data-set.md": (2, ["prepared/inspect/index.html"]),
 }
 SHORTER = {"train": ["--steps", "2"], "adapt": ["--minutes", "0.001"]}
