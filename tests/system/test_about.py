@@ -11,7 +11,7 @@ import yaml
 
 import dpcenet
 from dpcenet.errors import ConfigError
-from dpcenet.methods.incontext.weights import SHA256
+from dpcenet.nn.own_trunk import SHA256
 from dpcenet.methods.registry import METHODS
 from dpcenet.system.about import OURS, citation, versions_text
 

@@ -28,8 +28,9 @@ from dpcenet.app.export_files import (
     numbered,
     picture,
     write_dicom_seg,
+    write_named_mask,
     write_nnunet,
-    write_plain_mask,
+    write_plain,
     write_seg_nrrd,
 )
 from dpcenet.app.mask_files import origin_of, read_labels, state_of
@@ -126,16 +127,16 @@ def write_nnunet_case(case: Case, names: list[Label], out: Path) -> str:
     name = flat(case.scan)
     folder = out / "nnunet"
     labels = numbered(case.labels, names)
-    write_plain_mask(labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
+    write_plain(labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
     target = folder / "imagesTr" / f"{name}_0000.nii.gz"
-    write_plain_mask(np.asarray(case.image), case.facts, target)
+    write_plain(np.asarray(case.image), case.facts, target)
     return name
 
 
 def _write_parts(case: Case, names: list[Label], out: Path, parts: list[str]) -> None:
     name = flat(case.scan)
     if "masks" in parts:
-        write_plain_mask(case.labels, case.facts, out / "masks" / f"{name}.nii.gz")
+        write_named_mask(case.labels, case.facts, names, out / "masks" / f"{name}.nii.gz")
     if "seg-nrrd" in parts:
         write_seg_nrrd(case.labels, case.facts, names, out / "seg-nrrd" / f"{name}.seg.nrrd")
     if "dicom-seg" in parts:

@@ -188,6 +188,7 @@ class Segmenter:
             result.probability,
             record,
             mask,
+            result.slices.alignments,
         )
 
 
