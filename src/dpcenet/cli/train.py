@@ -117,6 +117,14 @@ def evaluate_command(
         int | None,
         typer.Option(min=0, help="Support slices on either side; default: the method's."),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Module taken out after training, as DPCENet's sqca or dpce; repeat."),
+    ] = None,
+    cut: Annotated[
+        Literal["half", "checked"],
+        typer.Option(help="Probability of a label: above a half, or the training's own choice."),
+    ] = "half",
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
     progress: Progress = "bar",
@@ -130,7 +138,9 @@ def evaluate_command(
     from dpcenet.evaluation.report.tables import tables_of
     from dpcenet.training.run_folder import open_run
 
-    options = ProtocolOptions(protocol, support, shots, chunks, bounds, neighbours)
+    options = ProtocolOptions(
+        protocol, support, shots, chunks, bounds, neighbours, tuple(without or ()), cut
+    )
     with stopped("scores are written at the end: run the same command again"):
         evaluate(run, options, data=data, device=device)
     typer.echo(as_text(tables_of([open_run(run)])))
