@@ -3,6 +3,7 @@
 DpcenetError
 ├── InputError          something a person gave is wrong          (exit code 2)
 │   ├── VolumeError     a scan or mask that cannot be used
+│   │   └── NotAScanError   a mask where a scan belongs
 │   ├── DatasetError    a prepared data set or a source folder
 │   ├── ConfigError     a preset, an option or a flag
 │   ├── WeightsError    a file of weights
@@ -34,7 +35,7 @@ class VolumeError(InputError):
     """
 
     def __init__(self, path: Path | str, found: str, expected: str, remedy: str) -> None:
-        super().__init__(_one_line(f"{path}: {found}; expected {expected}. {remedy}"))
+        super().__init__(one_line(f"{path}: {found}; expected {expected}. {remedy}"))
         self.path, self.found, self.expected, self.remedy = path, found, expected, remedy
 
     def __reduce__(self) -> tuple[type[VolumeError], tuple[Path | str, str, str, str]]:
@@ -42,7 +43,11 @@ class VolumeError(InputError):
         return type(self), (self.path, self.found, self.expected, self.remedy)
 
 
-def _one_line(text: str) -> str:
+class NotAScanError(VolumeError):
+    """A mask, or another result, stands where a scan belongs."""
+
+
+def one_line(text: str) -> str:
     """The text without line breaks and what no terminal shows: a file's name or header may hold
     them, and a name that is no UTF-8 would raise where it is printed."""
     shown = text.encode("utf-8", "backslashreplace").decode()

@@ -14,6 +14,8 @@ from dpcenet.segmentation.complete_scan import complete_file
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import read_json
 from dpcenet.types import Volume
+from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.mask_files import OrganMasks
 from made import moved
 
 SHAPE, SPACING = (12, 72, 72), (9.0, 4.0, 4.0)
@@ -70,6 +72,28 @@ def test_every_third_slice_is_completed_in_any_array_order(
     assert record["labels"]["1"]["drawn"] == done.drawn[1]
     assert record["labels"]["1"]["filled"] == done.filled[1] and done.filled[1]
     assert not set(done.drawn[1]) & set(done.filled[1])
+
+
+def test_a_file_for_each_organ_is_completed_with_its_name(
+    copier: Segmenter, tmp_path: Path
+) -> None:
+    image, labels = phantom(1, SHAPE, SPACING)
+    drawn = thinned(labels, 0, 3)
+    scan = save(image, tmp_path / "scan.nii.gz")
+    files = tuple(
+        save(Volume((drawn.data == value).astype(np.uint8), drawn.affine), tmp_path / name)
+        for value, name in ((2, "kidney.nii.gz"), (1, "liver.nii.gz"))
+    )
+    masks = OrganMasks(files, ("", "Leber"))
+    done = complete_file(copier, scan, masks, tmp_path / "full.nii.gz", form="seg.nrrd")
+    assert done.path == tmp_path / "full.seg.nrrd" and done.filled[2] and not done.note
+    written = read_volume(done.path)
+    assert written.facts.labels.names == {1: "kidney", 2: "Leber"}
+    assert (written.volume.data[np.asarray(drawn.data) == 1] == 2).all()
+    no_series = complete_file(copier, scan, masks, tmp_path / "seg.dcm")
+    assert no_series.path == tmp_path / "seg.nii.gz"
+    assert no_series.note == "no DICOM SEG: the scan is no DICOM series"
+    assert read_json(tmp_path / "seg.nii.gz.json")["drawn mask"] == "kidney.nii.gz liver.nii.gz"
 
 
 def test_other_scans_are_segmented_from_the_filled_labels(copier: Segmenter) -> None:

@@ -11,6 +11,7 @@ import pytest
 from dpcenet.segmentation.outputs import OutputOptions, sizes, write_outputs
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.facts import NO_LABELS
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import read_volume
 from made_scans import quick_segmenter, write_scans
@@ -32,9 +33,14 @@ def test_only_what_is_asked_for_is_written(
 ) -> None:
     scan, result = segmented
     mask = tmp_path / "a_seg.nii.gz"
-    assert write_outputs(result, scan, mask, "a", OutputOptions(), {}, MADE_BY) == ([mask], "")
+    assert write_outputs(result, scan, mask, "a", OutputOptions(), NO_LABELS, MADE_BY) == (
+        [mask],
+        "",
+    )
     assert list(tmp_path.iterdir()) == [mask]
-    written, note = write_outputs(result, scan, mask, "a", OutputOptions(True, True), {}, MADE_BY)
+    written, note = write_outputs(
+        result, scan, mask, "a", OutputOptions(True, True), NO_LABELS, MADE_BY
+    )
     names = ["a_seg.nii.gz", "a_prob_1.nii.gz", "a_mesh_1.stl", "a_prob_4.nii.gz", "a_mesh_4.stl"]
     assert written == [tmp_path / name for name in names] and not note
     voxels = np.asarray(nibabel.load(mask).dataobj)
@@ -50,7 +56,7 @@ def test_leftovers_of_a_killed_process_are_deleted(
     mine, other = tmp_path / ".partial-12345678a_seg.nii.gz", tmp_path / ".partial-12345678b.nii.gz"
     for path in (mine, other):
         path.write_bytes(b"half")
-    write_outputs(result, scan, tmp_path / "a_seg.nii.gz", "a", OutputOptions(), {}, MADE_BY)
+    write_outputs(result, scan, tmp_path / "a_seg.nii.gz", "a", OutputOptions(), NO_LABELS, MADE_BY)
     assert not mine.exists() and other.exists()
 
 

@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from dpcenet.cli import app
 from dpcenet.errors import ConfigError, DatasetError, TaskError
+from dpcenet.segmentation.task_file import task_facts
+from dpcenet.volumes.io import read_volume
 from made_scans import write_scans
 
 
@@ -35,32 +37,70 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
     done = call("segment", scans, *support(scans), "--out", tmp_path)
     assert done.exit_code == 0, done.output
-    assert "2 masks in" in done.stdout and "review.html" in done.stdout
+    assert "1 masks in" in done.stdout and "review.html" in done.stdout
+    assert "(at least 0.80 Dice is expected in 9 of 10 such cases)" in done.stdout
+    assert f"left aside, a labelled scan (--labelled-too segments it): {scans}" in done.stderr
+    assert f"left aside, a mask: {scans / 'label_02.nii.gz'}" in done.stderr
     assert (tmp_path / "image_02_seg.nii.gz").is_file()
     rows = list(csv.DictReader((tmp_path / "review.csv").read_text().splitlines()))
-    assert {(row["case"], row["label"]) for row in rows} == {
-        ("image_01", "spleen"),
-        ("image_02", "spleen"),
-    }
-    again = call("segment", scans, *support(scans), "--out", tmp_path)
-    assert "2 masks in" in again.stdout and "2 of them from before" in again.stdout
+    assert {(row["case"], row["label"]) for row in rows} == {("image_02", "spleen")}
+    again = call("segment", scans, *support(scans), "--labelled-too", "--out", tmp_path)
+    assert "2 masks in" in again.stdout and "1 of them from before" in again.stdout
 
 
 def test_a_correction_given_back_is_not_segmented(scans: Path, tmp_path: Path) -> None:
     """Labelled scans and masks in one folder, a corrected mask as a second support."""
     place = tmp_path / "all"
     shutil.copytree(scans, place)
-    done = call("segment", place, *support(place), "--no-check", "--out", place)
+    flags = ["--no-check", "--labelled-too", "--out", place]
+    done = call("segment", place, *support(place), *flags)
     assert done.exit_code == 0, done.output
     corrected = place / "image_02_seg.nii.gz"
     shutil.copy(place / "label_02.nii.gz", corrected)
     before = corrected.read_bytes()
     second = ["--support-image", place / "image_02.nii.gz", "--support-mask", corrected]
-    again = call("segment", place, *support(place), *second, "--no-check", "--out", place)
+    again = call("segment", place, *support(place), *second, *flags)
     assert again.exit_code == 0, again.output
     assert "2 masks in" in again.stdout
     assert "kept as a person left them" in again.stdout and "image_02_seg" in again.stdout
     assert corrected.read_bytes() == before
+
+
+def test_a_file_for_each_organ_and_names_and_codes_in_the_results(
+    scans: Path, tmp_path: Path
+) -> None:
+    """From two labelled scans: single files, and a folder whose organs come in another order."""
+    place = tmp_path / "organs"
+    for number, organs in (("01", {1: "liver", 4: "spleen"}), ("02", {4: "Milz", 1: "liver"})):
+        label = nibabel.load(scans / f"label_{number}.nii.gz")
+        for value, name in organs.items():
+            data = (np.asarray(label.dataobj) == value).astype(np.uint8)
+            (place / number).mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(data, label.affine), place / number / f"{name}.nii")
+    image = scans / "image_01.nii.gz"
+    files = [place / "01" / "spleen.nii", f"{place}/01/liver.nii=Leber"]
+    single = ["--support-image", image, "--support-mask", files[0], "--support-mask", files[1]]
+    query = scans / "image_02.nii.gz"
+    flags = ["--no-check", "--format", "mha", "--out", tmp_path / "out"]
+    done = call("segment", query, *single, *flags)
+    assert done.exit_code == 0, done.output
+    assert "1 = spleen, 2 = Leber" in done.stdout
+    assert (tmp_path / "out/image_02_seg.mha").is_file()
+    pair = ["--support-image", image, "--support-image", query]
+    pair += ["--support-mask", place / "01", "--support-mask", place / "02"]
+    task = tmp_path / "two.task"
+    made = call("task", "create", *pair, "-o", task, "--with-images")
+    assert made.exit_code == 0, made.output
+    facts = task_facts(task)
+    assert facts["labels"] == {"1": "liver", "2": "spleen", "3": "Milz"}
+    with_task = ["--task", task, "--no-check", "--out", tmp_path / "task"]
+    assert call("segment", query, *with_task).exit_code == 0
+    written = read_volume(tmp_path / "task/image_02_seg.nii.gz")
+    assert written.facts.labels.names == {1: "liver", 2: "spleen", 3: "Milz"}
+    three = call("segment", query, *pair, "--support-mask", files[0], "--out", tmp_path / "x")
+    assert isinstance(three.exception, ConfigError) and "put several masks of" in str(
+        three.exception
+    )
 
 
 def test_the_labelled_scan_alone_is_judged(scans: Path, tmp_path: Path) -> None:
@@ -84,11 +124,19 @@ def test_masks_are_no_scans_whatever_their_names(scans: Path, tmp_path: Path) ->
         shutil.copy(scans / f"label_0{number}.nii.gz", place / f"pat{number}_organs.nii.gz")
     given = ["--support-image", place / "pat1.nii.gz", "--support-mask"]
     done = call("segment", place, *given, place / "pat1_organs.nii.gz", "--out", tmp_path / "o")
-    assert isinstance(done.exception, DatasetError)
-    assert "1 of 3 scans were not segmented" in str(done.exception)
-    assert "pat2_organs.nii.gz" in str(done.exception)
-    assert "this looks like a mask" in str(done.exception)
-    assert not (tmp_path / "o" / "pat1_organs_seg.nii.gz").exists()
+    assert done.exit_code == 0 and "1 masks in" in done.stdout
+    assert f"left aside: {place / 'pat2_organs.nii.gz'}: this looks like a mask" in done.stderr
+    assert [path.name for path in (tmp_path / "o").glob("*_seg.nii.gz")] == ["pat2_seg.nii.gz"]
+    named = call(
+        "segment",
+        place / "pat2_organs.nii.gz",
+        *given,
+        place / "pat1_organs.nii.gz",
+        "--out",
+        tmp_path / "o",
+    )
+    assert isinstance(named.exception, DatasetError)
+    assert "1 of 1 scans were not segmented" in str(named.exception)
     swapped = call("segment", place, *reversed(given), place / "pat1.nii.gz", "--out", tmp_path)
     assert swapped.exit_code != 0
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.registry import METHODS
+from dpcenet.methods.registry import METHODS, preset_names
 from dpcenet.training.config import (
     config_to_dict,
     load_options,
     load_preset,
     parse_config,
-    preset_names,
 )
 from dpcenet.training.incontext_trainer import PretrainConfig
 
@@ -34,7 +33,7 @@ def test_every_method_has_a_preset() -> None:
     ("text", "message"),
     [
         ("method: nothing", "method 'nothing'; choose one of"),
-        ("[1, 2]", "choose one of"),
+        ("[1, 2]", "keys with values belong"),
         ("method: dpcenet\noptions: {wdth: 3}", "unknown key options.wdth"),
         ("method: dpcenet\noptions: {encoder: {nam: x}}", "unknown key options.encoder.nam"),
         ("method: dpcenet\nextra: 1", "unknown key extra"),

@@ -46,6 +46,32 @@ def test_contradictions_are_refused():
     common.table_for(mask_of([0, 1], {1: "liver"}), "a")
     with pytest.raises(VolumeError, match=r"b: label 1 has no name, .* calls it 'liver'"):
         common.table_for(mask_of([0, 1, 2], {2: "spleen"}), "b")
+    with pytest.raises(VolumeError, match=r"c: label 1 has no name, .* --name 1='liver'"):
+        common.table_for(mask_of([0, 1], {}), "c")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_names_in_one_mask_alone_are_refused_in_either_order_unless_the_person_says(first):
+    masks = [(mask_of([0, 1], {}), "plain"), (mask_of([0, 1, 2], {1: "liver", 2: "x"}), "named")]
+    masks = masks[first:] + masks[:first]
+    common = CommonLabels()
+    common.table_for(*masks[0])
+    with pytest.raises(VolumeError, match="plain: label 1 has no name"):
+        common.table_for(*masks[1])
+    said = CommonLabels({1: "Liver"})
+    tables = [said.table_for(*each) for each in masks]
+    assert sorted(tables, key=len) == [{1: 1}, {1: 1, 2: 2}]
+
+
+def test_what_is_written_without_a_name_is_no_name():
+    common = CommonLabels()
+    common.table_for(mask_of([0, 4], {}), "drawn")
+    assert common.table_for(mask_of([0, 4], {4: "label 4"}), "corrected") == {4: 4}
+    assert common.labels.names == {}
+    # The next free number is none that a mask without names has.
+    assert common.table_for(mask_of([0, 1, 2], {1: "a", 2: "b"}), "c") == {1: 1, 2: 2}
+    assert common.table_for(mask_of([0, 1], {1: "d"}), "e") == {1: 3}
+    assert common.table_for(mask_of([0, 1], {1: "f"}), "g") == {1: 5}
 
 
 def test_two_labels_of_one_name_are_told_apart():

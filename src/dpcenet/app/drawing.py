@@ -21,11 +21,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.app.mask_files import is_result, read_labels, write_shown
+from dpcenet.app.mask_files import (
+    Origin,
+    is_result,
+    maker_of,
+    read_labels,
+    remember_origin,
+    write_shown,
+)
 from dpcenet.app.program import (
     ConfigError,
     read_json,
+    read_or_set_aside,
     record_path,
+    set_aside,
     write_json,
     write_mask,
     write_nifti,
@@ -34,6 +43,7 @@ from dpcenet.app.project import Label, Scan, now
 from dpcenet.app.shown_scan import Facts
 
 Plane = npt.NDArray[np.uint8]
+_STATE = {"cursor": int, "last": int, "stroke": str, "drawn": dict, "unsaved": bool}
 KEPT = 200
 """Changes that can be undone."""
 
@@ -83,7 +93,10 @@ class Drawing:
             VolumeError: the file cannot be used.
         """
         path, state_path = scan.cache / "labels.nii", scan.cache / "state.json"
-        state = read_json(state_path) if path.is_file() and state_path.is_file() else {}
+        known = state_path.is_file()
+        state = (read_or_set_aside(state_path, _STATE) or {}) if path.is_file() else {}
+        if known and not state_path.is_file():
+            set_aside(path)  # the state was damaged: what was drawn last is kept, by another name
         if state.get("made_from") != facts.made_from:  # the first time, or the scan was replaced
             write_nifti(np.zeros(facts.shape, np.uint8), path, facts.grid)
             shutil.rmtree(scan.cache / "undo", ignore_errors=True)
@@ -120,7 +133,7 @@ class Drawing:
         self.labels[:] = read_labels(path, self.facts) if path.is_file() else 0
         shutil.rmtree(self.scan.cache / "undo", ignore_errors=True)
         record, drawing = self.scan.drawing_record, self.scan.drawing
-        drawn = read_json(record)["drawn"] if record.is_file() else {}
+        drawn = read_json(record, {"drawn": dict})["drawn"] if record.is_file() else {}
         kept = False
         if drawn and drawing.is_file() and path == self.scan.mask and is_result(path):
             slices = sorted(map(int, drawn))
@@ -204,11 +217,12 @@ class Drawing:
             labels, cursor = np.array(self.labels), self.state["cursor"]
             home, drawn = self.home, dict(self.state["drawn"])
         if home == self.scan.mask:
-            write_shown(labels, home, self.scan, self.facts, names)
+            maker = maker_of(self.scan, changed=True)
+            write_shown(labels, home, self.scan, self.facts, names, maker)
         self._write_drawing(labels, drawn)
         with self.lock:
             behind = self.state["cursor"] != cursor or self.state["drawn"] != drawn
-            self._keep({**self.state, "home": _stamp(home), "unsaved": behind})
+            self._keep({**self.state, "home": _stamp(self.home), "unsaved": behind})
         return True
 
     def _write_drawing(self, labels: npt.NDArray[np.uint8], drawn: dict[str, str]) -> None:
@@ -224,8 +238,12 @@ class Drawing:
         write_mask(self.facts.orient.invert(only), self.scan.drawing, grid)
         write_json(self.scan.drawing_record, {"drawn": drawn, "saved": now()})
 
-    def finish(self, names: list[Label]) -> None:
+    def finish(self, names: list[Label], origin: Origin = "drawn") -> None:
         """Take the labels as they are as the whole mask.
+
+        Args:
+            names: of the labels.
+            origin: how they were made; one that is known of an older mask stays.
 
         Raises:
             ConfigError: nothing is labelled.
@@ -234,7 +252,10 @@ class Drawing:
             if not self.labels.any():
                 raise ConfigError(f"{self.scan.name}: nothing is labelled yet")
             self._keep({**self.state, "unsaved": True})
-            write_shown(np.array(self.labels), self.scan.mask, self.scan, self.facts, names)
+            if not self.scan.mask.is_file() or origin == "file":
+                remember_origin(self.scan, origin)
+            maker = maker_of(self.scan, changed=True)
+            write_shown(np.array(self.labels), self.scan.mask, self.scan, self.facts, names, maker)
         self.save(names)
 
     def _remember(self, number: int, axis: int, index: int, before: Plane, after: Plane) -> None:
@@ -282,7 +303,9 @@ def _stamp(path: Path) -> list[int] | None:
 def put_aside(scan: Scan, aside: Path) -> None:
     """Move what is on disk of a scan's labels into another folder."""
     stamp = now().replace(":", "")
-    for path in (scan.mask, record_path(scan.mask), scan.drawing, scan.drawing_record):
+    masks = [scan.root / "masks" / name for name in scan.query.mask_names]
+    files = [*masks, *map(record_path, masks), scan.drawing, scan.drawing_record]
+    for path in files:
         if path.is_file():
             target = aside / stamp / path.relative_to(scan.root)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,14 +8,30 @@ from typing import Annotated
 import typer
 
 from dpcenet.cli.app import Device, InPrecision, app
-from dpcenet.cli.segment import Kind, Labels, RunFolder
-from dpcenet.segmentation.check_input import check_labelled
+from dpcenet.cli.segment import (
+    Echo,
+    Kind,
+    Labels,
+    MaskFormat,
+    OneSeries,
+    Resample,
+    RunFolder,
+    Spacing,
+)
+from dpcenet.segmentation.check_input import check_there
+from dpcenet.volumes.mask_files import parse_masks, paths_of
 
 
 @app.command("complete")
 def complete_command(
     scan: Annotated[Path, typer.Argument(help="The scan.")],
-    mask: Annotated[Path, typer.Argument(help="Its labels, drawn on some slices.")],
+    mask: Annotated[
+        list[str],
+        typer.Argument(
+            help="Its labels, drawn on some slices: a file, a folder, or one PATH=NAME for each "
+            "organ."
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The completed mask.")],
     label: Labels = None,
     open_ended: Annotated[
@@ -24,6 +40,11 @@ def complete_command(
             "--open-ended", help="Also go on beyond each organ's first and last labelled slice."
         ),
     ] = False,
+    form: MaskFormat = None,
+    echo: Echo = None,
+    series: OneSeries = None,
+    spacing: Spacing = None,
+    resample: Resample = False,
     run: RunFolder = None,
     modality: Kind = None,
     device: Device = "auto",
@@ -33,15 +54,22 @@ def complete_command(
 
     What was drawn stays as it is; OUT.json says which slices a person drew.
     """
-    check_labelled([scan], [mask], None)
+    (masks,) = parse_masks(mask, 1, "MASK")
+    check_there("", (scan, *paths_of(masks)))
     from dpcenet.segmentation.complete_scan import complete_file
     from dpcenet.segmentation.labelled_input import LabelledInput
+    from dpcenet.volumes.options import parse_options
 
     labelled = LabelledInput(run=run, modality=modality, device=device, precision=precision)
-    done = complete_file(labelled.segmenter(), scan, mask, out, tuple(label or ()), open_ended)
+    options = parse_options(echo, series, spacing, resample)
+    done = complete_file(
+        labelled.segmenter(), scan, masks, out, tuple(label or ()), open_ended, form, options
+    )
     for value, drawn in done.drawn.items():
         filled = done.filled[value]
         typer.echo(f"label {value}: {len(drawn)} slices drawn, {len(filled)} filled")
     if not any(done.filled.values()):
         typer.echo("Nothing was filled: the labelled slices follow each other without a gap.")
-    typer.echo(f"{out}: look at the filled slices before you use them. For research only.")
+    if done.note:
+        typer.echo(f"note: {done.note}")
+    typer.echo(f"{done.path}: look at the filled slices before you use them. For research only.")

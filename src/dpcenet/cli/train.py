@@ -1,4 +1,4 @@
-"""Commands about networks: train, evaluate, report, pretrain, demo."""
+"""Commands about networks: train, evaluate, report, pretrain."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from dpcenet.cli.app import Device, InPrecision, Out, app
+from dpcenet.cli.app import Device, InPrecision, Out, Progress, app
+from dpcenet.cli.checks import (
+    check_files,
+    check_named,
+    check_prepared,
+    check_run,
+    check_runs,
+    stopped,
+)
 from dpcenet.errors import ConfigError
+from dpcenet.system.progress import in_words, say
 
 if TYPE_CHECKING:
     from dpcenet.data.store import PreparedDataset
@@ -51,8 +60,12 @@ def train_command(
     workers: Annotated[int, typer.Option(help="Processes that prepare episodes.")] = 0,
     resume: Annotated[bool, typer.Option(help="Continue from the checkpoint.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Also log for TensorBoard.")] = False,
+    progress: Progress = "bar",
 ) -> None:
     """Train a method without labels, on episodes from pseudo-labels of the scans."""
+    check_prepared("--data", data)
+    check_named("preset", preset)
+    check_files("--weights", [weights])
     from dpcenet.data.store import open_dataset
     from dpcenet.training.config import load_preset
     from dpcenet.training.run_folder import RunFlags
@@ -73,15 +86,16 @@ def train_command(
         exclusion=exclusion,
         seed=seed,
     )
-    train(
-        load_preset(preset, tuple(changes)),
-        flags,
-        run,
-        device=device,
-        workers=workers,
-        resume=resume,
-        tensorboard=tensorboard,
-    )
+    with stopped(f"add --resume to go on from the last checkpoint in {run}"):
+        train(
+            load_preset(preset, tuple(changes)),
+            flags,
+            run,
+            device=device,
+            workers=workers,
+            resume=resume,
+            tensorboard=tensorboard,
+        )
     typer.echo(f"trained: {run}")
 
 
@@ -113,8 +127,11 @@ def evaluate_command(
     ] = "half",
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Score a run on the test cases of its fold: scores-*.csv, summary-*.json in its folder."""
+    check_run("", run)
+    check_prepared("--data", data)
     from dpcenet.evaluation.evaluate import evaluate
     from dpcenet.evaluation.protocols import ProtocolOptions
     from dpcenet.evaluation.report.table_formats import as_text
@@ -124,7 +141,8 @@ def evaluate_command(
     options = ProtocolOptions(
         protocol, support, shots, chunks, bounds, neighbours, tuple(without or ()), cut
     )
-    evaluate(run, options, data=data, device=device)
+    with stopped("scores are written at the end: run the same command again"):
+        evaluate(run, options, data=data, device=device)
     typer.echo(as_text(tables_of([open_run(run)])))
 
 
@@ -137,6 +155,7 @@ def report_command(
     ] = False,
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX), figures, and one self-contained HTML page of them."""
+    check_runs(runs)
     from dpcenet.evaluation.report.report import report
     from dpcenet.evaluation.report.sections import sections_of
     from dpcenet.evaluation.report.table_formats import as_text
@@ -159,6 +178,7 @@ def pretrain_command(
     device: Device = "auto",
 ) -> None:
     """Train the in-context network on synthetic images. Call it again to continue."""
+    check_files("--config", [config])
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.config import load_options
     from dpcenet.training.incontext_trainer import PretrainConfig
@@ -166,7 +186,8 @@ def pretrain_command(
 
     keep_freed_memory()
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
-    steps = pretrain(options, run, Pace(minutes=minutes, device=device))
+    with stopped(f"run the same command again to go on from the checkpoint in {run}"):
+        steps = pretrain(options, run, Pace(minutes=minutes, device=device))
     typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
 
 
@@ -175,7 +196,7 @@ def adapt_command(
     data: Annotated[Path, typer.Option(help="Prepared data set; labels are not needed.")],
     run: Annotated[Path, typer.Option(help="Folder of the adapted network; a run.")],
     minutes: Annotated[
-        float, typer.Option(min=1e-4, help="Training time; checks come on top.")
+        float, typer.Option(min=1e-4, help="Time in all, checks and writing included.")
     ] = 20.0,
     start: Annotated[
         Path | None, typer.Option(help="Run to start from; default: the network of the package.")
@@ -190,8 +211,12 @@ def adapt_command(
     seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
     device: Device = "auto",
     precision: InPrecision = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Adapt the in-context network to your unlabelled scans; the best state is kept."""
+    check_prepared("--data", data)
+    check_run("--start", start)
+    say(f"adapt: loading the network and the scans; ends {in_words(60 * minutes)} from now")
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
     from dpcenet.training.run_folder import RunFlags
@@ -199,31 +224,17 @@ def adapt_command(
     keep_freed_memory()
     flags = RunFlags(data=data, fold=fold, scheme=scheme, seed=seed)
     options = AdaptOptions(minutes=minutes, seed=seed)
-    adapt(
-        flags,
-        run,
-        options,
-        start=start,
-        support=support,
-        device=device,
-        precision=precision,
-    )
+    with stopped(f"the best state so far is in {run}, and segments as it is"):
+        adapt(
+            flags,
+            run,
+            options,
+            start=start,
+            support=support,
+            device=device,
+            precision=precision,
+        )
     typer.echo(kept_state(run))
-
-
-@app.command("demo")
-def demo_command(
-    out: Out = Path("demo"),
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of image_*/label_* pairs; default made volumes.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes that prepare the scans.")] = 2,
-    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
-) -> None:
-    """Try everything: prepare, train a small preset, evaluate, segment, report."""
-    from dpcenet.cli.demo import demo
-
-    typer.echo(demo(out, data, jobs, steps))
 
 
 def _tested(dataset: PreparedDataset, labels: str, group: str) -> tuple[int, ...]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dpcenet.errors import ConfigError
+from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of
 
 
-def check_labelled(images: Sequence[Path], masks: Sequence[Path], task: Path | None) -> None:
+def check_labelled(images: Sequence[Path], masks: Sequence[MaskFile], task: Path | None) -> None:
     """Refuse labelled scans that cannot work, whatever is in the files.
 
     Raises:
@@ -23,11 +24,34 @@ def check_labelled(images: Sequence[Path], masks: Sequence[Path], task: Path | N
         raise ConfigError(
             f"{len(images)} --support-image and {len(masks)} --support-mask: give pairs"
         )
-    for flag, paths in (
-        ("--support-image", images),
-        ("--support-mask", masks),
-        ("--task", () if task is None else (task,)),
-    ):
-        for path in paths:
-            if not path.exists():
-                raise ConfigError(f"{flag} {path}: there is no such file or folder")
+    check_there("--support-image", images)
+    check_there("--support-mask", [path for mask in masks for path in paths_of(mask)])
+    check_there("--task", () if task is None else (task,))
+
+
+def labelled_masks(
+    images: Sequence[Path], masks: Sequence[str], task: Path | None = None
+) -> tuple[MaskFile, ...]:
+    """The masks of each labelled scan, from words of the command line, checked.
+
+    Raises:
+        ConfigError: as `check_labelled`, or a mask is written wrongly.
+    """
+    found: tuple[MaskFile, ...] = ()
+    if images and masks:
+        found = parse_masks(masks, len(images), "--support-mask")
+    elif masks:
+        found = tuple(map(Path, masks))
+    check_labelled(images, found, task)
+    return found
+
+
+def check_there(flag: str, paths: Sequence[Path]) -> None:
+    """Refuse a path where there is nothing.
+
+    Raises:
+        ConfigError: the message names the flag and the path.
+    """
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"{flag} {path}: there is no such file or folder".lstrip())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,14 @@ from dpcenet.inference.completion import complete
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.labelled_files import LabelledFiles, read_labelled
 from dpcenet.segmentation.segmenter import Segmenter
-from dpcenet.system.files import file_hash, read_json, write_json
+from dpcenet.system.files import file_hash, read_or_set_aside, write_json
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.geometry import on_grid
 from dpcenet.volumes.label_names import CommonLabels
+from dpcenet.volumes.mask_files import MaskFile, paths_of
 from dpcenet.volumes.mask_record import record_path
-from dpcenet.volumes.write_masks import write_mask
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.write_masks import in_format, paths_for, write_somehow
 
 FORMAT = "dpcenet completion 1"
 
@@ -34,12 +37,16 @@ class Completion:
         axis: of the array (Z, Y, X) that runs through the slices; NIfTI counts axes from behind.
         drawn, filled: label value → slices along that axis that a person drew, or the network
             filled.
+        path: of the file that was written; None where none was.
+        note: why that is not the format that was asked for; "" where it is.
     """
 
     mask: npt.NDArray[np.uint8]
     axis: int
     drawn: dict[int, list[int]]
     filled: dict[int, list[int]]
+    path: Path | None = None
+    note: str = ""
 
 
 def complete_scan(
@@ -74,39 +81,62 @@ def complete_scan(
 def complete_file(
     segmenter: Segmenter,
     image: Path,
-    mask: Path,
+    mask: MaskFile,
     out: Path,
     labels: Sequence[int] = (),
     open_ended: bool = False,
+    form: str | None = None,
+    options: ReadOptions = AS_IT_IS,
 ) -> Completion:
-    """Complete a mask file; OUT.json beside the result says which slices a person drew.
+    """Complete a mask file; a record beside the result says which slices a person drew.
+
+    Args:
+        segmenter: with a trained network.
+        image: the scan.
+        mask: its labels, drawn on some slices.
+        out: of the completed mask; the suffix chooses the format, or `form` does. Where no DICOM
+            SEG can be made it is .nii.gz.
+        labels: values to complete; by default all.
+        open_ended: also go on beyond an organ's first and last labelled slice.
+        form: a key of `SUFFIX_OF`.
+        options: how the scan is read where its files leave a choice.
 
     Raises:
         VolumeError: the scan or the mask cannot be used.
         ConfigError: a label is not in the mask, or `out` is a file that is not ours.
     """
-    if out.exists() and not _is_ours(out):
-        raise ConfigError(f"{out}: is there already, and dpcenet did not write it; choose another")
-    opened = read_labelled(segmenter.predictor, segmenter.rules, image, mask, CommonLabels())
-    completion = complete_scan(segmenter, opened, labels, open_ended)
-    write_mask(completion.mask, out, opened.file.grid)
-    slices = {
-        str(value): {"drawn": completion.drawn[value], "filled": completion.filled[value]}
-        for value in completion.drawn
-    }
+    out = in_format(out, form)
+    for path in paths_for(out):
+        if path.exists() and not _is_ours(path):
+            raise ConfigError(
+                f"{path}: is there already, and dpcenet did not write it; choose another"
+            )
+    opened = read_labelled(
+        segmenter.predictor, segmenter.rules, image, mask, CommonLabels(), options=options
+    )
+    done = complete_scan(segmenter, opened, labels, open_ended)
+    network = hash_of_state(segmenter.predictor.method)
+    model = f"{type(segmenter.predictor.method).__name__} {network[:12]}"
+    names = {value: opened.labels.names.get(value, f"label {value}") for value in opened.values}
+    made_by = Algorithm(dpcenet.__version__, model)
+    path, note = write_somehow(done.mask, out, opened.file, names, made_by, opened.labels.codes)
+    done = replace(done, path=path, note=note)
     facts = {
         "format": FORMAT,
         "scan": image.name,
-        "drawn mask": mask.name,
+        "drawn mask": " ".join(each.name for each in paths_of(mask)),
         "open ended": open_ended,
-        "slice axis": completion.axis,
-        "labels": slices,
+        "slice axis": done.axis,
+        "labels": {
+            str(value): {"drawn": drawn, "filled": done.filled[value]}
+            for value, drawn in done.drawn.items()
+        },
         "dpcenet": dpcenet.__version__,
-        "network": hash_of_state(segmenter.predictor.method),
-        "sha256": file_hash(out),
+        "network": network,
+        "sha256": file_hash(path),
     }
-    write_json(record_path(out), facts)
-    return completion
+    write_json(record_path(path), facts)
+    return done
 
 
 def _slices(mask: npt.NDArray[np.bool_], axis: int) -> list[int]:
@@ -117,8 +147,5 @@ def _slices(mask: npt.NDArray[np.bool_], axis: int) -> list[int]:
 
 def _is_ours(out: Path) -> bool:
     """Whether `complete` wrote a file, and nobody changed it since."""
-    path = record_path(out)
-    if not path.is_file():
-        return False
-    record = read_json(path)
+    record = read_or_set_aside(record_path(out)) or {}
     return record.get("format") == FORMAT and record.get("sha256") == file_hash(out)

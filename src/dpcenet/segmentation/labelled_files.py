@@ -12,9 +12,11 @@ from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import Scan, name_of, open_labelled, open_scan
+from dpcenet.volumes.facts import NO_LABELS, Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import check_intensities, check_mask
 from dpcenet.volumes.label_names import CommonLabels, renumbered
+from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.modality import rules_for
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
@@ -32,6 +34,8 @@ class LabelledFiles:
         scan: prepared and encoded.
         record: the way back to the scan's own grid.
         affine: (4, 4) of the prepared scan, in RAS+ mm.
+        labels: names and codes of its label values.
+        notes: what reading did beyond reading, a line each.
     """
 
     file: ScanFile
@@ -40,13 +44,15 @@ class LabelledFiles:
     scan: LabelledScan
     record: Record
     affine: npt.NDArray[np.float64]
+    labels: Labels = NO_LABELS
+    notes: tuple[str, ...] = ()
 
 
 def read_labelled(
     predictor: Predictor,
     rules: Preprocessing | None,
     image: Scan,
-    mask: Scan,
+    mask: Scan | OrganMasks,
     common: CommonLabels,
     first: LabelledFiles | None = None,
     options: ReadOptions = AS_IT_IS,
@@ -56,7 +62,7 @@ def read_labelled(
     Args:
         predictor: encodes the scan.
         rules: of preprocessing; None chooses them by what the scan is.
-        image, mask: of any kind that `volumes.adapters` opens.
+        image, mask: of any kind that `volumes.adapters` opens; several masks become one label map.
         common: what label values mean over several masks; it learns this mask's names.
         first: another labelled scan, whose spacing and orientation this one gets.
         options: how the scan is read where its files leave a choice.
@@ -78,9 +84,19 @@ def read_labelled(
     record = replace(record, rules=replace(record.rules, spacing_mm=spacing))
     slices = predictor.encode(prepared.image, prepared.spacing)
     label = preprocess_labels(truth, record)
-    labelled = LabelledScan.of(name_of(image), prepared.image, slices, label)
+    labelled = LabelledScan.of(name_of(image), prepared.image, slices, label, prepared.affine)
     values = tuple(int(value) for value in found if value)
-    return LabelledFiles(scan, truth, values, labelled, record, prepared.affine)
+    notes = [
+        f"{name_of(each)}: {note}"
+        for each, file in ((image, scan), (mask, stored))
+        for note in file.facts.notes
+    ]
+    if names := stored.facts.labels.names:
+        known = ", ".join(f"{table[v]} = {name}" for v, name in names.items() if v in table)
+        notes.append(f"{name_of(mask)}: labels {known}")
+    return LabelledFiles(
+        scan, truth, values, labelled, record, prepared.affine, common.labels, tuple(notes)
+    )
 
 
 def gap_note(name: str, counts: Mapping[int, int], names: Mapping[int, str]) -> str:

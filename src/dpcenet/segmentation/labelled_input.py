@@ -13,6 +13,7 @@ from dpcenet.segmentation.check_input import check_labelled
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision
+from dpcenet.volumes.mask_files import MaskFile, absolute
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 
 
@@ -21,7 +22,7 @@ class LabelledInput:
     """The files of a network and its labelled scans; each worker process opens its own.
 
     Attributes:
-        images, masks: labelled scans, in pairs; empty with a task.
+        images, masks: labelled scans and the labels of each; empty with a task.
         task: a task file, in place of them.
         labels: values to segment; by default all.
         names: of label values; they replace those of a task.
@@ -30,10 +31,11 @@ class LabelledInput:
         device: where it computes.
         options: how scans are read whose files leave a choice.
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
+        fast: the first look only: no alignment, and no window around small organs.
     """
 
     images: tuple[Path, ...] = ()
-    masks: tuple[Path, ...] = ()
+    masks: tuple[MaskFile, ...] = ()
     task: Path | None = None
     labels: tuple[int, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class LabelledInput:
     device: str = "auto"
     precision: Precision = "auto"
     options: ReadOptions = AS_IT_IS
+    fast: bool = False
 
     def open(self) -> tuple[Segmenter, Support]:
         """Load the network; encode the labelled scans, or read the task.
@@ -52,7 +55,9 @@ class LabelledInput:
         check_labelled(self.images, self.masks, self.task)
         segmenter = self.segmenter()
         if self.task is None:
-            support = segmenter.support(self.images, self.masks, self.labels, self.options)
+            support = segmenter.support(
+                self.images, self.masks, self.labels, self.options, self.names
+            )
         else:
             support = read_task(self.task, segmenter.predictor)
             support = support.only(self.labels) if self.labels else support
@@ -65,7 +70,7 @@ class LabelledInput:
         return replace(
             self,
             images=tuple(path.absolute() for path in self.images),
-            masks=tuple(path.absolute() for path in self.masks),
+            masks=tuple(absolute(mask) for mask in self.masks),
             task=None if self.task is None else self.task.absolute(),
             run=None if self.run is None else self.run.absolute(),
         )
@@ -73,5 +78,9 @@ class LabelledInput:
     def segmenter(self) -> Segmenter:
         """The network alone."""
         if self.run is not None:
-            return Segmenter.from_run(self.run, self.device, self.precision)
-        return Segmenter.shipped(self.device, self.modality, self.precision)
+            segmenter = Segmenter.from_run(self.run, self.device, self.precision)
+        else:
+            segmenter = Segmenter.shipped(self.device, self.modality, self.precision)
+        if not self.fast:
+            return segmenter
+        return replace(segmenter, predictor=segmenter.predictor.at_first_look())

@@ -5,9 +5,10 @@ The support slice for each query slice is found from the images alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, overload
 
 from dpcenet.errors import ConfigError
@@ -19,7 +20,6 @@ from dpcenet.segmentation.labelled_files import LabelledFiles, gap_note, read_la
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision, choose_device, choose_precision
-from dpcenet.training.run_folder import open_run
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import (
     ImageT,
@@ -32,6 +32,7 @@ from dpcenet.volumes.adapters import (
 )
 from dpcenet.volumes.io import check_intensities
 from dpcenet.volumes.label_names import CommonLabels
+from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, preprocess
 
@@ -48,6 +49,12 @@ class Segmenter:
     predictor: Predictor
     rules: Preprocessing | None
 
+    def __repr__(self) -> str:
+        rules = (
+            "scans of any kind" if self.rules is None else f"{self.rules.modality.upper()} scans"
+        )
+        return f"Segmenter({self.predictor!r}, {rules})"
+
     @staticmethod
     def from_run(
         folder: Path | str, device: str = "auto", precision: Precision = "auto"
@@ -57,8 +64,10 @@ class Segmenter:
         Raises:
             RunError: the folder is not a run, or has no checkpoint.
         """
+        from dpcenet.training.run_folder import open_run  # all of training, which few need here
+
         run, where = open_run(Path(folder)).computing_in(precision), choose_device(device)
-        rules = Preprocessing(**run.facts["preprocessing"])
+        rules = run.preprocessing
         return Segmenter(Predictor(run.load_method(where), run.precision, where), rules)
 
     @staticmethod
@@ -102,27 +111,31 @@ class Segmenter:
     def support(
         self,
         images: Scan | Sequence[Scan],
-        masks: Scan | Sequence[Scan],
+        masks: Scan | OrganMasks | Sequence[Scan | OrganMasks],
         labels: Sequence[int] = (),
         options: ReadOptions = AS_IT_IS,
+        names: Mapping[int, str] = MappingProxyType({}),
     ) -> Support:
         """Encode one or several labelled scans.
 
         Args:
             images: a scan of any kind that `adapters.open_scan` accepts, or a list of them.
-            masks: whole numbers on each scan's grid, 0 is background; one for each scan. A DICOM
-                SEG may omit slices.
+            masks: whole numbers on each scan's grid, 0 is background; one for each scan, or
+                `OrganMasks` with a file for each organ. A DICOM SEG may omit slices.
             labels: values to segment; by default every value of the masks.
             options: how scans are read whose files leave a choice.
+            names: of label values that have no name in their file. Labels of several masks go by
+                their names.
 
         Raises:
             VolumeError: a scan or mask cannot be used.
             ConfigError: a label is in no mask, or a scan has no mask.
         """
-        scans, truths = several(images), several(masks)
+        scans: list[Scan] = several(images)
+        truths: list[Scan | OrganMasks] = several(masks)
         if len(scans) != len(truths) or not scans:
             raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
-        common, first = CommonLabels(), None
+        common, first = CommonLabels(names), None
         opened: list[LabelledFiles] = []
         for image, mask in zip(scans, truths, strict=True):
             opened.append(
@@ -132,14 +145,18 @@ class Segmenter:
         assert first is not None  # there is a scan
         drawn = sorted({v for each in opened for v in each.values})
         if missing := sorted(set(labels) - set(drawn)):
-            names = " and ".join(name_of(mask) for mask in truths)
-            raise ConfigError(f"--label {missing[0]}: {names}: only {drawn} found")
+            given = " and ".join(name_of(mask) for mask in truths)
+            raise ConfigError(f"--label {missing[0]}: {given}: only {drawn} found")
         values = tuple(labels) or tuple(drawn)
         known = {v: name for v, name in common.labels.names.items() if v in values}
+        codes = {v: code for v, code in common.labels.codes.items() if v in values}
         filled = [fill_gaps(self.predictor, each.scan, values) for each in opened]
         notes = [gap_note(scan.name, counts, known) for scan, counts in filled if counts]
         labelled = tuple(scan for scan, _ in filled)
-        return Support(labelled, values, first.affine, first.record.rules, known, tuple(notes))
+        read = [note for each in opened for note in each.notes]
+        return Support(
+            labelled, values, first.affine, first.record.rules, known, (*read, *notes), codes
+        )
 
     @overload
     def segment(self, query: Native, support: Support) -> Volume: ...
@@ -170,7 +187,14 @@ class Segmenter:
         result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
         mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
         return SegmentationResult(
-            slices, result.scans, result.slices.matches, result.probability, record, mask
+            slices,
+            result.scans,
+            result.slices.matches,
+            result.slices.tasks,
+            result.probability,
+            record,
+            mask,
+            result.slices.alignments,
         )
 
 
@@ -211,8 +235,8 @@ def segment(
 
     Args:
         query, support_image, support_mask: paths (of a file, or of a folder with one DICOM
-            series), `dpcenet.Volume(data (Z, Y, X), affine)`, or images of nibabel, SimpleITK or
-            MONAI; the three may differ in kind.
+            series), `dpcenet.Volume(data (Z, Y, X), affine)`, pairs (array, affine), images of
+            nibabel, SimpleITK, MONAI or TorchIO, or TorchIO subjects; the three may differ in kind.
         run: folder of a trained run; by default the network of the package.
         labels: values to segment; by default every value of the mask.
         device: "auto", "cpu", "cuda", …

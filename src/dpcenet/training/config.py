@@ -7,18 +7,18 @@ data are flags of the command; the resolved config goes with the run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
 from dpcenet.errors import ConfigError
-from dpcenet.methods.registry import METHODS
-from dpcenet.system.assets import asset
+from dpcenet.methods.registry import GROUP, METHODS, method_entry, preset_names, presets_of
+from dpcenet.system import plugins
 from dpcenet.system.device import Precision
+from dpcenet.system.files import read_yaml
+from dpcenet.system.structured import parse_yaml, yaml_value
+from dpcenet.system.validated import shown, validated
 from dpcenet.training.episodes import EpisodeOptions
 from dpcenet.training.kept_weights import ValidationOptions
 
@@ -76,22 +76,11 @@ class Config:
     train: TrainOptions = field(default_factory=TrainOptions)
 
 
-def preset_names() -> list[str]:
-    """The presets that come with the package, as "method/preset"."""
-    return sorted(
-        f"{folder.name}/{file.name.removesuffix('.yaml')}"
-        for folder in asset("presets").iterdir()
-        if folder.is_dir()
-        for file in folder.iterdir()
-        if file.name.endswith(".yaml")
-    )
-
-
 def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     """Read a preset by name ("dpcenet/paper") or by path.
 
     Args:
-        name: of a preset of the package, or a YAML file.
+        name: of a preset of this package or another one, or a YAML file.
         overrides: "key.key=value" texts that replace single values.
 
     Raises:
@@ -99,26 +88,29 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        label = path.stem
-    elif name in preset_names():
-        text = asset(f"presets/{name}.yaml").read_text("utf-8")
-        label = name
+        data, label = read_yaml(path), path.stem
     else:
-        raise ConfigError(
-            f"preset {name!r}: there is none of that name; give a YAML file or one of "
-            f"{', '.join(preset_names())}"
-        )
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not YAML ({error})") from error
+        data, label = parse_yaml(_preset_file(name).read_text("utf-8"), name), name
     for override in overrides:
         _override(data, override)
     return parse_config(data, label, source=name)
+
+
+def _preset_file(name: str) -> Traversable:
+    """The file of a preset by its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    method = name.partition("/")[0]
+    if method in METHODS or method in plugins.offered(GROUP):
+        files = presets_of(method)
+        if name in files:
+            return files[name]
+    raise ConfigError(
+        f"preset {name!r}: there is none of that name; give a YAML file or one of "
+        f"{', '.join(preset_names())}"
+    )
 
 
 def parse_config(data: object, preset: str, source: str) -> Config:
@@ -127,14 +119,16 @@ def parse_config(data: object, preset: str, source: str) -> Config:
     Raises:
         ConfigError: an unknown key or a wrong value; the message names `source` and the key.
     """
-    if not isinstance(data, dict) or data.get("method") not in METHODS:
-        found = data.get("method") if isinstance(data, dict) else data
-        raise ConfigError(f"{source}: method {found!r}; choose one of {', '.join(METHODS)}")
-    options = _validate(
-        METHODS[data["method"]].options, data.get("options") or {}, source, "options"
-    )
+    method = data.get("method") if isinstance(data, dict) else data
+    if not isinstance(data, dict) or not isinstance(method, str):
+        raise ConfigError(f"{source}: method {shown(method)}; choose one of {', '.join(METHODS)}")
+    try:
+        kind = method_entry(method).options
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    options = validated(kind, data.get("options") or {}, source, "options")
     whole = {**data, "preset": data.get("preset", preset), "options": None}
-    config: Config = _validate(Config, whole, source, "")
+    config = validated(Config, whole, source)
     return dataclasses.replace(config, options=options)
 
 
@@ -144,38 +138,15 @@ def load_options(kind: type[Options], path: Path | None, overrides: tuple[str, .
     Raises:
         ConfigError: the file cannot be read, an unknown key, or a wrong value.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = yaml.safe_load(path.read_text("utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+    data = {} if path is None else read_yaml(path)
     for override in overrides:
         _override(data, override)
-    options: Options = _validate(kind, data, str(path or "--set"), "")
-    return options
+    return validated(kind, data, str(path or "--set"))
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """The config as plain values; `parse_config` reads it back."""
     return dataclasses.asdict(config)
-
-
-def _validate(kind: type[Any], data: Mapping[str, Any], source: str, where: str) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(data, extra="forbid")
-    except ValidationError as error:
-        keys = {_dotted(where, one["loc"]): one for one in error.errors()}
-        unknown = [key for key, one in keys.items() if one["type"] == "unexpected_keyword_argument"]
-        if unknown:
-            raise ConfigError(f"{source}: unknown key {', '.join(unknown)}") from error
-        key, one = next(iter(keys.items()))
-        raise ConfigError(f"{source}: {key} = {one['input']!r}: {one['msg']}") from error
-
-
-def _dotted(where: str, place: tuple[int | str, ...]) -> str:
-    """The name of a key inside a file, such as options.encoder.name."""
-    return ".".join(str(part) for part in (where, *place) if part != "")
 
 
 def _override(data: dict[str, Any], text: str) -> None:
@@ -188,4 +159,4 @@ def _override(data: dict[str, Any], text: str) -> None:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
             raise ConfigError(f"--set {text}: {parent} holds a single value, not keys")
-    data[last] = yaml.safe_load(value)
+    data[last] = yaml_value(value, f"--set {text}")

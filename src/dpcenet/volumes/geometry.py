@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
@@ -42,7 +41,7 @@ _FRAMES = (
 )
 
 # A tiny rotation decides ties at 45 degrees alike, however the array is stored.
-_TILT = Rotation.from_rotvec([1e-4, 2e-4, 3e-4]).as_matrix()
+_TILT = np.eye(3) + 1e-4 * np.array([[0.0, -3.0, 2.0], [3.0, 0.0, -1.0], [-2.0, 1.0, 0.0]])
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,16 @@ def orient(volume: Volume, like: Affine | None = None) -> tuple[Volume, Orientat
         frame = _FRAMES[int(np.argmax(np.abs(_TILT.T @ axes[:, first])))]
     orientation = _closest(axes, _TILT @ frame, first)
     return orientation.apply(volume), orientation
+
+
+def plane_angle(volume: Volume, like: Affine) -> float:
+    """Degrees between the slices of a volume and those of a prepared one, with affine `like`.
+
+    0 is the same plane; a sagittal and an axial scan are 90 degrees apart.
+    """
+    oriented, _ = orient(volume, like)
+    cosine = abs(float(_unit(oriented.affine)[:, 0] @ _unit(like)[:, 0]))
+    return float(np.degrees(np.arccos(min(cosine, 1.0))))
 
 
 def match_axes(volume: Volume, affine: Affine) -> tuple[Volume, Orientation]:

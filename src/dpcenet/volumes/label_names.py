@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,12 @@ class CommonLabels:
         labels: what the common values mean so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[int, str] = MappingProxyType({})) -> None:
+        """`names` is what the person says of label values that have no name in their file."""
         self.labels = NO_LABELS
+        self._said = dict(names)
         self._values: dict[str, int] = {}
+        self._nameless: dict[int, str] = {}
 
     def table_for(self, mask: ScanFile, path: str) -> dict[int, int]:
         """Stored value → common value of a further mask.
@@ -41,25 +45,34 @@ class CommonLabels:
             path: of the mask, for the error.
 
         Raises:
-            VolumeError: the mask has a value without a name that is a named label's in an earlier
-                mask, or there are too many labels.
+            VolumeError: a value has a name in one mask and none in another, or there are too many
+                labels.
         """
-        names, codes = _distinct(mask.facts.labels.names), mask.facts.labels.codes
-        if not names:
-            return {}
-        table = _table(names, self._values, path)
-        for value in _present(mask) - set(names):
-            if value in self._values.values():
-                found = f"label {value} has no name, and an earlier mask calls it "
-                found += repr(self.labels.names[value])
-                raise VolumeError(path, found, "a name for each label", "Name all its segments.")
+        known, codes = given_names(mask.facts.labels.names), mask.facts.labels.codes
+        present = _present(mask)
+        names = _distinct({v: self._said[v] for v in present if v in self._said} | known)
+        nameless = present - set(names)
+        table = _table(names, self._values, nameless | set(self._nameless), path)
+        for value in nameless:
+            if value in self.labels.names:
+                raise _nameless(path, value, "an earlier mask", self.labels.names[value])
             table[value] = value
-        self._values |= {_plain(name): table[value] for value, name in names.items()}
+            self._nameless.setdefault(value, path)
+        for value, name in names.items():
+            if table[value] in self._nameless:
+                raise _nameless(self._nameless[table[value]], table[value], path, name)
+        self._values |= {plain_name(name): table[value] for value, name in names.items()}
         self.labels = Labels(
             {table[value]: name for value, name in names.items()} | dict(self.labels.names),
-            {table[value]: code for value, code in codes.items()} | dict(self.labels.codes),
+            {table[value]: code for value, code in codes.items() if value in table}
+            | dict(self.labels.codes),
         )
         return table
+
+
+def given_names(names: Mapping[int, str]) -> dict[int, str]:
+    """The names that say something: "label 3" of the value 3 is what a file writes without one."""
+    return {value: name for value, name in names.items() if name != f"label {value}"}
 
 
 def renumbered(data: npt.NDArray[Any], table: dict[int, int]) -> npt.NDArray[Any]:
@@ -77,15 +90,18 @@ def renumbered(data: npt.NDArray[Any], table: dict[int, int]) -> npt.NDArray[Any
     return out
 
 
-def _table(names: Mapping[int, str], values: dict[str, int], path: str) -> dict[int, int]:
-    """Stored value → common value of the named labels of one mask."""
+def _table(
+    names: Mapping[int, str], values: dict[str, int], kept: set[int], path: str
+) -> dict[int, int]:
+    """Stored value → common value of the named labels of one mask; no new one is in `kept`."""
     taken = set(values.values())
     table: dict[int, int] = {}
     for value, name in names.items():
-        if _plain(name) in values:
-            table[value] = values[_plain(name)]
+        if plain_name(name) in values:
+            table[value] = values[plain_name(name)]
             continue
-        free = value if value not in taken else next(n for n in range(1, 1 << 16) if n not in taken)
+        others = (n for n in range(1, 1 << 16) if n not in taken | kept)
+        free = value if value not in taken else next(others)
         if free > MOST_VALUE:
             raise VolumeError(path, "more than 255 labels", "fewer", "Leave some out.")
         table[value] = free
@@ -95,8 +111,16 @@ def _table(names: Mapping[int, str], values: dict[str, int], path: str) -> dict[
 
 def _distinct(names: Mapping[int, str]) -> dict[int, str]:
     """The names, with the value behind one that another label has as well: "lesion (2)"."""
-    often = Counter(map(_plain, names.values()))
-    return {v: f"{name} ({v})" if often[_plain(name)] > 1 else name for v, name in names.items()}
+    often = Counter(map(plain_name, names.values()))
+    return {
+        v: f"{name} ({v})" if often[plain_name(name)] > 1 else name for v, name in names.items()
+    }
+
+
+def _nameless(path: str, value: int, other: str, name: str) -> VolumeError:
+    found = f"label {value} has no name, and {other} calls it {name!r}"
+    remedy = f"Say what it is, such as --name {value}={name!r}."
+    return VolumeError(path, found, "a name for each label", remedy)
 
 
 def _present(mask: ScanFile) -> set[int]:
@@ -104,6 +128,6 @@ def _present(mask: ScanFile) -> set[int]:
     return {round(float(value)) for value in np.unique(data)} - {0}
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name as people mean it: "Right_Kidney" and "right kidney" are one."""
     return " ".join(name.replace("_", " ").casefold().split())

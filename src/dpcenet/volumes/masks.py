@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,17 @@ from dpcenet.volumes.dicom.rtstruct import read_rtstruct
 from dpcenet.volumes.facts import Facts
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume, suffix_of
+from dpcenet.volumes.mask_files import MaskFile, OrganMasks
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.organ_masks import Part, masks_in, merged
 from dpcenet.volumes.pictures import is_picture, pictures_in, stack_of
 from dpcenet.volumes.size_guards import MAX_BYTES
 
 
 def read_mask(
-    path: Path, image: ScanFile, max_bytes: int = MAX_BYTES, options: ReadOptions = AS_IT_IS
+    mask: MaskFile, image: ScanFile, max_bytes: int = MAX_BYTES, options: ReadOptions = AS_IT_IS
 ) -> ScanFile:
-    """Read the mask of a scan.
+    """Read the mask of a scan, or its masks of single organs.
 
     Formats that are segmentations by themselves (DICOM SEG, .seg.nrrd) may cover a part of the
     scan and are spread over its grid; outlines (RTSTRUCT) are filled on it; pictures take the place
@@ -42,10 +45,27 @@ def read_mask(
     Raises:
         VolumeError: it cannot be used; the message says why.
     """
+    if isinstance(mask, OrganMasks):
+        return merged(list(_parts(mask, image, max_bytes, options)), image)
+    return _read_one(mask, image, max_bytes, options)
+
+
+def _parts(
+    masks: OrganMasks, image: ScanFile, max_bytes: int, options: ReadOptions
+) -> Iterator[Part]:
+    values = masks.values or (None,) * len(masks.files)
+    for path, name, value in zip(masks.files, masks.names, values, strict=True):
+        yield Part(path, name, _read_one(path, image, max_bytes, options), value)
+
+
+def _read_one(path: Path, image: ScanFile, max_bytes: int, options: ReadOptions) -> ScanFile:
     if path.is_dir():
         found = find_segmentation(path)
         if found is None and pictures_in(path):
             return _from_pictures(path, image, max_bytes)
+        organs = masks_in(path) if found is None else None
+        if organs is not None:
+            return read_mask(organs, image, max_bytes, options)
         path = found or path
     elif is_picture(path) and path.is_file():
         return _from_pictures(path, image, max_bytes)

@@ -15,7 +15,36 @@ from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.dicom.write_seg import write_seg
 from dpcenet.volumes.facts import NO_LABELS, Code, Labels
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.io import DEFAULT_SUFFIX, DICOM_SUFFIX, FORMATS, suffix_of, unknown_suffix
+from dpcenet.volumes.io import (
+    DEFAULT_SUFFIX,
+    DICOM_SUFFIX,
+    FORMATS,
+    stem,
+    suffix_of,
+    unknown_suffix,
+)
+
+SUFFIX_OF: Mapping[str, str] = {
+    "nifti": ".nii.gz",
+    "dicom-seg": DICOM_SUFFIX,
+    "seg.nrrd": ".seg.nrrd",
+    "mha": ".mha",
+}
+"""What `--format` may ask for."""
+
+
+def in_format(path: Path, form: str | None) -> Path:
+    """The path of a mask with the suffix of the format that was asked for; None leaves it."""
+    if form is None or path.name.lower().endswith(SUFFIX_OF[form]):
+        return path
+    name = path.stem if path.suffix.lower() == DICOM_SUFFIX else stem(path)
+    return path.with_name(f"{name}{SUFFIX_OF[form]}")
+
+
+def paths_for(path: Path) -> tuple[Path, ...]:
+    """Where `write_somehow` may write: the path, or .nii.gz in place of a DICOM SEG."""
+    other = path.with_suffix(DEFAULT_SUFFIX)
+    return (path, other) if path.suffix.lower() == DICOM_SUFFIX else (path,)
 
 
 def write_labels(
@@ -69,7 +98,7 @@ def write_somehow(
     except VolumeError as error:
         if path.suffix.lower() != DICOM_SUFFIX:
             raise
-        other = path.with_suffix(DEFAULT_SUFFIX)
+        other = paths_for(path)[-1]
         write_mask(mask, other, scan.grid, Labels(names, codes))
         return other, f"no DICOM SEG: {error.found}"
     return path, ""

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.errors import ConfigError
 from dpcenet.segmentation.review.reviewed_case import read_cases, review_case, save_case
 from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.segmenter import Segmenter
@@ -31,11 +30,16 @@ def test_cases_are_kept_for_a_run_that_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"case": "one"}'])
-def test_a_damaged_case_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "review").mkdir()
-    (tmp_path / "review" / "one.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"one\.json: not a case of a review"):
-        read_cases(tmp_path)
+def test_a_damaged_case_is_set_aside_and_named(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_case(tmp_path, CASES[0])
+    path = tmp_path / "review" / "one.json"
+    path.write_text(content)
+    assert read_cases(tmp_path) == [CASES[0]]
+    (record,) = caplog.records
+    assert str(path) in record.getMessage() and "segment again" in record.getMessage()
+    assert path.with_name("one.json.damaged").read_text() == content and not path.exists()
 
 
 def test_a_case_of_a_segmenter(copier: Segmenter, tmp_path: Path) -> None:
@@ -51,11 +55,32 @@ def test_a_case_of_a_segmenter(copier: Segmenter, tmp_path: Path) -> None:
     assert read_cases(tmp_path) == [case]
 
 
+def test_a_case_of_an_older_version_is_read(tmp_path: Path) -> None:
+    save_case(tmp_path, CASES[0])
+    path = tmp_path / "review" / "good.json"
+    kept = json.loads(path.read_text())
+    for quality in kept["labels"].values():
+        del quality["accept_dice"]
+        for new in ("taken", "claimed", "displacement_mm", "size_mm", "alignment"):
+            del quality["signals"][new]
+    path.write_text(json.dumps(kept))
+    assert read_cases(tmp_path) == [CASES[0]]
+
+
 def test_words_on_disk_stay(tmp_path: Path) -> None:
     save_case(tmp_path, CASES[0])
     written = json.loads((tmp_path / "review" / "good.json").read_text())
-    assert list(written) == ["case", "mask", "labels", "pictures", "signature"]
+    assert list(written) == ["case", "mask", "labels", "pictures", "signature", "matches"]
     liver = written["labels"]["liver"]
-    assert list(liver) == ["dice", "low", "high", "flag", "reasons", "signals", "calibrated"]
+    assert list(liver) == [
+        "dice",
+        "low",
+        "high",
+        "flag",
+        "reasons",
+        "signals",
+        "calibrated",
+        "accept_dice",
+    ]
     assert list(liver["signals"])[:5] == ["reverse", "agreement", "confidence", "likeness", "shape"]
     assert liver["signals"]["likeness"] == GOOD.similarity

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from dpcenet.data.datasets.spec import DatasetSpec, SourceCase, SourceFolder, modality_of
 from dpcenet.errors import DatasetError
+from dpcenet.system.files import read_json
 from dpcenet.volumes.io import stem
 
 
@@ -19,7 +18,7 @@ def find(folder: Path) -> SourceFolder:
     """
     path = folder / "dataset.json"
     try:
-        facts: dict[str, Any] = json.loads(path.read_text())
+        facts = read_json(path, error=DatasetError)
         channels = dict(facts["modality"])
         labels = {int(k): str(v) for k, v in facts["labels"].items() if int(k) != 0}
         pairs = [(folder / pair["image"], folder / pair["label"]) for pair in facts["training"]]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from dpcenet.data.datasets.spec import DatasetSpec, SourceCase, SourceFolder, modality_of
 from dpcenet.errors import DatasetError
+from dpcenet.system.files import read_json
 from dpcenet.volumes.io import SUFFIXES, stem
 
 
@@ -29,7 +29,7 @@ def find(folder: Path) -> SourceFolder:
     """
     path = folder / "dataset.json"
     try:
-        facts = json.loads(path.read_text())
+        facts = read_json(path, error=DatasetError)
         channels = dict(facts["channel_names"])
         labels = {int(v): str(k) for k, v in facts["labels"].items() if int(v) != 0}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

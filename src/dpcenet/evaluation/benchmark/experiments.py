@@ -137,7 +137,7 @@ def _values(dataset: PreparedDataset, setting: Setting) -> tuple[int, ...]:
     if missing:
         raise ConfigError(
             f"{dataset.folder}: no label {', '.join(missing)}; it has {', '.join(by_name)}. "
-            "Prepare it with those names (--label), or change the plan"
+            "Prepare it with those names (--name), or change the plan"
         )
     return tuple(by_name[name] for name in setting.labels)
 

@@ -5,10 +5,9 @@ RUN/experiment.json    key, version of the code, state, cost; beside what train 
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from dpcenet.evaluation.benchmark.experiments import Experiment
 from dpcenet.evaluation.benchmark.resources import now, peak_memory_gb, reset_peak
 from dpcenet.evaluation.evaluate import evaluate
 from dpcenet.evaluation.scores import percent_dice, read_scores, scores_of
-from dpcenet.system.files import read_json, write_json
+from dpcenet.system.files import read_or_set_aside, write_json
+from dpcenet.system.lock import Held, held
 from dpcenet.training.checkpoint import CHECKPOINT
 from dpcenet.training.train import train
 
@@ -45,9 +45,8 @@ class ExecutionContext:
 
 
 def state_of(folder: Path) -> dict[str, Any]:
-    """What RUN/experiment.json says; empty where there is none."""
-    path = folder / STATE
-    return read_json(path) if path.is_file() else {}
+    """What RUN/experiment.json says; empty where there is none, or it was damaged."""
+    return read_or_set_aside(folder / STATE) or {}
 
 
 def is_done(experiment: Experiment, out: Path, code: str | None) -> bool:
@@ -134,9 +133,9 @@ def _locked(folder: Path) -> Iterator[None]:
         RunError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as stream:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            stack.enter_context(held(folder / "lock"))
+        except Held as error:
             raise RunError(f"{folder}: another process is working on this run") from error
         yield

@@ -5,8 +5,8 @@ So an interrupted call can go on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -16,12 +16,16 @@ from pydantic import TypeAdapter
 from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.result import SegmentationResult
-from dpcenet.segmentation.review.quality import Quality, assess
+from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality, assess
 from dpcenet.segmentation.review.signals import label_map_of
+from dpcenet.segmentation.review.slice_matches import SliceMatches, slice_matches
 from dpcenet.segmentation.review.suggest import signature_of
 from dpcenet.segmentation.review.thumbnails import picture
 from dpcenet.segmentation.segmenter import Segmenter
-from dpcenet.system.files import read_json, write_json
+from dpcenet.system.files import note_damaged, read_json, write_json
+from dpcenet.system.validated import validated
+
+_AGAIN = "segment again to have the case in the review"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class ReviewedCase:
         labels: label name → quality.
         pictures: label name → a picture as a data URL; none where nothing was found.
         signature: what the case looks like; see `suggest.signature_of`.
+        matches: which labelled slices served; None in a case of a version that did not keep them.
     """
 
     case: str
@@ -41,6 +46,7 @@ class ReviewedCase:
     labels: Mapping[str, Quality]
     pictures: Mapping[str, str]
     signature: tuple[float, ...]
+    matches: SliceMatches | None = None
 
     @property
     def mean_dice(self) -> float:
@@ -52,6 +58,11 @@ class ReviewedCase:
         """Lowest predicted Dice of its labels."""
         return min(quality.dice for quality in self.labels.values())
 
+    def asking(self, accept_dice: float) -> ReviewedCase:
+        """The same case, its masks flagged for another Dice that is asked for."""
+        labels = {name: quality.asking(accept_dice) for name, quality in self.labels.items()}
+        return replace(self, labels=labels)
+
 
 def review_case(
     segmenter: Segmenter,
@@ -59,6 +70,8 @@ def review_case(
     result: SegmentationResult,
     case: str,
     mask: str,
+    accept_dice: float = ACCEPT_DICE,
+    against_all: Sequence[str] = (),
 ) -> ReviewedCase:
     """Predict the quality of one segmented case.
 
@@ -67,11 +80,12 @@ def review_case(
         result: what `Segmenter.find` found in the case.
         case: its name.
         mask: path of its mask, relative to the folder of the review.
+        accept_dice, against_all: see `assess`.
     """
     label_map = label_map_of(result)
     image = result.query.images[:, 0].cpu().numpy()
     names = {value: str(support.names.get(value, value)) for value in support.values}
-    qualities = assess(segmenter, result)
+    qualities = assess(segmenter, result, None, accept_dice, against_all)
     shown = {value: label_map == value for value in names}
     signature = signature_of(segmenter.predictor.method, result.query, label_map > 0)
     return ReviewedCase(
@@ -80,29 +94,34 @@ def review_case(
         {names[value]: quality for value, quality in qualities.items()},
         {names[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
         tuple(np.round(signature, 4).tolist()),
+        slice_matches(result, names),
     )
 
 
 def save_case(out: Path, case: ReviewedCase) -> None:
     """Write OUT/review/CASE.json, whole or not at all."""
     content = TypeAdapter(ReviewedCase).dump_python(case, by_alias=True)
-    write_json(out / "review" / f"{case.case}.json", content)
+    write_json(case_path(out, case.case), content)
 
 
 def read_cases(out: Path) -> list[ReviewedCase]:
-    """The cases that `save_case` wrote, by name.
-
-    Raises:
-        ConfigError: a file is damaged, or of another version.
-    """
-    return [_read_case(path) for path in sorted((out / "review").rglob("*.json"))]
+    """The cases that `save_case` wrote, by name; a damaged file is set aside with a note."""
+    found = [read_case(path) for path in sorted((out / "review").rglob("*.json"))]
+    return [case for case in found if case is not None]
 
 
-def _read_case(path: Path) -> ReviewedCase:
+def case_path(out: Path, case: str) -> Path:
+    """Where the case of that name lies."""
+    return out / "review" / f"{case}.json"
+
+
+def read_case(path: Path) -> ReviewedCase | None:
+    """A case; None where there is none, or it is damaged and was set aside with a note."""
+    if not path.is_file():
+        return None
     try:
-        return TypeAdapter(ReviewedCase).validate_python(read_json(path))
-    except ValueError as error:  # pydantic's, json's and unicode's errors are of this kind
-        reason = " ".join(str(error).split())[:100]
-        raise ConfigError(
-            f"{path}: not a case of a review ({reason}); delete it and segment the case again"
-        ) from error
+        content = read_json(path, remedy=_AGAIN, finite=False)
+        return validated(ReviewedCase, content, path, remedy=_AGAIN, extra="ignore")
+    except ConfigError as error:
+        note_damaged(path, error)
+        return None
