@@ -14,6 +14,7 @@ table.
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from dpcenet.app.export_files import (
     write_seg_nrrd,
 )
 from dpcenet.app.mask_files import origin_of, read_labels, state_of
-from dpcenet.app.program import InputError, as_text, read_cases, read_json
+from dpcenet.app.program import InputError, as_text, read_cases, read_json, write_atomically
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.review_api import decisions_of
 from dpcenet.app.shown_scan import Facts, image_of, make_ready
@@ -214,10 +215,12 @@ def largest_diameter_mm(
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    content = stream.getvalue().encode()
+    write_atomically(path, lambda part: part.write_bytes(content))
 
 
 def flat(scan: Scan) -> str:
