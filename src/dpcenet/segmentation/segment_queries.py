@@ -21,6 +21,7 @@ from dpcenet.errors import InputError, NotAScanError
 from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap
+from dpcenet.segmentation.mismatch import mismatches
 from dpcenet.segmentation.outputs import sizes, write_outputs
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.result import SegmentationResult
@@ -38,6 +39,7 @@ from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.modality import doubts_of
+from dpcenet.volumes.options import AS_IT_IS
 
 _DISK_FULL = (*NO_SPACE, errno.EROFS)
 """Errors that every later scan would meet too."""
@@ -117,6 +119,7 @@ def _common_inputs(
         "outputs": asdict(options.outputs),
         "consistency": asdict(options.consistency),
         "check": options.check,
+        "fast": not segmenter.predictor.second_look,
         "dpcenet": dpcenet.__version__,
     }
 
@@ -160,16 +163,21 @@ def _segment_one(
         if written[0] != read.mask:  # no DICOM SEG could be made
             mask_record.withdraw(read.mask)
             read = replace(read, mask=written[0])
+        unlike = mismatches(read.scan, support)
         if options.check:
             name = read.query.name.as_posix()
             mask_name = read.mask.relative_to(options.out).as_posix()
-            save_case(options.out, review_case(segmenter, support, result, name, mask_name))
-        doubts = doubts_of(read.scan, support.rules.modality)
-        notes = [*read.scan.facts.notes, *doubts, *([note] if note else [])]
+            case = review_case(
+                segmenter, support, result, name, mask_name, options.accept_dice, unlike
+            )
+            save_case(options.out, case)
+        doubts = [d for d in doubts_of(read.scan, support.rules.modality) if d not in unlike]
+        notes = [*read.scan.facts.notes, *unlike, *doubts, *([note] if note else [])]
         facts = {
             "labels": sizes(result),
             "seconds": round(time.perf_counter() - start, 2),
             "precision": segmenter.predictor.precision,
+            **_source(read.query),
             **({"notes": notes} if notes else {}),
         }
         for mask in (options.out / name for name in read.query.mask_names):
@@ -179,6 +187,12 @@ def _segment_one(
         mask_record.withdraw(read.mask)
         return _failed(read.query, error)
     return Outcome(read.query.name, read.mask, facts=facts)
+
+
+def _source(query: Query) -> dict[str, Any]:
+    """Where the scan lies and how it was read, so that `export` finds it again."""
+    how = {} if query.options == AS_IT_IS else {"read": asdict(query.options)}
+    return {"scan": str(query.files[0].absolute()), **how}
 
 
 def _predict(
