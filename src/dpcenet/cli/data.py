@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dpcenet.cli.app import DATASET_HELP, Out, app, parse_label_name
+from dpcenet.cli.app import DATASET_HELP, Out, Progress, app, parse_label_name
 from dpcenet.cli.checks import check_folder, check_prepared, check_there, stopped
 
 
@@ -41,16 +41,17 @@ def prepare_command(
     supervoxel_size: Annotated[
         int | None, typer.Option(min=1, help="Voxels of the smallest supervoxel; 1000 for hearts.")
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Name of a label value, such as 1=liver; repeat.")
+    name: Annotated[
+        list[str] | None, typer.Option(help="VALUE=NAME of a label, such as 1=liver; repeat.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    progress: Progress = "bar",
 ) -> None:
     """Prepare scans: slices of 256x256, supervoxels, a manifest. Call it again to continue."""
     check_folder("", source)
     from dpcenet.data.prepare import prepare
 
-    names = dict(parse_label_name(text) for text in label or []) or None
+    names = dict(parse_label_name(text) for text in name or []) or None
     changes = {
         "slice_spacing_mm": slice_spacing,
         "overflow": overflow,
@@ -76,18 +77,19 @@ def prepare_command(
 @app.command("doctor")
 def doctor_command(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    label: Annotated[Path | None, typer.Option(help="Labels, if one scan is given.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Labels of the scan, if one is given.")] = None,
     dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
     fix: Annotated[
         Path | None, typer.Option(help="Write corrected copies into this folder.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    progress: Progress = "bar",
 ) -> None:
     """Find faults of scans before training. Exit code 1 if something is wrong."""
-    check_there([*paths, *([label] if label else [])])
+    check_there([*paths, *([mask] if mask else [])])
     from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
 
-    diagnosis = diagnose(paths, label=label, dataset=dataset)
+    diagnosis = diagnose(paths, label=mask, dataset=dataset)
     fixed = write_fixed(diagnosis, fix) if fix is not None else []
     typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
     for line in fixed:
@@ -100,7 +102,8 @@ def doctor_command(
 def inspect_command(
     data: Annotated[Path, typer.Argument(help="Prepared data set.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the sheet; default: in the data set.")
+        Path | None,
+        typer.Option("-o", "--out", help="Folder of the sheet; default: in the data set."),
     ] = None,
     slices: Annotated[int, typer.Option(min=1, help="Slices of each case.")] = 5,
 ) -> None:
