@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from dpcenet.cli import app
-from dpcenet.cli.app import GROUPS
+from dpcenet.cli.app import GROUPS, OPTION_GROUPS
 from made_scans import write_scans
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -57,6 +57,18 @@ def test_help_lists_commands_under_headings_segment_first() -> None:
     rows = re.findall(r"^│ ([a-z]+) ", shown, re.MULTILINE)
     assert rows[0] == "segment"
     assert sorted(rows) == sorted(ROOT.commands)
+
+
+def test_the_many_options_of_segment_stand_under_headings() -> None:
+    shown = CliRunner().invoke(app, ["segment", "-h"], env={"COLUMNS": "120"}).output
+    places = [shown.index(f" {title} ─") for title in ("Options", *OPTION_GROUPS)]
+    assert places == sorted(places)
+    for title, names in OPTION_GROUPS.items():
+        (panel,) = re.findall(rf"─ {title} ─.*?╰", shown, re.DOTALL)
+        for name in {"support_image", "echo", "layout", "device"} & set(names):
+            assert f"--{name.replace('_', '-')}" in panel
+    (rest,) = re.findall(r"─ Options ─.*?╰", shown, re.DOTALL)
+    assert re.findall(r"--([a-z-]+)", rest) == ["out", "input", "help"]
 
 
 def test_every_command_answers_to_h_and_says_where_its_output_goes_with_o() -> None:

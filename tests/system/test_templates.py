@@ -15,7 +15,8 @@ EMPTY_REPORT = {"sections": [], "summary": [], "texts": TEXTS, "legend": {}}
 
 def test_text_is_escaped() -> None:
     section = {
-        "name": "plan", "title": "<b>scan & co</b>", "command": "", "facts": {}, "tables": [], "pictures": [],
+        "name": "plan", "title": "<b>scan & co</b>",
+        "command": "", "facts": {}, "tables": [], "pictures": [],
         "cost": [], "missing": {}, "runs": [], "configs": {},
     }  # fmt: skip
     page = render_page("report.html", **{**EMPTY_REPORT, "sections": [section]})
