@@ -48,7 +48,7 @@ def test_the_whole_way(scans: Path, tmp_path: Path) -> None:
     support += ["--support-mask", scans / "label_01.nii.gz", "--label", "1"]
     found = run("segment", scans, *support, "--run", folder, "--out", out)
     assert found.returncode == 0, found.stderr
-    assert len(list(out.glob("image_*_seg.nii.gz"))) == 4
+    assert len(list(out.glob("image_*_seg.nii.gz"))) == 3  # the fourth is the labelled one
     page = run("report", folder, "--out", out)
     assert page.returncode == 0, page.stderr
     assert (out / "report.html").stat().st_size > 10_000
@@ -99,7 +99,7 @@ def test_importing_the_package_is_quick() -> None:
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         times.append(float(done.stdout))
-    assert min(times) < 0.3
+    assert min(times) < 0.1
     code = "import sys, dpcenet.cli; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False"

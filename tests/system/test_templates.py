@@ -14,11 +14,9 @@ EMPTY_REPORT = {"sections": [], "summary": [], "texts": TEXTS, "legend": {}}
 
 
 def test_text_is_escaped() -> None:
-    section = {
-        "name": "plan", "title": "<b>scan & co</b>",
-        "command": "", "facts": {}, "tables": [], "pictures": [],
-        "cost": [], "missing": {}, "runs": [], "configs": {},
-    }  # fmt: skip
+    nothing: dict[str, object] = {key: [] for key in ("tables", "pictures", "cost")}
+    section = {**nothing, "name": "plan", "title": "<b>scan & co</b>", "command": ""}
+    section |= {"facts": {}, "missing": {}, "configs": {}, "runs": []}
     page = render_page("report.html", **{**EMPTY_REPORT, "sections": [section]})
     assert "&lt;b&gt;scan &amp; co&lt;/b&gt;" in page and "<b>scan" not in page
 

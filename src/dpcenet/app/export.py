@@ -27,7 +27,7 @@ import numpy.typing as npt
 from dpcenet.app.export_files import (
     picture,
     write_dicom_seg,
-    write_plain_mask,
+    write_named_mask,
     write_seg_nrrd,
 )
 from dpcenet.app.mask_files import origin_of, read_labels, state_of
@@ -141,7 +141,7 @@ def write_nnunet_case(case: Case, names: list[Label], folder: Path) -> str:
 def _write_parts(case: Case, names: list[Label], out: Path, parts: list[str]) -> None:
     name = flat(case.scan)
     if "masks" in parts:
-        write_plain_mask(case.labels, case.facts, out / "masks" / f"{name}.nii.gz")
+        write_named_mask(case.labels, case.facts, names, out / "masks" / f"{name}.nii.gz")
     if "seg-nrrd" in parts:
         write_seg_nrrd(case.labels, case.facts, names, out / "seg-nrrd" / f"{name}.seg.nrrd")
     if "dicom-seg" in parts:

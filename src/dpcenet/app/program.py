@@ -29,6 +29,7 @@ from dpcenet.system.validated import validated
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.facts import Code, Labels
 from dpcenet.volumes.geometry import Orientation, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of
@@ -44,11 +45,13 @@ __all__ = [
     "ANATOMICAL_STRUCTURE",
     "FINDING",
     "Algorithm",
+    "Code",
     "ConfigError",
     "DatasetError",
     "DpcenetError",
     "Held",
     "InputError",
+    "Labels",
     "Orientation",
     "Quality",
     "Query",

@@ -70,7 +70,7 @@ app = typer.Typer(
 
 DATASET_HELP = (
     "chaost2, sabs, cmr, acdc, nnunet, msd, lineage, chaost2-lineage, sabs-lineage, cmr-lineage, "
-    "or folder."
+    "folder, or one of another package; see `dpcenet list`."
 )
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 InPrecision = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from dpcenet.cli.app import DATASET_HELP, Out, Progress, app, parse_label_name
+from dpcenet.cli.checks import check_folder, check_prepared, check_there, stopped
 
 
 @app.command("prepare")
@@ -47,6 +48,7 @@ def prepare_command(
     progress: Progress = "bar",
 ) -> None:
     """Prepare scans: slices of 256x256, supervoxels, a manifest. Call it again to continue."""
+    check_folder("", source)
     from dpcenet.data.prepare import prepare
 
     names = dict(parse_label_name(text) for text in name or []) or None
@@ -55,17 +57,18 @@ def prepare_command(
         "overflow": overflow,
         "size": size,
     }
-    prepared = prepare(
-        source,
-        out,
-        dataset=dataset,
-        modality=modality,
-        spacing_mm=spacing,
-        supervoxel_size=supervoxel_size,
-        labels=names,
-        changes={name: value for name, value in changes.items() if value is not None},
-        jobs=jobs,
-    )
+    with stopped("run the same command again: what is prepared is kept"):
+        prepared = prepare(
+            source,
+            out,
+            dataset=dataset,
+            modality=modality,
+            spacing_mm=spacing,
+            supervoxel_size=supervoxel_size,
+            labels=names,
+            changes={name: value for name, value in changes.items() if value is not None},
+            jobs=jobs,
+        )
     typer.echo(f"{len(prepared.cases)} cases in {out}, labels: {prepared.labels or 'none'}")
     if prepared.origin.licence:
         typer.echo(f"terms: {prepared.origin.licence}; cite {prepared.origin.citation}")
@@ -83,6 +86,7 @@ def doctor_command(
     progress: Progress = "bar",
 ) -> None:
     """Find faults of scans before training. Exit code 1 if something is wrong."""
+    check_there([*paths, *([mask] if mask else [])])
     from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
 
     diagnosis = diagnose(paths, label=mask, dataset=dataset)
@@ -104,6 +108,7 @@ def inspect_command(
     slices: Annotated[int, typer.Option(min=1, help="Slices of each case.")] = 5,
 ) -> None:
     """Contact sheet of a prepared data set: slices, labels, supervoxels, and counts."""
+    check_prepared("", data)
     from dpcenet.data.contact_sheet import write_contact_sheet
     from dpcenet.data.store import open_dataset
 

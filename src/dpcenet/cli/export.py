@@ -1,4 +1,4 @@
-"""Commands that hand over to other software: export onnx."""
+"""Commands that hand over to other software: export onnx, export monai-bundle."""
 
 from __future__ import annotations
 
@@ -35,4 +35,17 @@ def onnx_command(
     network = as_incontext(labelled.segmenter().predictor.method)
     worst = write_onnx(network, out, size)
     typer.echo(f"{out}: encoder.onnx and matcher.onnx, within {worst:.0e} of torch.")
+    typer.echo("Research use only, not a medical device.")
+
+
+@export_app.command("monai-bundle")
+def monai_bundle_command(out: OutFolder, run: RunFolder = None) -> None:
+    """Write the in-context network as a MONAI bundle: configs, weights, a page about them."""
+    from dpcenet.inference.onnx_export import as_incontext
+    from dpcenet.segmentation.labelled_input import LabelledInput
+    from dpcenet.segmentation.monai_bundle import write_bundle
+
+    labelled = LabelledInput(run=run, device="cpu", precision="float32")
+    write_bundle(as_incontext(labelled.segmenter().predictor.method), out)
+    typer.echo(f"{out}: a MONAI bundle; docs/README.md in it says how to run it.")
     typer.echo("Research use only, not a medical device.")
