@@ -14,16 +14,16 @@ from dpcenet.system.progress import Kind, progress_as
 GROUPS = {
     "Segment": ("segment", "complete", "task", "app", "export"),
     "Look at data": ("doctor", "prepare", "inspect"),
-    "Train and compare": ("adapt", "train", "evaluate", "report", "benchmark", "pretrain"),
+    "Train and compare": ("adapt", "train", "evaluate", "report", "benchmark", "pretrain", "list"),
     "Other": ("demo", "cite", "download"),
 }
 """The commands as `--help` lists them; one that is not here stands under the last heading."""
 OPTION_GROUPS = {
     "Labelled scans": ("support_image", "support_mask", "task", "run", "label", "name", "modality"),
-    "Reading": ("pattern", "echo", "series", "spacing", "resample", "split_time"),
+    "Reading": ("pattern", "echo", "series", "spacing", "resample", "split_time", "labelled_too"),
     "Results": (
         *("probability", "mesh", "form", "layout", "smooth", "largest", "min_volume"),
-        *("check", "fast", "overwrite"),
+        *("check", "accept_dice", "fast", "overwrite"),
     ),
     "Computing": (*("jobs", "memory_cap", "engine", "address", "device", "precision", "progress"),),
 }
