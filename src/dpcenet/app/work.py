@@ -174,7 +174,7 @@ def _errors(project: Project, running: bool) -> dict[str, str]:
     return {row["query"]: row["error"] for row in rows if row.get("error")}
 
 
-def latest(project: Project) -> Job | None:
-    """The job that was started last."""
-    jobs = all_jobs(project.root)
+def latest(project: Project, kind: str | None = None) -> Job | None:
+    """The job that was started last, of one kind or of any."""
+    jobs = [job for job in all_jobs(project.root) if kind in (None, job.facts["kind"])]
     return jobs[-1] if jobs else None

@@ -57,6 +57,7 @@ def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
     if twice:
         raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
     for mask in (options.out / name for query in queries for name in query.mask_names):
+        mask_record.set_damaged_aside(mask)
         if mask_record.is_foreign(mask) and mask.resolve() not in options.keep:
             raise ConfigError(
                 f"{mask}: is there already, and dpcenet did not write it; choose another --out"

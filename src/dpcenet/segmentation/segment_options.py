@@ -48,6 +48,7 @@ class Outcome:
         skipped: it was finished before.
         corrected: a person changed the mask, so it was kept.
         final: nothing more can be written, so this is the last one.
+        aside: it was found by a search, and is no scan but a mask.
     """
 
     query: Path
@@ -57,3 +58,4 @@ class Outcome:
     skipped: bool = False
     corrected: bool = False
     final: bool = False
+    aside: bool = False

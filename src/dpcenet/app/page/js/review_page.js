@@ -17,7 +17,7 @@ const SORTS = {
 const FILTERS = {
   all: () => true,
   open: (row) => !row.decision && row.state === "segmented",
-  look: (row) => row.labels.some((label) => label.flag !== "accept"),
+  look: (row) => row.state === "segmented" && row.labels.some((label) => label.flag !== "accept"),
   accept: (row) => row.decision === "accept",
   reject: (row) => row.decision === "reject",
 };
@@ -75,7 +75,7 @@ export async function reviewPage(view, go, { id }) {
     const picture = first
       ? el("img", { src: `/api/review/${row.id}/picture/${encodeURIComponent(first.label)}?${row.written}`, alt: "", loading: "lazy" })
       : el("img", { src: `/api/scans/${row.id}/thumbnail.png`, alt: "", loading: "lazy" });
-    const expected = row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
+    const expected = row.state === "segmented" && row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
     const changed = sort.value === "changed" && agreement(row) < 2;
     const dice = changed ? t("review.changed.short", { dice: agreement(row).toFixed(2) }) : expected;
     const text = el("span", { class: "grow stack" }, el("span", {}, row.name), el("span", { class: "muted small number" }, dice));

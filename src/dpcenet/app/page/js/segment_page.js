@@ -54,7 +54,7 @@ export async function segmentPage(view, go) {
   }
 
   function show(job) {
-    if (job.kind !== "segment") {
+    if (!job.id) {
       fill(progress, el("p", { class: "muted" }, t("segment.nothing")));
       return;
     }
@@ -76,10 +76,10 @@ export async function segmentPage(view, go) {
   }
 
   const stop = onJob(async (job, ended) => {
-    show(job);
+    if (job.kind === "segment") show(job);
     if (ended || !job.id) await load();
   });
   await load();
-  show(await get("/api/jobs/latest"));
+  show(await get("/api/jobs/latest?kind=segment"));
   return { close: stop };
 }
