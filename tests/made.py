@@ -113,7 +113,9 @@ def tiny_config(steps: int = 6, frozen: bool = False, views: int = 0) -> Config:
         method="dpcenet",
         preset="tiny",
         options=Options(
-            encoder=EncoderOptions("resnet18", "os8", ("layer1",), frozen, tiny_trunk()),
+            encoder=EncoderOptions(
+                "resnet18", "os8", ("layer1",), frozen, tiny_trunk() if frozen else None
+            ),
             width=8,
             attention="normalised",
             decoder_width=4,
