@@ -36,12 +36,15 @@ from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.statistics import COLUMNS as STATISTICS
+from dpcenet.volumes.statistics import measure_labels
 from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, FINDING, property_of, start_names
 from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow
 
 __all__ = [
     "ANATOMICAL_STRUCTURE",
     "FINDING",
+    "STATISTICS",
     "Algorithm",
     "ConfigError",
     "DatasetError",
@@ -70,6 +73,7 @@ __all__ = [
     "held",
     "is_corrected",
     "is_foreign",
+    "measure_labels",
     "open_mask",
     "orient",
     "property_of",

@@ -23,7 +23,7 @@ from dpcenet.errors import InputError
 from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap
-from dpcenet.segmentation.outputs import sizes, write_outputs
+from dpcenet.segmentation.outputs import statistics_of, write_outputs
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.reviewed_case import review_case, save_case
@@ -160,7 +160,7 @@ def _segment_one(
         doubts = doubts_of(read.scan, support.rules.modality)
         notes = [*read.scan.facts.notes, *doubts, *([note] if note else [])]
         facts = {
-            "labels": sizes(result),
+            "labels": statistics_of(read.scan.volume, result.mask, result.probability),
             "seconds": round(time.perf_counter() - start, 2),
             "precision": segmenter.predictor.precision,
             **({"notes": notes} if notes else {}),
