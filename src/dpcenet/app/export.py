@@ -14,6 +14,7 @@ table.
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 import sys
 from collections.abc import Iterator
@@ -25,11 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.app.export_files import (
-    numbered,
     picture,
     write_dicom_seg,
-    write_nnunet,
-    write_plain_mask,
+    write_named_mask,
     write_seg_nrrd,
 )
 from dpcenet.app.mask_files import origin_of, read_labels, state_of
@@ -37,9 +36,13 @@ from dpcenet.app.program import (
     STATISTICS,
     InputError,
     as_text,
+    case_name,
     measure_labels,
     read_cases,
     read_json,
+    write_atomically,
+    write_case,
+    write_dataset,
 )
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.review_api import decisions_of
@@ -121,29 +124,29 @@ def export(project: Project, parts: list[str]) -> Path:
         if case.kept:
             _write_parts(case, names, out, parts)
         if case.accepted and "nnunet" in parts:
-            accepted.append(write_nnunet_case(case, names, out))
+            accepted.append(write_nnunet_case(case, names, out / "nnunet"))
     if "table" in parts:
         _write_table(out / "table.csv", rows)
     if "nnunet" in parts:
-        write_nnunet(out / "nnunet", names, len(accepted))
+        called = [label.name for label in names]
+        write_dataset(out / "nnunet", called, len(accepted), accepted)
     return out
 
 
-def write_nnunet_case(case: Case, names: list[Label], out: Path) -> str:
-    """An accepted scan and its mask as nnU-Net wants them."""
-    name = flat(case.scan)
-    folder = out / "nnunet"
-    labels = numbered(case.labels, names)
-    write_plain_mask(labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
-    target = folder / "imagesTr" / f"{name}_0000.nii.gz"
-    write_plain_mask(np.asarray(case.image), case.facts, target)
-    return name
+def write_nnunet_case(case: Case, names: list[Label], folder: Path) -> str:
+    """Write an accepted scan and its mask as nnU-Net wants them; the scan's modality."""
+    shown = (np.asarray(case.image), case.labels)
+    image, labels = (case.facts.orient.invert(each) for each in shown)
+    values = [label.value for label in names]
+    name = case_name(case.scan.name)
+    write_case(folder, name, image, labels, values, case.facts.source_grid)
+    return case.facts.modality
 
 
 def _write_parts(case: Case, names: list[Label], out: Path, parts: list[str]) -> None:
     name = flat(case.scan)
     if "masks" in parts:
-        write_plain_mask(case.labels, case.facts, out / "masks" / f"{name}.nii.gz")
+        write_named_mask(case.labels, case.facts, names, out / "masks" / f"{name}.nii.gz")
     if "seg-nrrd" in parts:
         write_seg_nrrd(case.labels, case.facts, names, out / "seg-nrrd" / f"{name}.seg.nrrd")
     if "dicom-seg" in parts:
@@ -194,10 +197,12 @@ def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, 
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    content = stream.getvalue().encode()
+    write_atomically(path, lambda part: part.write_bytes(content))
 
 
 def flat(scan: Scan) -> str:

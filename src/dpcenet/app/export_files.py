@@ -17,10 +17,12 @@ from dpcenet.app.mask_files import maker_of
 from dpcenet.app.program import (
     ANATOMICAL_STRUCTURE,
     FINDING,
+    Code,
+    Labels,
     property_of,
     write_atomically,
-    write_json,
     write_labels,
+    write_mask,
     write_nifti,
 )
 from dpcenet.app.project import Label, Scan
@@ -33,9 +35,19 @@ _CATEGORIES = {  # as Slicer's own list calls them
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
-def write_plain_mask(shown: npt.NDArray[Any], facts: Facts, path: Path) -> None:
+def write_plain(shown: npt.NDArray[Any], facts: Facts, path: Path) -> None:
     """An array (Z, Y, X) as shown, as NIfTI on the grid of the scan's file."""
     write_nifti(facts.orient.invert(shown), path, facts.source_grid)
+
+
+def write_named_mask(
+    labels: npt.NDArray[np.uint8], facts: Facts, names: list[Label], path: Path
+) -> None:
+    """The same of labels, with the table of names and codes that `dpcenet segment` writes."""
+    called = {label.value: label.name for label in names if (labels == label.value).any()}
+    kinds = {value: property_of(name).kind for value, name in called.items()}
+    codes = {v: Code("SCT", *kind) for v, kind in kinds.items() if kind != ANATOMICAL_STRUCTURE}
+    write_mask(facts.orient.invert(labels), path, facts.source_grid, Labels(called, codes))
 
 
 def write_seg_nrrd(
@@ -112,28 +124,3 @@ def picture(
     wide = round(pixels.shape[1] * facts.spacing[2] / facts.spacing[1])
     shown = Image.fromarray(pixels).resize((wide, pixels.shape[0]), Image.Resampling.BILINEAR)
     write_atomically(path, lambda part: shown.save(part, format="PNG"))
-
-
-def numbered(labels: npt.NDArray[np.uint8], names: list[Label]) -> npt.NDArray[np.uint8]:
-    """Labels numbered 1, 2, … in the order of their values, as nnU-Net wants them."""
-    table = np.zeros(256, np.uint8)
-    for number, label in enumerate(names, start=1):
-        table[label.value] = number
-    return np.asarray(table[labels])
-
-
-def write_nnunet(folder: Path, names: list[Label], count: int) -> None:
-    """dataset.json of masks that `numbered` made.
-
-    Source: nnU-Net v2, documentation/dataset_format.md.
-    """
-    labels = {"background": 0, **{label.name: n for n, label in enumerate(names, start=1)}}
-    write_json(
-        folder / "dataset.json",
-        {
-            "channel_names": {"0": "image"},
-            "labels": labels,
-            "numTraining": count,
-            "file_ending": ".nii.gz",
-        },
-    )

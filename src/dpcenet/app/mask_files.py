@@ -21,7 +21,7 @@ from dpcenet.app.program import (
     is_corrected,
     is_foreign,
     open_mask,
-    read_json,
+    read_or_set_aside,
     record_path,
     write_json,
     write_mask,
@@ -66,8 +66,8 @@ def remember_origin(scan: Scan, origin: Origin, network: str = "") -> None:
 
 def origin_of(scan: Scan) -> Origin:
     """How the mask of a labelled scan was made."""
-    origin: Origin = _record(scan).get("made", "file")
-    return origin
+    made = _record(scan).get("made")
+    return made if made in ("drawn", "filled") else "file"
 
 
 def maker_of(scan: Scan, changed: bool = False) -> Algorithm:
@@ -89,7 +89,7 @@ def maker_of(scan: Scan, changed: bool = False) -> Algorithm:
     if origin_of(scan) == "drawn":
         return Algorithm(__version__, "", "MANUAL")
     if origin_of(scan) == "filled":
-        return Algorithm(__version__, _model(record["network"]), "SEMIAUTOMATIC")
+        return Algorithm(__version__, _model(record.get("network", "")), "SEMIAUTOMATIC")
     return Algorithm("unknown", "", "SEMIAUTOMATIC", "unknown, taken from a file")
 
 
@@ -101,7 +101,7 @@ def _record(scan: Scan) -> dict[str, Any]:
     """What is written beside a mask, or was before no SEG could be made of it."""
     for mask in (scan.mask, scan.root / "masks" / scan.query.mask_name):
         if record_path(mask).is_file():
-            return read_json(record_path(mask))
+            return read_or_set_aside(record_path(mask)) or {}
     return {}
 
 
@@ -152,3 +152,14 @@ def write_shown(
         return
     called = {label.value: label.name for label in names if (labels == label.value).any()}
     write_somehow(stored, path, scan.query.read(), called, maker)
+
+
+def take_file(path: Path, scan: Scan, facts: Facts, names: list[Label]) -> None:
+    """Make the labels of a file the whole mask of a scan, without a server.
+
+    Raises:
+        VolumeError: they lie on another grid.
+    """
+    labels = read_labels(path, facts)
+    remember_origin(scan, "file")
+    write_shown(labels, scan.mask, scan, facts, names, maker_of(scan))

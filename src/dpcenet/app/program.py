@@ -29,6 +29,7 @@ from dpcenet.system.validated import validated
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.facts import Code, Labels
 from dpcenet.volumes.geometry import Orientation, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of
@@ -36,6 +37,7 @@ from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.nnunet_raw import case_name, write_case, write_dataset
 from dpcenet.volumes.statistics import COLUMNS as STATISTICS
 from dpcenet.volumes.statistics import measure_labels
 from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, FINDING, property_of, start_names
@@ -46,11 +48,13 @@ __all__ = [
     "FINDING",
     "STATISTICS",
     "Algorithm",
+    "Code",
     "ConfigError",
     "DatasetError",
     "DpcenetError",
     "Held",
     "InputError",
+    "Labels",
     "Orientation",
     "Quality",
     "Query",
@@ -63,6 +67,7 @@ __all__ = [
     "VolumeError",
     "__version__",
     "as_text",
+    "case_name",
     "check_mask",
     "choose_modality",
     "dice",
@@ -88,6 +93,8 @@ __all__ = [
     "suffix_of",
     "validated",
     "write_atomically",
+    "write_case",
+    "write_dataset",
     "write_json",
     "write_labels",
     "write_mask",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from dpcenet.app.jobs import all_jobs
 from dpcenet.app.labels_api import Tab, refused
 from dpcenet.app.mask_files import read_labels, state_of
 from dpcenet.app.program import (
+    InputError,
     ReviewedCase,
     dice,
     read_cases,
@@ -62,11 +64,15 @@ def router(session: Session) -> APIRouter:
         if not rows or rows[0].matches is None:
             return {"scans": []}
         others = list(session.project.scans.values())
-        named = {each.scan: labelled_named(others, each.scan) for each in rows[0].matches.scans}
-        found = {name: other for name, other in named.items() if other is not None}
-        facts = {name: session.facts(other) for name, other in found.items()}
+        found = {}
+        for each in rows[0].matches.scans:
+            other = labelled_named(others, each.scan)
+            with suppress(HTTPException):  # one that cannot be read any more is not shown either
+                if other is not None:
+                    found[each.scan] = (other.id, session.facts(other))
+        facts = {name: of_scan for name, (_, of_scan) in found.items()}
         shown = shown_matches(rows[0], session.facts(scan), facts)
-        return {"scans": [{**each, "id": found[each["scan"]].id} for each in shown]}
+        return {"scans": [{**each, "id": found[each["scan"]][0]} for each in shown]}
 
     @api.put("/{scan_id}")
     def decide(scan_id: str, decision: Decision, tab: Tab = "") -> dict[str, Any]:
@@ -122,6 +128,7 @@ def _row(
                 "low": round(quality.low, 3),
                 "high": round(quality.high, 3),
                 "flag": quality.flag,
+                "accept_dice": quality.accept_dice,
                 "reasons": list(quality.reasons),
                 "picture": label in known.pictures,
             }
@@ -133,8 +140,10 @@ def _row(
         "name": scan.name,
         "state": state,
         "labels": sorted(labels, key=lambda each: each["dice"]),
-        # What a person drew comes last: there is nothing to doubt.
-        "worst": min((each["dice"] for each in labels), default=2.0),
+        # What a person drew or corrected comes last: the network expected it of another mask.
+        "worst": min((each["dice"] for each in labels), default=2.0)
+        if state == "segmented"
+        else 2.0,
         "decision": decision.get("decision", ""),
         "decided": decision.get("time", ""),
         "changed": changed,
@@ -167,11 +176,14 @@ def changes_of(project: Project) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _changed(scan: Scan, before: Path) -> dict[str, dict[str, float]]:
-    """Label value → what changed in a mask; nothing where it is the same file."""
+    """Label value → what changed in a mask; nothing where it is the same file, or unreadable."""
     if before.samefile(scan.mask):
         return {}
-    facts = make_ready(scan)
-    old, new = (read_labels(path, facts) for path in (before, scan.mask))
+    try:
+        facts = make_ready(scan)
+        old, new = (read_labels(path, facts) for path in (before, scan.mask))
+    except InputError:
+        return {}  # what is wrong with it, the page says where the scan is opened
     values = {int(v) for v in np.union1d(np.unique(old), np.unique(new))} - {0}
     voxel_ml = float(np.prod(facts.spacing)) / 1000
     return {

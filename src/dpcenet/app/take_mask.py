@@ -20,7 +20,7 @@ def main(root: Path, scan_id: str, path: Path) -> None:
     scan = project.scans[scan_id]
     facts = make_ready(scan)
     labels = read_labels(path, facts)
-    remember_origin(scan, "filled", read_json(record_path(path))["network"])
+    remember_origin(scan, "filled", read_json(record_path(path), {"network": str})["network"])
     write_shown(labels, scan.mask, scan, facts, project.labels, maker_of(scan, changed=True))
     path.unlink()
 

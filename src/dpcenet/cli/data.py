@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from dpcenet.cli.app import DATASET_HELP, Out, app, parse_label_name
+from dpcenet.cli.app import DATASET_HELP, Out, Progress, app, parse_label_name
+from dpcenet.cli.checks import check_folder, check_prepared, check_there, stopped
 
 
 @app.command("prepare")
@@ -40,31 +41,34 @@ def prepare_command(
     supervoxel_size: Annotated[
         int | None, typer.Option(min=1, help="Voxels of the smallest supervoxel; 1000 for hearts.")
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Name of a label value, such as 1=liver; repeat.")
+    name: Annotated[
+        list[str] | None, typer.Option(help="VALUE=NAME of a label, such as 1=liver; repeat.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    progress: Progress = "bar",
 ) -> None:
     """Prepare scans: slices of 256x256, supervoxels, a manifest. Call it again to continue."""
+    check_folder("", source)
     from dpcenet.data.prepare import prepare
 
-    names = dict(parse_label_name(text) for text in label or []) or None
+    names = dict(parse_label_name(text) for text in name or []) or None
     changes = {
         "slice_spacing_mm": slice_spacing,
         "overflow": overflow,
         "size": size,
     }
-    prepared = prepare(
-        source,
-        out,
-        dataset=dataset,
-        modality=modality,
-        spacing_mm=spacing,
-        supervoxel_size=supervoxel_size,
-        labels=names,
-        changes={name: value for name, value in changes.items() if value is not None},
-        jobs=jobs,
-    )
+    with stopped("run the same command again: what is prepared is kept"):
+        prepared = prepare(
+            source,
+            out,
+            dataset=dataset,
+            modality=modality,
+            spacing_mm=spacing,
+            supervoxel_size=supervoxel_size,
+            labels=names,
+            changes={name: value for name, value in changes.items() if value is not None},
+            jobs=jobs,
+        )
     typer.echo(f"{len(prepared.cases)} cases in {out}, labels: {prepared.labels or 'none'}")
     if prepared.origin.licence:
         typer.echo(f"terms: {prepared.origin.licence}; cite {prepared.origin.citation}")
@@ -73,17 +77,19 @@ def prepare_command(
 @app.command("doctor")
 def doctor_command(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    label: Annotated[Path | None, typer.Option(help="Labels, if one scan is given.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Labels of the scan, if one is given.")] = None,
     dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
     fix: Annotated[
         Path | None, typer.Option(help="Write corrected copies into this folder.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    progress: Progress = "bar",
 ) -> None:
     """Find faults of scans before training. Exit code 1 if something is wrong."""
+    check_there([*paths, *([mask] if mask else [])])
     from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
 
-    diagnosis = diagnose(paths, label=label, dataset=dataset)
+    diagnosis = diagnose(paths, label=mask, dataset=dataset)
     fixed = write_fixed(diagnosis, fix) if fix is not None else []
     typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
     for line in fixed:
@@ -96,11 +102,13 @@ def doctor_command(
 def inspect_command(
     data: Annotated[Path, typer.Argument(help="Prepared data set.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the sheet; default: in the data set.")
+        Path | None,
+        typer.Option("-o", "--out", help="Folder of the sheet; default: in the data set."),
     ] = None,
     slices: Annotated[int, typer.Option(min=1, help="Slices of each case.")] = 5,
 ) -> None:
     """Contact sheet of a prepared data set: slices, labels, supervoxels, and counts."""
+    check_prepared("", data)
     from dpcenet.data.contact_sheet import write_contact_sheet
     from dpcenet.data.store import open_dataset
 

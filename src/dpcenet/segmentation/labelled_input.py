@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,7 @@ class LabelledInput:
         device: where it computes.
         options: how scans are read whose files leave a choice.
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
+        fast: the first look only: no alignment, and no window around small organs.
     """
 
     images: tuple[Path, ...] = ()
@@ -43,6 +45,7 @@ class LabelledInput:
     device: str = "auto"
     precision: Precision = "auto"
     options: ReadOptions = AS_IT_IS
+    fast: bool = False
 
     def open(self) -> tuple[Segmenter, Support]:
         """Load the network; encode the labelled scans, or read the task.
@@ -61,7 +64,8 @@ class LabelledInput:
             support = support.only(self.labels) if self.labels else support
         if unknown := sorted(set(self.names) - set(support.values)):
             raise ConfigError(f"--name {unknown[0]}=…: the labels are {list(support.values)}")
-        return segmenter, replace(support, names={**support.names, **self.names})
+        names = {**support.names, **self.names}
+        return segmenter, replace(support, names=_told_apart(names, support.values, self.names))
 
     def absolute(self) -> LabelledInput:
         """The same with absolute paths, for workers in other folders."""
@@ -76,5 +80,27 @@ class LabelledInput:
     def segmenter(self) -> Segmenter:
         """The network alone."""
         if self.run is not None:
-            return Segmenter.from_run(self.run, self.device, self.precision)
-        return Segmenter.shipped(self.device, self.modality, self.precision)
+            segmenter = Segmenter.from_run(self.run, self.device, self.precision)
+        else:
+            segmenter = Segmenter.shipped(self.device, self.modality, self.precision)
+        if not self.fast:
+            return segmenter
+        return replace(segmenter, predictor=segmenter.predictor.at_first_look())
+
+
+def _told_apart(
+    names: Mapping[int, str], values: Sequence[int], given: Mapping[int, str]
+) -> dict[int, str]:
+    """Names of labels of which no two are alike: the value goes behind those of a file.
+
+    Raises:
+        ConfigError: a person gave one name to two labels.
+    """
+    often = Counter(names.get(value, "") for value in values)
+    twice = [value for value in values if names.get(value) and often[names[value]] > 1]
+    for value in twice:
+        if value in given:
+            alike = [each for each in twice if names[each] == names[value]]
+            found = f"--name {value}={names[value]}: labels {alike} have this name"
+            raise ConfigError(f"{found}; give each its own")
+    return {**names, **{value: f"{names[value]} ({value})" for value in twice}}

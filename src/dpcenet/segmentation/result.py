@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.slice_plans import Tasks
 from dpcenet.inference.slice_tasks import Matches
@@ -29,6 +30,8 @@ class SegmentationResult:
         record: of the preprocessing, to go back to the query's own grid.
         mask: uint8 label values on the query's own grid; 0 is background. Where labels overlap,
             the more probable one wins.
+        alignments: for each labelled scan how the query lies to it; None where the scan shows none
+            of the labels, empty where slices were matched one by one.
     """
 
     query: EncodedScan
@@ -38,3 +41,4 @@ class SegmentationResult:
     probability: dict[int, npt.NDArray[np.float32]]
     record: Record
     mask: Volume
+    alignments: tuple[Alignment | None, ...] = ()

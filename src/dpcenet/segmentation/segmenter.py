@@ -194,6 +194,7 @@ class Segmenter:
             result.probability,
             record,
             mask,
+            result.slices.alignments,
         )
 
 

@@ -18,7 +18,8 @@ from dpcenet.inference.encoded import EncodedScan
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.device import Precision
-from dpcenet.system.files import NO_SPACE, hash_of, reserve, write_atomically
+from dpcenet.system.faults import NO_SPACE
+from dpcenet.system.files import hash_of, reserve, write_atomically
 from dpcenet.system.lock import held
 from dpcenet.training.episodes import EpisodePlan, EpisodeSampler, SliceView
 from dpcenet.types import Episode, Features

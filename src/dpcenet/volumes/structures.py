@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import yaml
-
 from dpcenet.system.assets import asset
+from dpcenet.system.structured import parse_yaml
 
 Code = tuple[str, str]  # value and meaning in SNOMED CT
 ANATOMICAL_STRUCTURE: Code = ("91723000", "Anatomical Structure")
@@ -56,7 +55,7 @@ def _sided(structure: dict[str, Any], name: str) -> dict[str, Code | None]:
 @cache
 def _structures() -> list[tuple[dict[str, Any], Code]]:
     """The entries of the list, each with the category of its group."""
-    groups = yaml.safe_load(asset("structures.yaml").read_text("utf-8"))
+    groups = parse_yaml(asset("structures.yaml").read_text("utf-8"), "structures.yaml")
     return [
         (entry, FINDING if group == "findings" else ANATOMICAL_STRUCTURE)
         for group, entries in groups.items()

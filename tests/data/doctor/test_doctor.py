@@ -198,7 +198,7 @@ def test_files_are_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_misuse(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--label goes with one scan"):
+    with pytest.raises(ConfigError, match="--mask goes with one scan"):
         diagnose([tmp_path], label=tmp_path / "label.nii.gz", quiet=True)
     with pytest.raises(DatasetError, match="no scan found"):
         diagnose([tmp_path], quiet=True)

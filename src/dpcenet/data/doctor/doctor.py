@@ -92,7 +92,7 @@ def diagnose(
     """
     one_scan = len(paths) == 1 and (not paths[0].is_dir() or _is_dicom(paths[0]))
     if label is not None and not one_scan:
-        raise ConfigError("--label goes with one scan")
+        raise ConfigError("--mask goes with one scan")
     cases: list[DoctorCase] = []
     reports: list[CaseReport] = []
     for path in paths:

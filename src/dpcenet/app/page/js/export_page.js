@@ -34,8 +34,8 @@ export async function exportPage(view) {
   }
 
   async function show() {
-    const [{ folder, files: found }, job] = await Promise.all([get("/api/export"), get("/api/jobs/latest")]);
-    const said = job.kind === "export" && job.log ? el("details", {}, el("summary", { class: "muted small" }, t("export.said")), el("pre", {}, job.log)) : null;
+    const [{ folder, files: found }, job] = await Promise.all([get("/api/export"), get("/api/jobs/latest?kind=export")]);
+    const said = job.log ? el("details", {}, el("summary", { class: "muted small" }, t("export.said")), el("pre", {}, job.log)) : null;
     const names = Object.entries(found);
     start.disabled = Boolean(currentJob());
     if (!names.length) return fill(files, el("p", { class: "muted" }, t("export.none")));

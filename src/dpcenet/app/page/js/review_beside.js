@@ -29,8 +29,14 @@ export async function besideView({ scene, row, labelled, known }) {
 
   async function show() {
     const chosen = rows.find((each) => each.id === scans.value);
-    const other = await Scene.open(chosen.id, known.labels);
-    theirs = await extent(other);
+    let other = null;
+    try {
+      other = await Scene.open(chosen.id, known.labels);
+      theirs = await extent(other);
+    } catch (error) {
+      fill(place, el("p", { class: "note bad" }, error.message)); // the result is reviewed without it
+      return;
+    }
     if (scans.value !== chosen.id) return; // another one was chosen meanwhile
     view?.close();
     view = new SliceView(other, 0, { crosshair: false, leader: scene });

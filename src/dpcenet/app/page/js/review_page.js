@@ -17,7 +17,7 @@ const SORTS = {
 const FILTERS = {
   all: () => true,
   open: (row) => !row.decision && row.state === "segmented",
-  look: (row) => row.labels.some((label) => label.flag !== "accept"),
+  look: (row) => row.state === "segmented" && row.labels.some((label) => label.flag !== "accept"),
   accept: (row) => row.decision === "accept",
   reject: (row) => row.decision === "reject",
 };
@@ -32,7 +32,8 @@ function standing(row) {
   if (row.decision) return el("span", { class: `badge ${row.decision} firm` }, t(`decision.${row.decision}`));
   if (row.state !== "segmented" || !row.labels.length) return badge(row.state);
   const worst = ["reject", "look", "accept"].find((flag) => row.labels.some((label) => label.flag === flag));
-  return el("span", { class: `badge ${worst}` }, t(`flag.${worst}`));
+  const asked = row.labels[0].accept_dice.toFixed(2);
+  return el("span", { class: `badge ${worst}`, title: t(`flag.${worst}.help`, { dice: asked }) }, t(`flag.${worst}`, { dice: asked }));
 }
 
 export async function reviewPage(view, go, { id }) {
@@ -74,7 +75,7 @@ export async function reviewPage(view, go, { id }) {
     const picture = first
       ? el("img", { src: `/api/review/${row.id}/picture/${encodeURIComponent(first.label)}?${row.written}`, alt: "", loading: "lazy" })
       : el("img", { src: `/api/scans/${row.id}/thumbnail.png`, alt: "", loading: "lazy" });
-    const expected = row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
+    const expected = row.state === "segmented" && row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
     const changed = sort.value === "changed" && agreement(row) < 2;
     const dice = changed ? t("review.changed.short", { dice: agreement(row).toFixed(2) }) : expected;
     const text = el("span", { class: "grow stack" }, el("span", {}, row.name), el("span", { class: "muted small number" }, dice));

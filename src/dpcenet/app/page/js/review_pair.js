@@ -1,7 +1,7 @@
 // A result beside the labelled scan: linked scrolling, heat, what the network expects, correcting.
 
 import { button, coloured, el, fill, toast } from "./dom.js";
-import { t } from "./i18n.js";
+import { said, t } from "./i18n.js";
 import { currentJob, onJob, startJob } from "./job_bar.js";
 import { besideView, extent } from "./review_beside.js";
 import { saved } from "./saver.js";
@@ -69,7 +69,7 @@ export async function reviewPair({ row, labelled, known, decide, next, saved: re
     fill(
       facts,
       el("div", { class: "row wrap" }, el("h1", { class: "grow" }, row.name), decisionButton("accept"), decisionButton("reject"), correct, button(t("review.next"), () => next(1), { title: "N" })),
-      el("div", { class: "quality" }, row.labels.map(quality)),
+      row.state === "segmented" ? el("div", { class: "quality" }, row.labels.map(quality)) : null,
       row.decided && row.decision ? el("p", { class: "muted small" }, t("review.decided", { time: new Date(row.decided).toLocaleString() })) : null,
       changed.length ? el("p", { class: "muted small" }, t("review.changed", { list: changed.join(", ") })) : null,
     );
@@ -97,7 +97,7 @@ export async function reviewPair({ row, labelled, known, decide, next, saved: re
     middle.style.left = `${label.dice * 100}%`;
     bar.append(range, middle);
     const text = t("review.dice", { dice: label.dice.toFixed(2), low: label.low.toFixed(2), high: label.high.toFixed(2) });
-    const reasons = label.reasons.length ? el("span", { class: "note" }, label.reasons.join("; ")) : null;
+    const reasons = label.reasons.length ? el("span", { class: "note" }, label.reasons.map(said).join("; ")) : null;
     return el("div", {}, el("div", { class: "row small" }, coloured(colour), el("strong", {}, label.label), bar, el("span", { class: "number muted", title: t("review.dice.help") }, text)), reasons);
   }
 
