@@ -111,7 +111,7 @@ def segment_command(
     accept_dice: Annotated[
         float,
         typer.Option(min=0.5, max=1, help="Accept a mask from which this Dice is expected."),
-    ] = 0.8,
+    ] = 0.7,
     fast: Annotated[
         bool,
         typer.Option("--fast", help="First look only: quicker, and worse (docs/commands.md)."),
