@@ -68,8 +68,8 @@ def demo(out: Path, data: Path | None = None, jobs: int = 2, steps: int | None =
     by_name = {case.name: case for case in cases}
     chosen = by_name[support_name]
     assert chosen.label is not None
-    labelled = LabelledInput((chosen.image,), (chosen.label,))
-    queries = [by_name[name].image for name in query_names]
+    labelled = LabelledInput((Path(str(chosen.image)),), (chosen.label,))
+    queries = [str(by_name[name].image) for name in query_names]
     outcomes = segment_folder(queries, labelled, SegmentOptions(out / "masks")).outcomes
     page = report([run.folder for run in runs], out)
     masks = "\n".join(f"  {o.mask or o.error}" for o in outcomes)

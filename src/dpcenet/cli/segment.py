@@ -17,7 +17,7 @@ from dpcenet.cli.app import (
     parse_label_name,
 )
 from dpcenet.errors import ConfigError, DatasetError
-from dpcenet.segmentation.check_input import labelled_masks
+from dpcenet.segmentation.check_input import labelled_scans
 
 if TYPE_CHECKING:
     from dpcenet.segmentation.segment_folder import SegmentSummary
@@ -124,7 +124,7 @@ def segment_command(
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
-    masks = labelled_masks(support_image or (), support_mask or (), task)
+    images, masks = labelled_scans(support_image or (), support_mask or (), task)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.memory_cap import parse_size
     from dpcenet.segmentation.outputs import OutputOptions
@@ -135,7 +135,7 @@ def segment_command(
     from dpcenet.volumes.options import parse_options
 
     labelled = LabelledInput(
-        images=tuple(support_image or ()),
+        images=images,
         masks=masks,
         task=task,
         labels=tuple(label or ()),
@@ -184,13 +184,13 @@ def create(
     device: Device = "auto",
 ) -> None:
     """Write labelled scans into one file: labels, and features or images of the slices."""
-    masks = labelled_masks(support_image or (), support_mask or ())
+    images, masks = labelled_scans(support_image or (), support_mask or ())
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
     from dpcenet.volumes.options import parse_options
 
     labelled = LabelledInput(
-        images=tuple(support_image or ()),
+        images=images,
         masks=masks,
         labels=tuple(label or ()),
         names=dict(parse_label_name(text, "--name") for text in name or []),

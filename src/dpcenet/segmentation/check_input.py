@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dpcenet.errors import ConfigError
-from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of
+from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of, together
 
 
 def check_labelled(images: Sequence[Path], masks: Sequence[MaskFile], task: Path | None) -> None:
@@ -29,21 +29,31 @@ def check_labelled(images: Sequence[Path], masks: Sequence[MaskFile], task: Path
     check_there("--task", () if task is None else (task,))
 
 
-def labelled_masks(
+def labelled_scans(
     images: Sequence[Path], masks: Sequence[str], task: Path | None = None
-) -> tuple[MaskFile, ...]:
-    """The masks of each labelled scan, from words of the command line, checked.
+) -> tuple[tuple[Path, ...], tuple[MaskFile, ...]]:
+    """Labelled scans and the masks of each, from words of the command line, checked.
+
+    A scan that is named several times gets all its masks.
 
     Raises:
         ConfigError: as `check_labelled`, or a mask is written wrongly.
     """
-    found: tuple[MaskFile, ...] = ()
-    if images and masks:
-        found = parse_masks(masks, len(images), "--support-mask")
-    elif masks:
-        found = tuple(map(Path, masks))
+    if task is not None or not images or not masks:
+        check_labelled(images, tuple(map(Path, masks)), task)
+        return (), ()
+    if len(images) == 1:
+        found = parse_masks(masks, 1, "--support-mask")
+    else:
+        each = parse_masks(masks, len(images), "--support-mask")
+        distinct = list(dict.fromkeys(images))
+        found = tuple(
+            together([mask for image, mask in zip(images, each, strict=True) if image == one])
+            for one in distinct
+        )
+        images = distinct
     check_labelled(images, found, task)
-    return found
+    return tuple(images), found
 
 
 def check_there(flag: str, paths: Sequence[Path]) -> None:

@@ -12,8 +12,8 @@ from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
-from dpcenet.volumes.dicom.read_series import read_series, split_series
-from dpcenet.volumes.find_scans import find_scans, named_like_mask
+from dpcenet.volumes.dicom.read_series import read_series
+from dpcenet.volumes.find_scans import find_scans, named_like_mask, pieces_of
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import (
     DEFAULT_SUFFIX,
@@ -23,7 +23,6 @@ from dpcenet.volumes.io import (
     read_volume,
     stem,
     suffix_of,
-    volumes_in,
 )
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.pictures import pictures_in
@@ -156,25 +155,17 @@ def _queries_of(text: str, pattern: str | None, out: Path | None, folders: Folde
 
 def _parts(query: Query) -> list[Query]:
     """Each volume of a query: the query itself where there is one, or it cannot be read."""
-    try:
-        if isinstance(query.source, Series):
-            parts = split_series(query.source)
-            return [
-                replace(query, source=part, name=query.name.with_name(part.name)) for part in parts
-            ]
-        count = volumes_in(query.source)
-    except (VolumeError, OSError):
-        return [query]  # reading it says why
-    if count == 1:
+    pieces = pieces_of(query.source)
+    if len(pieces) == 1:
         return [query]
-    digits = len(str(count))
     return [
         replace(
             query,
-            name=query.name.with_name(f"{query.name.name}_{number:0{digits}d}"),
-            options=replace(query.options, part=number),
+            source=piece.source,
+            name=query.name.with_name(f"{query.name.name}_{piece.name}"),
+            options=replace(query.options, part=piece.part),
         )
-        for number in range(1, count + 1)
+        for piece in pieces
     ]
 
 

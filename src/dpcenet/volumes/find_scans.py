@@ -9,17 +9,49 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dpcenet.errors import VolumeError
-from dpcenet.volumes.dicom.find_series import Series, find_series
+from dpcenet.volumes.dicom.find_series import Folders, Series
 from dpcenet.volumes.dicom.headers import is_dicom
-from dpcenet.volumes.io import holds_labels, read_volume, suffix_of
+from dpcenet.volumes.dicom.read_series import split_series
+from dpcenet.volumes.io import holds_labels, read_volume, suffix_of, volumes_in
 from dpcenet.volumes.mask_record import without_results
 
 _MASK_WORD = re.compile(
     r"(?<![a-z])(labels?|masks?|seg|segmentations?|gt|annotations?)(tr|ts)?(?![a-z])", re.I
 )
+
+
+@dataclass(frozen=True)
+class Place:
+    """What lies directly in a folder.
+
+    Attributes:
+        folder: where.
+        scans: image files and DICOM series.
+        masks: files of labels, DICOM segmentations and structure sets.
+    """
+
+    folder: Path
+    scans: tuple[Path | Series, ...]
+    masks: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One volume of a file or series.
+
+    Attributes:
+        source: the file, or the series with the volume chosen.
+        part: the number of the volume from 1; None where there is one.
+        name: what tells it from the others; "" where there is one.
+    """
+
+    source: Path | Series
+    part: int | None = None
+    name: str = ""
 
 
 def find_scans(folder: Path, skip: Path | None = None) -> Iterator[Path | Series]:
@@ -31,7 +63,31 @@ def find_scans(folder: Path, skip: Path | None = None) -> Iterator[Path | Series
         folder: where to search.
         skip: a subfolder that is not searched, such as that of the results.
     """
+    for place in walk(folder, skip):
+        yield from place.scans
+
+
+def walk(folder: Path, skip: Path | None = None) -> Iterator[Place]:
+    """The folder and its subfolders, each with its scans and masks; see `find_scans`."""
     yield from _search(folder, folder, skip and skip.resolve())
+
+
+def pieces_of(source: Path | Series) -> list[Piece]:
+    """Each volume of a file or series (echo, phase, time point); one where it cannot be read."""
+    try:
+        if isinstance(source, Series):
+            parts = split_series(source)
+            if len(parts) == 1:
+                return [Piece(source)]
+            names = [part.name.removeprefix(f"{source.name}_") for part in parts]
+            return [Piece(part, part.part, name) for part, name in zip(parts, names, strict=True)]
+        count = volumes_in(source)
+    except (VolumeError, OSError):
+        return [Piece(source)]  # reading it says why
+    if count == 1:
+        return [Piece(source)]
+    digits = len(str(count))
+    return [Piece(source, number, f"{number:0{digits}d}") for number in range(1, count + 1)]
 
 
 def named_like_mask(name: str) -> bool:
@@ -39,12 +95,17 @@ def named_like_mask(name: str) -> bool:
     return _MASK_WORD.search(name) is not None
 
 
-def _search(folder: Path, root: Path, skip: Path | None) -> Iterator[Path | Series]:
+def _search(folder: Path, root: Path, skip: Path | None) -> Iterator[Place]:
     children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
     files = [child for child in children if child.is_file()]
-    yield from _without_masks([file for file in files if suffix_of(file)], root)
+    volumes = without_results([file for file in files if suffix_of(file)])
+    scans = _without_masks(volumes, root)
+    masks = [file for file in volumes if file not in scans]
+    series: list[Series] = []
     if any(file.suffix.lower() == ".dcm" or is_dicom(file) for file in files):
-        yield from find_series(folder)
+        contents = Folders().contents(folder)
+        series, masks = contents.series, [*masks, *contents.masks]
+    yield Place(folder, (*scans, *series), tuple(masks))
     for child in children:
         if child.is_dir() and not child.is_symlink() and child.resolve() != skip:
             yield from _search(child, root, skip)
@@ -52,7 +113,6 @@ def _search(folder: Path, root: Path, skip: Path | None) -> Iterator[Path | Seri
 
 def _without_masks(files: list[Path], root: Path) -> list[Path]:
     """The scans among the image files of one folder."""
-    files = without_results(files)
     if any(file.name.startswith("image_") for file in files):
         files = [file for file in files if not file.name.startswith("label_")]
     return [file for file in files if not _is_mask(file, root)]
