@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
 
-.PHONY: setup check test test-all demo page browser clean
+.PHONY: setup check test test-all demo demo-train site dist release page browser clean
 
 setup: .venv/.installed
 
@@ -33,9 +33,23 @@ test-all: setup browser
 demo: setup
 	$(BIN)/dpcenet demo $(if $(DATA),--data "$(DATA)") --out demo
 
+demo-train: setup
+	$(BIN)/dpcenet demo --train $(if $(DATA),--data "$(DATA)") --out demo-train
+
+# The documents as a site, in site/; a warning is an error.
+site: setup
+	$(BIN)/mkdocs build --strict
+
+dist: setup
+	$(BIN)/python -m build
+
+# `make release VERSION=0.2.0`: the version, the date in the changelog, wheel and sdist, their hashes.
+release: setup
+	$(BIN)/python .ci/release.py $(VERSION)
+
 # The 3-D viewer of `dpcenet app`; a wheel has it already.
 page: setup
 	$(BIN)/python hatch_build.py
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo demo-train dist site

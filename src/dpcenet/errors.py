@@ -34,7 +34,7 @@ class VolumeError(InputError):
     """
 
     def __init__(self, path: Path | str, found: str, expected: str, remedy: str) -> None:
-        super().__init__(_one_line(f"{path}: {found}; expected {expected}. {remedy}"))
+        super().__init__(one_line(f"{path}: {found}; expected {expected}. {remedy}"))
         self.path, self.found, self.expected, self.remedy = path, found, expected, remedy
 
     def __reduce__(self) -> tuple[type[VolumeError], tuple[Path | str, str, str, str]]:
@@ -42,7 +42,7 @@ class VolumeError(InputError):
         return type(self), (self.path, self.found, self.expected, self.remedy)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """The text without line breaks and what no terminal shows: a file's name or header may hold
     them, and a name that is no UTF-8 would raise where it is printed."""
     shown = text.encode("utf-8", "backslashreplace").decode()

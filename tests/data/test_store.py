@@ -11,6 +11,7 @@ import pytest
 from dpcenet.data.datasets.registry import DATASETS
 from dpcenet.data.store import Origin, open_dataset
 from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.system.validated import validated
 from made import write_prepared
 
 
@@ -51,7 +52,7 @@ def test_what_is_no_prepared_data_set_is_refused(tmp_path: Path, text: str | Non
 def test_an_origin_survives_its_manifest(name: str) -> None:
     spec = DATASETS[name]
     text = json.dumps(spec.to_json())
-    origin = Origin.from_json(json.loads(text))
+    origin = validated(Origin, json.loads(text), "manifest.json")
     assert type(origin) is Origin
     for key in ("name", "title", "folds", "subjects", "groups", "licence", "citation", "address"):
         assert getattr(origin, key) == getattr(spec, key)

@@ -15,9 +15,9 @@ from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "volumes")]
 
+from tests.fuzz.state_targets import STATE_TARGETS  # noqa: E402
+
 from dicoms import write_enhanced  # noqa: E402
-from dpcenet.system.files import read_json  # noqa: E402
-from dpcenet.training.config import load_preset  # noqa: E402
 from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
 from dpcenet.volumes.facts import Labels  # noqa: E402
@@ -174,29 +174,6 @@ def _zip(folder: Path) -> list[Path]:
     return [folder / "a.zip"]
 
 
-def _yaml(folder: Path) -> list[Path]:
-    (folder / "a.yaml").write_text(
-        "method: panet\ntrain:\n  steps: 100\n  learning_rate: 0.001\n"
-        "  class_weights: [1.0, 1.0]\nepisodes:\n  source: supervoxel\n  min_area: 200\n"
-    )
-    return [folder / "a.yaml"]
-
-
-def _json(folder: Path) -> list[Path]:
-    (folder / "a.json").write_text('{"format": 1, "cases": [{"query": "a", "mask": null}]}\n')
-    return [folder / "a.json"]
-
-
-def _read_yaml(place: Path, out: Path) -> None:
-    del out
-    load_preset(str(place))
-
-
-def _read_json(place: Path, out: Path) -> None:
-    del out
-    read_json(place)
-
-
 TARGETS: dict[str, Target] = {
     "nifti": Target(_nib("a.nii"), as_scan),
     "nifti.gz": Target(_nib("a.nii.gz"), as_scan),
@@ -221,6 +198,5 @@ TARGETS: dict[str, Target] = {
     "dicom enhanced": Target(_enhanced, as_scan),
     "dicom seg": Target(_seg, as_mask),
     "rtstruct": Target(_rtstruct, as_mask),
-    "yaml": Target(_yaml, _read_yaml),
-    "json": Target(_json, _read_json),
+    **{name: Target(*pair) for name, pair in STATE_TARGETS.items()},
 }

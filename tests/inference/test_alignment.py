@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dpcenet.inference.aligned_slices import served_slices
-from dpcenet.inference.alignment import AlignmentSearch, align_volumes
+from dpcenet.inference.alignment import Alignment, AlignmentSearch, align_volumes
 from dpcenet.inference.feature_volume import FeatureVolume, feature_volume, slice_blend, whitened
 from dpcenet.inference.line_search import ZLine, line_scores, pair_likeness
+from dpcenet.inference.slice_tasks import served_slices
 
 STEP, CELL, CHANNELS = 8.0, 25.0, 24
 ORGAN = 3
@@ -65,11 +65,21 @@ def organ(slices: int, first: int, last: int, pixels: int = 48) -> npt.NDArray[n
     return label
 
 
+def best_way(
+    support: FeatureVolume,
+    label: npt.NDArray[np.uint8],
+    values: list[int],
+    query: FeatureVolume,
+    search: AlignmentSearch | None = None,
+) -> Alignment:
+    return align_volumes(support, label, values, query, search)[0]
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("scale", [0.84, 1.0, 1.18])
 def test_a_known_shift_and_scale_along_z_is_recovered(seed: int, scale: float) -> None:
     body = Body(seed)
-    found = align_volumes(
+    found = best_way(
         body.volume(200, 30), organ(30, 10, 20), [ORGAN], body.volume(160, 45, scale=scale)
     )
     # 10 … 20 slices of the support are 280 … 360 mm of the body.
@@ -84,7 +94,7 @@ def test_a_known_shift_and_scale_along_z_is_recovered(seed: int, scale: float) -
 def test_a_known_shift_in_the_plane_is_recovered() -> None:
     body = Body(2)
     query = body.volume(200, 30, shift=(25.0, -50.0))
-    found = align_volumes(body.volume(200, 30), organ(30, 10, 20), [ORGAN], query)
+    found = best_way(body.volume(200, 30), organ(30, 10, 20), [ORGAN], query)
     assert found.plane.shift == (25.0, -50.0)
     assert found.plane.scale == 1.0
 
@@ -93,14 +103,14 @@ def test_a_known_scale_and_turn_in_the_plane_are_recovered() -> None:
     body = Body(3)
     query = body.volume(200, 30, plane_scale=1.18, turn=20.0)
     search = AlignmentSearch(turns=(-20.0, 0.0, 20.0))
-    found = align_volumes(body.volume(200, 30), organ(30, 10, 20), [ORGAN], query, search)
+    found = best_way(body.volume(200, 30), organ(30, 10, 20), [ORGAN], query, search)
     assert (found.plane.scale, found.plane.turn) == (1.18, 20.0)
 
 
 def test_a_field_of_view_twice_as_large_in_all_directions() -> None:
     body = Body(4)
     query = body.volume(40, 80, cells=24)
-    found = align_volumes(body.volume(300, 35), organ(35, 12, 22), [ORGAN], query)
+    found = best_way(body.volume(300, 35), organ(35, 12, 22), [ORGAN], query)
     assert abs(found.organs[ORGAN].in_support(np.array([260.0 + 17 * STEP]))[0] - 17 * STEP) < STEP
 
 
@@ -110,7 +120,7 @@ def test_an_organ_that_lies_lower_than_the_rest_gets_its_own_line() -> None:
     lower = body.volume(200 - 24, 30)  # the same 24 mm further along the scan
     # The organ's columns and the cells around them, in cells of 4 pixels.
     query.maps[:, :, 3:9, 2:8] = lower.maps[:, :, 3:9, 2:8]
-    found = align_volumes(support, organ(30, 10, 20), [ORGAN], query)
+    found = best_way(support, organ(30, 10, 20), [ORGAN], query)
     middle = 15 * STEP
     assert abs(found.organs[ORGAN].in_support(np.array([middle + 24]))[0] - middle) < STEP
 
@@ -119,11 +129,11 @@ def test_a_reversed_or_a_strange_query_is_not_accepted() -> None:
     body = Body(6)
     support, label = body.volume(200, 30), organ(30, 10, 20)
     query = body.volume(200, 30)
-    right = align_volumes(support, label, [ORGAN], query)
+    right = best_way(support, label, [ORGAN], query)
     turned = FeatureVolume(query.maps.flip(0), query.body, STEP, CELL)
-    reversed_one = align_volumes(support, label, [ORGAN], turned)
-    strange = align_volumes(support, label, [ORGAN], Body(99).volume(200, 30))
-    elsewhere = align_volumes(support, label, [ORGAN], body.volume(520, 30))
+    reversed_one = best_way(support, label, [ORGAN], turned)
+    strange = best_way(support, label, [ORGAN], Body(99).volume(200, 30))
+    elsewhere = best_way(support, label, [ORGAN], body.volume(520, 30))
     assert right.whole.scale > 0
     for other in (reversed_one, strange, elsewhere):
         assert other.confidence < 0.5 * right.confidence
@@ -132,12 +142,31 @@ def test_a_reversed_or_a_strange_query_is_not_accepted() -> None:
 def test_a_label_map_without_the_labels_is_refused() -> None:
     volume = Body(0).volume(200, 10)
     with pytest.raises(ValueError, match="none of"):
-        align_volumes(volume, organ(10, 2, 4), [7], volume)
+        best_way(volume, organ(10, 2, 4), [7], volume)
+
+
+def test_several_ways_lie_apart_and_the_most_similar_one_comes_first() -> None:
+    body = Body(8)
+    search = AlignmentSearch(starts=4, apart=40.0)
+    ways = align_volumes(
+        body.volume(200, 30), organ(30, 10, 20), [ORGAN], body.volume(160, 45), search
+    )
+    places = [way.whole.in_query(15 * STEP) for way in ways]
+    assert len(ways) == 4
+    assert np.diff(sorted(places)).min() >= 39.9
+    assert abs(places[0] - (15 * STEP + 40)) < STEP
+    assert ways[0].similarity > max(way.similarity for way in ways[1:])
+
+
+def test_there_are_no_more_ways_than_room_for_them() -> None:
+    volume = Body(0).volume(200, 5)
+    search = AlignmentSearch(starts=5, apart=1000.0)
+    assert len(align_volumes(volume, organ(5, 1, 4), [ORGAN], volume, search)) == 1
 
 
 def test_labels_that_are_absent_get_no_line() -> None:
     volume = Body(0).volume(200, 10)
-    assert set(align_volumes(volume, organ(10, 2, 4), [ORGAN, 7], volume).organs) == {ORGAN}
+    assert set(best_way(volume, organ(10, 2, 4), [ORGAN, 7], volume).organs) == {ORGAN}
 
 
 def test_the_likeness_of_slices_is_the_weighted_sum_of_cosines() -> None:
@@ -217,5 +246,5 @@ def test_the_volume_of_a_scan_keeps_lengths_and_finds_air() -> None:
 
 def test_a_single_slice_is_aligned_too() -> None:
     volume = Body(0).volume(200, 1)
-    found = align_volumes(volume, organ(1, 0, 1), [ORGAN], volume)
+    found = best_way(volume, organ(1, 0, 1), [ORGAN], volume)
     assert np.isfinite(found.similarity)

@@ -34,7 +34,7 @@ def test_every_method_has_a_preset() -> None:
     ("text", "message"),
     [
         ("method: nothing", "method 'nothing'; choose one of"),
-        ("[1, 2]", "choose one of"),
+        ("[1, 2]", "keys with values belong"),
         ("method: dpcenet\noptions: {wdth: 3}", "unknown key options.wdth"),
         ("method: dpcenet\noptions: {encoder: {nam: x}}", "unknown key options.encoder.nam"),
         ("method: dpcenet\nextra: 1", "unknown key extra"),

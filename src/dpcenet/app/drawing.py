@@ -25,7 +25,9 @@ from dpcenet.app.mask_files import is_result, read_labels, write_shown
 from dpcenet.app.program import (
     ConfigError,
     read_json,
+    read_or_set_aside,
     record_path,
+    set_aside,
     write_json,
     write_mask,
     write_nifti,
@@ -34,6 +36,7 @@ from dpcenet.app.project import Label, Scan, now
 from dpcenet.app.shown_scan import Facts
 
 Plane = npt.NDArray[np.uint8]
+_STATE = {"cursor": int, "last": int, "stroke": str, "drawn": dict, "unsaved": bool}
 KEPT = 200
 """Changes that can be undone."""
 
@@ -83,7 +86,10 @@ class Drawing:
             VolumeError: the file cannot be used.
         """
         path, state_path = scan.cache / "labels.nii", scan.cache / "state.json"
-        state = read_json(state_path) if path.is_file() and state_path.is_file() else {}
+        known = state_path.is_file()
+        state = (read_or_set_aside(state_path, _STATE) or {}) if path.is_file() else {}
+        if known and not state_path.is_file():
+            set_aside(path)  # the state was damaged: what was drawn last is kept, by another name
         if state.get("made_from") != facts.made_from:  # the first time, or the scan was replaced
             write_nifti(np.zeros(facts.shape, np.uint8), path, facts.grid)
             shutil.rmtree(scan.cache / "undo", ignore_errors=True)
@@ -120,7 +126,7 @@ class Drawing:
         self.labels[:] = read_labels(path, self.facts) if path.is_file() else 0
         shutil.rmtree(self.scan.cache / "undo", ignore_errors=True)
         record, drawing = self.scan.drawing_record, self.scan.drawing
-        drawn = read_json(record)["drawn"] if record.is_file() else {}
+        drawn = read_json(record, {"drawn": dict})["drawn"] if record.is_file() else {}
         kept = False
         if drawn and drawing.is_file() and path == self.scan.mask and is_result(path):
             slices = sorted(map(int, drawn))

@@ -224,7 +224,7 @@ def print_line(text: str) -> None:
 
 def main(root: Path, parts: list[str]) -> None:
     """Export a project."""
-    folder = Path(read_json(root / "project.json")["folder"])
+    folder = Path(read_json(root / "project.json", {"folder": str})["folder"])
     print_line(str(export(Project.open(folder, root), parts)))
 
 

@@ -14,7 +14,7 @@ from dpcenet.system.files import read_json, write_json
 
 def main(folder: Path) -> int:
     """Run the commands one after the other, until one fails."""
-    plan = read_json(folder / "plan.json")
+    plan = read_json(folder / "plan.json", {"commands": list})
     if hasattr(os, "nice"):
         os.nice(10)  # so that the page stays quick
     code = 0

@@ -20,11 +20,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dpcenet.app.program import ConfigError, read_json, write_json
+from dpcenet.app.program import ConfigError, read_json, read_or_set_aside, set_aside, write_json
 from dpcenet.app.project import now
 
 CAN_PAUSE = hasattr(signal, "SIGSTOP")
 LOG_TAIL = 4000
+_JOB = {"kind": str, "started": str, "commands": list, "pid": int, "born": str}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,19 @@ class Job:
     @property
     def facts(self) -> dict[str, Any]:
         """What it is for."""
-        return read_json(self.folder / "job.json")
+        return read_json(self.folder / "job.json", _JOB)
+
+    @property
+    def whole(self) -> bool:
+        """Whether its record can be used; a damaged one is set aside with a note."""
+        path = self.folder / "job.json"
+        if read_or_set_aside(path, _JOB) is None:
+            return False
+        try:
+            return self.started.tzinfo is not None
+        except ValueError:
+            set_aside(path)
+            return False
 
     @property
     def started(self) -> datetime:
@@ -51,8 +64,7 @@ class Job:
     @property
     def process(self) -> dict[str, Any]:
         """The process, and its exit code when it has ended."""
-        path = self.folder / "process.json"
-        return read_json(path) if path.is_file() else {}
+        return read_or_set_aside(self.folder / "process.json") or {}
 
     @property
     def state(self) -> str:
@@ -141,7 +153,8 @@ def start(root: Path, kind: str, commands: list[list[str]], **facts: Any) -> Job
 
 def all_jobs(root: Path) -> list[Job]:
     """The jobs of a project, the first one first."""
-    return [Job(path.parent) for path in sorted((root / "jobs").glob("*/job.json"))]
+    found = sorted((root / "jobs").glob("*/job.json"))
+    return [job for job in (Job(path.parent) for path in found) if job.whole]
 
 
 def is_alive(pid: int, born: str) -> bool:

@@ -13,7 +13,16 @@ from dpcenet.errors import ConfigError, DatasetError, DpcenetError, InputError, 
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import Quality
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
-from dpcenet.system.files import file_hash, hash_of, read_json, write_atomically, write_json
+from dpcenet.system.files import (
+    file_hash,
+    hash_of,
+    read_json,
+    read_or_set_aside,
+    set_aside,
+    write_atomically,
+    write_json,
+)
+from dpcenet.system.validated import validated
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm, property_of
@@ -55,10 +64,13 @@ __all__ = [
     "property_of",
     "read_cases",
     "read_json",
+    "read_or_set_aside",
     "read_volume",
     "record_path",
+    "set_aside",
     "stem",
     "suffix_of",
+    "validated",
     "write_atomically",
     "write_json",
     "write_labels",

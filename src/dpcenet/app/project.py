@@ -31,6 +31,7 @@ from dpcenet.app.program import (
     find_queries,
     hash_of,
     read_json,
+    validated,
     write_json,
 )
 
@@ -115,7 +116,7 @@ class Project:
         project = cls(folder.resolve(), root.resolve())
         path = project.root / "project.json"
         if path.is_file():
-            known = read_json(path)
+            known = read_json(path, {"labels": list})
             if known.get("format") != FORMAT or known.get("folder") != str(project.folder):
                 raise ConfigError(
                     f"{path}: belongs to {known.get('folder')}; choose another --project"
@@ -149,7 +150,9 @@ class Project:
     @property
     def labels(self) -> list[Label]:
         """The labels, by value."""
-        return [Label(**label) for label in read_json(self.root / "project.json")["labels"]]
+        path = self.root / "project.json"
+        facts = read_json(path, {"labels": list})
+        return list(validated(tuple[Label, ...], facts["labels"], path, "labels"))
 
     def set_labels(self, labels: list[Label]) -> None:
         """Keep the labels.

@@ -13,7 +13,14 @@ from pydantic import BaseModel, ConfigDict
 from dpcenet.app.jobs import all_jobs
 from dpcenet.app.labels_api import Tab, refused
 from dpcenet.app.mask_files import read_labels
-from dpcenet.app.program import ReviewedCase, dice, read_cases, read_json, write_json
+from dpcenet.app.program import (
+    ReviewedCase,
+    dice,
+    read_cases,
+    read_json,
+    read_or_set_aside,
+    write_json,
+)
 from dpcenet.app.project import Project, Scan, now
 from dpcenet.app.scans_api import state_of
 from dpcenet.app.session import Session
@@ -72,7 +79,7 @@ def router(session: Session) -> APIRouter:
 def decisions_of(project: Project) -> dict[str, dict[str, Any]]:
     """Case → what a person decided, and when."""
     path = project.root / "decisions.json"
-    return read_json(path)["cases"] if path.is_file() else {}
+    return read_json(path, {"cases": dict})["cases"] if path.is_file() else {}
 
 
 def decide_on(project: Project, scan: Scan, decision: str) -> dict[str, Any]:
@@ -130,14 +137,15 @@ def changes_of(project: Project) -> dict[str, dict[str, float]]:
         return {}
     before = project.root / "rounds" / rounds[-1].id
     path = before / "changes.json"
-    if not path.is_file():
+    if (known := read_or_set_aside(path)) is None:
         found = {
             scan.name: _agreement(scan, before / scan.query.mask_name)
             for scan in project.scans.values()
             if (before / scan.query.mask_name).is_file() and scan.mask.is_file()
         }
         write_json(path, found)
-    return read_json(path)
+        return found
+    return known
 
 
 def _agreement(scan: Scan, before: Path) -> dict[str, float]:

@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 
 from dpcenet.app import export_api, labels_api, review_api, scans_api, work_api
 from dpcenet.app.labels_api import Tab
-from dpcenet.app.program import ConfigError, __version__, read_json, write_json
+from dpcenet.app.program import ConfigError, __version__, read_or_set_aside, write_json
 from dpcenet.app.project import Project, only_server
 from dpcenet.app.security import Guard
 from dpcenet.app.session import Session
@@ -93,11 +93,13 @@ def _add_pages(app: FastAPI, session: Session) -> None:
 def token_of(root: Path) -> str:
     """The project's token; the same after a restart, so that an open page goes on."""
     path = root / "token.json"
-    if not path.is_file():
-        root.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text('{"token": "' + secrets.token_urlsafe(24) + '"}\n')
-    return str(read_json(path)["token"])
+    if known := read_or_set_aside(path, {"token": str}):
+        return str(known["token"])
+    token = secrets.token_urlsafe(24)
+    root.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(f'{{"token": "{token}"}}\n')
+    return token
 
 
 def names_of(host: str) -> list[str]:

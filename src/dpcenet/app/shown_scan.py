@@ -20,7 +20,7 @@ from dpcenet.app.program import (
     doctor_report,
     hash_of,
     orient,
-    read_json,
+    read_or_set_aside,
     write_json,
     write_nifti,
 )
@@ -94,12 +94,13 @@ class Facts:
 def shown_facts(scan: Scan) -> Facts | None:
     """The facts of a scan that was made ready before and has not changed since."""
     path = scan.cache / "facts.json"
-    if not path.is_file():
-        return None
-    data = read_json(path)
+    data = read_or_set_aside(path) or {}
     if data.get("format") != FORMAT or data.get("made_from") != made_from(scan):
         return None
-    return Facts.from_json(data)
+    try:
+        return Facts.from_json(data)
+    except (KeyError, TypeError, ValueError):
+        return None  # it is made again
 
 
 def make_ready(scan: Scan) -> Facts:

@@ -16,7 +16,7 @@ from dpcenet.app.shown_scan import make_ready
 
 def main(root: Path, scan_id: str, path: Path) -> None:
     """Read the file, write the mask, drop the file."""
-    project = Project.open(Path(read_json(root / "project.json")["folder"]), root)
+    project = Project.open(Path(read_json(root / "project.json", {"folder": str})["folder"]), root)
     scan = project.scans[scan_id]
     facts = make_ready(scan)
     write_shown(read_labels(path, facts), scan.mask, scan, facts, project.labels)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dpcenet.app.jobs import Job, all_jobs, start
-from dpcenet.app.program import ConfigError, read_json, read_volume, record_path
+from dpcenet.app.program import ConfigError, read_or_set_aside, read_volume, record_path
 from dpcenet.app.project import Project, Scan
 from dpcenet.app.scans_api import state_of
 
@@ -158,16 +158,16 @@ def _record_since(scan: Scan, since: float) -> dict[str, Any] | None:
     path = record_path(scan.mask)
     if not path.is_file() or path.stat().st_mtime < since:
         return None
-    facts: dict[str, Any] | None = read_json(path).get("facts")
-    return facts
+    facts = (read_or_set_aside(path) or {}).get("facts")
+    return facts if isinstance(facts, dict) and "seconds" in facts else None
 
 
 def _errors(project: Project, running: bool) -> dict[str, str]:
     """What went wrong with scans, once `segment` has ended."""
     path = project.root / "masks" / "segment.json"
-    if running or not path.is_file():
-        return {}
-    return {row["query"]: row["error"] for row in read_json(path).get("cases", []) if row["error"]}
+    known = None if running else read_or_set_aside(path, {"cases": list})
+    rows = known["cases"] if known else []
+    return {row["query"]: row["error"] for row in rows if row.get("error")}
 
 
 def latest(project: Project) -> Job | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpcenet.cli import benchmark, complete, data, page, segment, train
+from dpcenet.cli import benchmark, cite, complete, data, demo, page, segment, train
 from dpcenet.cli.app import app
 
-__all__ = ["app", "benchmark", "complete", "data", "page", "segment", "train"]
+__all__ = ["app", "benchmark", "cite", "complete", "data", "demo", "page", "segment", "train"]

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from dpcenet import __version__
 from dpcenet.errors import ConfigError
 
 app = typer.Typer(
@@ -39,14 +38,22 @@ Out = Annotated[Path, typer.Option(help="Output folder.")]
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"dpcenet {__version__}")
+        from dpcenet.system.about import versions_text
+
+        typer.echo(versions_text())
         raise typer.Exit
 
 
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Versions, device, hash of the weights.",
+        ),
     ] = False,
 ) -> None:
     """Common options."""

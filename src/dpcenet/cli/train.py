@@ -1,4 +1,4 @@
-"""Commands about networks: train, evaluate, report, pretrain, demo."""
+"""Commands about networks: train, evaluate, report, pretrain."""
 
 from __future__ import annotations
 
@@ -199,21 +199,6 @@ def adapt_command(
         precision=precision,
     )
     typer.echo(kept_state(run))
-
-
-@app.command("demo")
-def demo_command(
-    out: Out = Path("demo"),
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of image_*/label_* pairs; default made volumes.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes that prepare the scans.")] = 2,
-    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
-) -> None:
-    """Try everything: prepare, train a small preset, evaluate, segment, report."""
-    from dpcenet.cli.demo import demo
-
-    typer.echo(demo(out, data, jobs, steps))
 
 
 def _tested(dataset: PreparedDataset, labels: str, group: str) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceF
 from dpcenet.data.prepare_case import Recipe, Rules, prepare_case
 from dpcenet.data.store import FORMAT, PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, DatasetError, InputError
-from dpcenet.system.files import hash_of, read_json, write_json
+from dpcenet.system.files import hash_of, read_json, read_or_set_aside, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.label_names import plain_name
@@ -265,7 +265,7 @@ def _write_manifest(
         manifest["dataset"] = spec.to_json()
     manifest["hash"] = hash_of(manifest)
     path = out / "manifest.json"
-    if not path.exists() or read_json(path) != manifest:
+    if read_or_set_aside(path) != manifest:
         write_json(path, manifest)
 
 

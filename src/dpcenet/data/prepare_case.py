@@ -18,7 +18,14 @@ from dpcenet.data.datasets.spec import RawCase, SourceCase, check_case, read_pai
 from dpcenet.data.pseudo_labels.superpixels import superpixels
 from dpcenet.data.pseudo_labels.supervoxels import supervoxels
 from dpcenet.data.store import FORMAT
-from dpcenet.system.files import file_hash, hash_of, read_json, write_atomically, write_json
+from dpcenet.system.files import (
+    file_hash,
+    hash_of,
+    read_json,
+    read_or_set_aside,
+    write_atomically,
+    write_json,
+)
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.geometry import orient
@@ -87,7 +94,8 @@ def prepare_case(case: SourceCase, folder: Path, recipe: Recipe) -> None:
         wanted["reading"] = {"options": asdict(case.options), "values": str(case.values)}
     identity = hash_of(wanted)
     done = folder / "case.json"
-    if done.exists() and read_json(done)["identity"] == identity and intact(folder):
+    before = read_or_set_aside(done, {"identity": str, "arrays": dict})
+    if before is not None and before["identity"] == identity and intact(folder):
         return
     done.unlink(missing_ok=True)
     for left_over in folder.glob(".partial-*"):  # of a run that was killed

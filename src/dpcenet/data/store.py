@@ -10,20 +10,24 @@ OUT/cases/<case>/superpixels.npy (Z, 256, 256) uint16, numbered within each slic
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.system.files import read_json
+from dpcenet.system.validated import validated
 from dpcenet.volumes.preprocess import Record
 
 FORMAT = 1
+_AGAIN = "run `dpcenet prepare` again"
+_CaseName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,17 @@ class PreparedCase:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What case.json holds: hashes, shapes, sources, the preprocessing record."""
-        facts: dict[str, Any] = json.loads((self.folder / "case.json").read_text())
-        return facts
+        needs = {"arrays": dict, "spacing": list, "record": dict}
+        return read_json(self.folder / "case.json", needs, error=DatasetError, remedy=_AGAIN)
 
     @cached_property
     def record(self) -> Record:
         """What reverses the preprocessing of this case."""
-        return Record.from_json(self.facts["record"])
+        try:
+            return Record.from_json(self.facts["record"])
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            found = f"its record cannot be used ({error!r:.80})"
+            raise DatasetError(f"{self.folder / 'case.json'}: {found}; {_AGAIN}") from error
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -113,13 +121,6 @@ class Origin:
     citation: str = ""
     address: str = ""
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Origin:
-        """The origin that a manifest describes."""
-        folds = tuple(tuple(block) for block in data.get("folds", ()))
-        groups = {name: tuple(values) for name, values in data.get("groups", {}).items()}
-        return cls(**{**data, "folds": folds, "groups": groups})
-
     def to_json(self) -> dict[str, Any]:
         """What goes into a manifest."""
         facts = {f.name: getattr(self, f.name) for f in fields(Origin)}
@@ -175,6 +176,18 @@ class PreparedDataset:
         )
 
 
+@dataclass(frozen=True)
+class _Manifest:
+    """What is used of manifest.json."""
+
+    modality: str
+    preprocessing: dict[str, Any]
+    labels: dict[int, str]
+    cases: dict[_CaseName, dict[str, str]]
+    hash: str
+    dataset: Origin = field(default_factory=Origin)
+
+
 def open_dataset(folder: Path) -> PreparedDataset:
     """Open what `dpcenet prepare` wrote.
 
@@ -182,20 +195,16 @@ def open_dataset(folder: Path) -> PreparedDataset:
         DatasetError: there is no complete prepared data set in the folder.
     """
     path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise DatasetError(
-            f"{path}: not a prepared data set ({error}); make one with `dpcenet prepare`"
-        ) from error
+    if not path.is_file():
+        raise DatasetError(f"{path}: not a prepared data set; make one with `dpcenet prepare`")
+    manifest = read_json(path, error=DatasetError, remedy=_AGAIN)
     if manifest.get("format") != FORMAT:
         raise DatasetError(
             f"{path}: format {manifest.get('format')!r}, this version reads {FORMAT}; prepare again"
         )
-    cases = tuple(PreparedCase(name, folder / "cases" / name) for name in manifest["cases"])
-    labels = {int(value): str(name) for value, name in manifest["labels"].items()}
-    rules: dict[str, Any] = manifest["preprocessing"]
-    origin = Origin.from_json(manifest.get("dataset", {}))
+    facts = validated(_Manifest, manifest, path, error=DatasetError, remedy=_AGAIN, extra="ignore")
+    cases = tuple(PreparedCase(name, folder / "cases" / name) for name in facts.cases)
+    origin = facts.dataset
     return PreparedDataset(
-        folder, labels, manifest["modality"], cases, rules, manifest["hash"], origin
+        folder, facts.labels, facts.modality, cases, facts.preprocessing, facts.hash, origin
     )

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from dpcenet.inference.alignment import Alignment, align_volumes
 from dpcenet.inference.feature_volume import feature_volume
-from dpcenet.inference.line_search import Labels, ZLine
 from dpcenet.inference.pose_search import Pairs
 from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import Matches, SliceTask, served_tasks
+from dpcenet.inference.slice_tasks import Matches, SliceTask, served_slices, served_tasks
+from dpcenet.inference.start_choice import chosen_lines
 from dpcenet.inference.support import LabelledScan
 
 
@@ -28,7 +28,7 @@ class AlignedSlices(SlicePlan):
 
     map: str
     margin: float = 20.0
-    _known: dict[int, Alignment] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[int, list[Alignment]] = field(default_factory=dict, repr=False, compare=False)
 
     def pairs(self, request: Request) -> list[Pairs]:
         """See `SlicePlan`: query slices that the common line leads into the support."""
@@ -36,18 +36,23 @@ class AlignedSlices(SlicePlan):
 
     def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
         """See `SlicePlan`. Slices that at least half of the scans serve are segmented."""
-        alignments = [self._align(scan, request) for scan in aligned]
+        alignments = [self._chosen(scan, request) for scan in aligned]
         tasks = {v: self._tasks(request, aligned, alignments, v) for v in request.values}
         pairs = zip(aligned, alignments, strict=True)
         return SliceMap(tasks, tuple(self._matches(request, *pair) for pair in pairs))
 
-    def _align(self, scan: LabelledScan, request: Request) -> Alignment | None:
-        """How the query lies to a labelled scan; None where the scan shows none of the labels.
+    def _chosen(self, scan: LabelledScan, request: Request) -> Alignment | None:
+        """The alignment whose lines serve; None where the scan shows none of the labels."""
+        ways = self._align(scan, request)
+        return chosen_lines(request, scan, ways, self.margin) if ways else None
+
+    def _align(self, scan: LabelledScan, request: Request) -> list[Alignment]:
+        """How the query may lie to a labelled scan; empty where it shows none of the labels.
 
         A scan that the search for a pose left as it was is not aligned anew.
         """
         if not np.isin(scan.label, list(request.values)).any():
-            return None
+            return []
         key = id(scan)
         if key not in self._known:
             volumes = [
@@ -74,9 +79,9 @@ class AlignedSlices(SlicePlan):
 
     def _pairs(self, request: Request, scan: LabelledScan) -> Pairs:
         found = self._align(scan, request)
-        if found is None:
+        if not found:
             return []
-        places = enumerate(self._places(request, scan, found).tolist())
+        places = enumerate(self._places(request, scan, found[0]).tolist())
         return [(s, q) for q, s in places if 0 <= s < len(scan.label)]
 
     def _tasks(
@@ -102,37 +107,3 @@ class AlignedSlices(SlicePlan):
             for scan, found in zip(scans, alignments, strict=True)
         ]
         return served_tasks(served)
-
-
-def served_slices(
-    line: ZLine,
-    label: Labels,
-    value: int,
-    support_mm: float,
-    query_slices: int,
-    query_mm: float,
-    margin: float = 20.0,
-) -> npt.NDArray[np.int64]:
-    """(Zq,) for each query slice the support slice that serves it for a label; −1 where none does.
-
-    Slices a little beyond the organ's ends are served by its last slices: whether the organ is
-    there, the network sees better than the line knows.
-
-    Args:
-        line: of the organ.
-        label: (Z, H, W) of the support.
-        value: the label.
-        support_mm, query_mm: distance between slices.
-        query_slices: how many there are.
-        margin: how far beyond the organ's ends slices are served, in mm of the support.
-    """
-    shows = np.flatnonzero((label == value).any(axis=(1, 2)))
-    served = np.full(query_slices, -1, dtype=np.int64)
-    if not len(shows):
-        return served
-    places = line.in_support((np.arange(query_slices) + 0.5) * query_mm)
-    first, last = shows[0] * support_mm - margin, (shows[-1] + 1) * support_mm + margin
-    inside = (places >= first) & (places <= last)
-    nearest = np.abs(shows[None] - (places[inside, None] / support_mm - 0.5)).argmin(axis=1)
-    served[inside] = shows[nearest]
-    return served

@@ -12,7 +12,7 @@ All lengths are in mm from the beginning of a scan; slices of both run in the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -51,6 +51,9 @@ class AlignmentSearch:
         organ_scales: of an organ, to the common line.
         stretch, organ_stretch: penalty of (log scale)².
         organ_shift: penalty of (shift / 30 mm)².
+        starts: how many common lines are gone on with; what is alike by its features is not
+            always what is the same, and a later look at the organs may tell.
+        apart: least distance along z between two of them, in mm.
     """
 
     scales: tuple[float, ...] = (0.72, 0.78, 0.84, 0.9, 0.96, 1.0, 1.04, 1.1, 1.18, 1.26, 1.36)
@@ -67,6 +70,8 @@ class AlignmentSearch:
     stretch: float = 0.5
     organ_stretch: float = 1.0
     organ_shift: float = 0.01
+    starts: int = 3
+    apart: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def align_volumes(
     values: Sequence[int],
     query: FeatureVolume,
     search: AlignmentSearch | None = None,
-) -> Alignment:
+) -> list[Alignment]:
     """Lay a labelled scan upon a query.
 
     Args:
@@ -111,6 +116,9 @@ def align_volumes(
         label: (Z, H, W) uint8 of the support, on the slices that its volume was made of.
         values: labels that are wanted; those that the label map lacks get no line.
         search: what is tried.
+
+    Returns:
+        at most `search.starts` ways, the one with the most similar features first.
 
     Raises:
         ValueError: the label map shows none of the values.
@@ -121,18 +129,19 @@ def align_volumes(
         raise ValueError(f"the label map shows none of {list(values)}")
     shown, seen = whitened(support, query)
     weight = near_labels(shown, label, present, search.near) * (1 - search.least) + search.least
-    whole, plane, similarity = _common_line(shown, weight * shown.body, seen, search)
-    organs, alike = dict[int, ZLine](), dict[int, float]()
-    for value in present:
-        weight = near_labels(shown, label, [value], search.organ) * shown.body
-        organs[value], alike[value] = _organ_line(shown, weight, seen, whole, plane, search)
-    return Alignment(whole, organs, plane, similarity, alike)
+    near = {v: near_labels(shown, label, [v], search.organ) * shown.body for v in present}
+    found = []
+    for whole, plane, similarity in _common_lines(shown, weight * shown.body, seen, search):
+        lines = {v: _organ_line(shown, near[v], seen, whole, plane, search) for v in present}
+        organs, alike = ({v: pair[i] for v, pair in lines.items()} for i in (0, 1))
+        found.append(Alignment(whole, organs, plane, similarity, alike))
+    return found
 
 
-def _common_line(
+def _common_lines(
     support: FeatureVolume, weight: Tensor, query: FeatureVolume, search: AlignmentSearch
-) -> tuple[ZLine, InPlane, float]:
-    """The line and the pose in the plane for all of a scan, and the similarity under them.
+) -> Iterator[tuple[ZLine, InPlane, float]]:
+    """Lines and poses in the plane for all of a scan, the best first, with their similarity.
 
     Args:
         support, query: of whitened features.
@@ -141,22 +150,30 @@ def _common_line(
     """
     steps = torch.arange(-search.overhang, query.length + search.overhang, search.grid)
     middle = centre_of(support, weight)
-    best, greatest, similarity = None, -math.inf, 0.0
-    for way in product(search.plane_scales, search.turns):
-        alike = pair_likeness(support, weight, query, way, search.reach)
-        scores = line_scores(alike, support.places, query, middle, search.scales, steps)
-        total = scores - search.stretch * stretch_of(search.scales)
-        shift, scale, step = best_of(total)
-        if float(total[shift, scale, step]) > greatest:
-            greatest, similarity = (
-                float(total[shift, scale, step]),
-                float(scores[shift, scale, step]),
+    ways = list(product(search.plane_scales, search.turns))
+    scores = torch.stack(
+        [
+            line_scores(
+                pair_likeness(support, weight, query, way, search.reach),
+                support.places,
+                query,
+                middle,
+                search.scales,
+                steps,
             )
-            y, x = (i - search.reach for i in divmod(shift, 2 * search.reach + 1))
-            line = ZLine(middle, float(steps[step]), search.scales[scale])
-            best = line, InPlane(way[0], way[1], (y, x), query.cell)
-    assert best is not None  # at least one way is tried
-    return *best, similarity
+            for way in ways
+        ]
+    )
+    total = scores - search.stretch * stretch_of(search.scales)
+    for _ in range(search.starts):
+        way, shift, scale, step = best_of(total)
+        if not math.isfinite(float(total[way, shift, scale, step])):
+            return
+        y, x = (i - search.reach for i in divmod(shift, 2 * search.reach + 1))
+        line = ZLine(middle, float(steps[step]), search.scales[scale])
+        plane = InPlane(*ways[way], (y, x), query.cell)
+        yield line, plane, float(scores[way, shift, scale, step])
+        total[..., (steps - steps[step]).abs() < search.apart] = -math.inf
 
 
 def _organ_line(

@@ -19,14 +19,15 @@ import numpy.typing as npt
 import torch
 
 from dpcenet.inference.aligned_slices import AlignedSlices
-from dpcenet.inference.batched import BATCH, encode_scan, predict
+from dpcenet.inference.batched import BATCH, encode_scan
 from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.first_look import first_answers
 from dpcenet.inference.pose_search import align_support
-from dpcenet.inference.second_look import FirstAnswer, refine_in_windows
+from dpcenet.inference.second_look import refine_in_windows
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
 from dpcenet.inference.slice_tasks import SliceTask, with_neighbours
-from dpcenet.inference.support import LabelledScan, features_of, masks_of
-from dpcenet.methods.base import MatchJob, Method
+from dpcenet.inference.support import LabelledScan
+from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
 from dpcenet.volumes.metrics import Mask
 
@@ -148,31 +149,13 @@ class Predictor:
         whole = {value: torch.zeros(query.images[:, 0].shape) for value in tasks}
         look = self.method.second_look if self.second_look and query.windows is None else None
         for group in _groups(tasks):
-            answers = self._first_answers(scans, query, group)
+            answers = first_answers(self.method, scans, query, group)
             found = [answer.probability for answer in answers]
             if look is not None:
                 found = refine_in_windows(self.method, look, scans, query, answers, self.precision)
             for (value, task), one in zip(group, found, strict=True):
                 whole[value][list(task.query)] = one.cpu()
         return {value: each.numpy() for value, each in whole.items()}
-
-    def _first_answers(
-        self,
-        scans: Sequence[LabelledScan],
-        query: EncodedScan,
-        group: Sequence[tuple[int, SliceTask]],
-    ) -> list[FirstAnswer]:
-        """What is found of each label at first look."""
-        masks = [masks_of(scans, task.support, value) for value, task in group]
-        # The same objects for the same slices: by them a method knows what it computed before.
-        ours = {task.support: features_of(scans, task.support) for _, task in group}
-        theirs = {task.query: query.features_of(task.query) for _, task in group}
-        jobs = [
-            MatchJob(ours[task.support], mask, theirs[task.query])
-            for (_, task), mask in zip(group, masks, strict=True)
-        ]
-        found = zip(group, masks, predict(self.method, jobs), strict=True)
-        return [FirstAnswer(value, task, mask, one) for (value, task), mask, one in found]
 
 
 def _groups(tasks: Tasks) -> Iterator[list[tuple[int, SliceTask]]]:

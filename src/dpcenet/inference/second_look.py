@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dpcenet.inference.batched import encode_parts, predict
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.first_look import FirstAnswer
 from dpcenet.inference.support import LabelledScan, images_of, windows_of
 from dpcenet.methods.base import MatchJob, Method, SecondLook
 from dpcenet.system.device import Precision
@@ -115,23 +115,6 @@ def windows_around(masks: Tensor, first: Tensor, look: SecondLook) -> WindowPair
     centres = torch.where(found[:, None], ours, middle)
     supports = torch.where(shown[:, None], theirs, middle)
     return WindowPair(Windows(supports, half), Windows(centres, half))
-
-
-@dataclass(frozen=True)
-class FirstAnswer:
-    """What was found of one label at first look.
-
-    Attributes:
-        value: of the label.
-        task: its support slices and query slices.
-        masks: (Sh, H, W) float of the support slices.
-        probability: (N, H, W) of the query slices.
-    """
-
-    value: int
-    task: SliceTask
-    masks: Tensor
-    probability: Tensor
 
 
 @torch.no_grad()

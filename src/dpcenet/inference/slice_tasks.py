@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.inference.line_search import ZLine
 from dpcenet.inference.support import Labels, SupportSlice
 
 Matches = npt.NDArray[np.int64]
@@ -63,6 +64,40 @@ def served_tasks(served: Sequence[Matches]) -> list[SliceTask]:
         if serving and 2 * len(serving) >= len(served):
             groups.setdefault(serving, []).append(query)
     return [SliceTask(support, tuple(query)) for support, query in groups.items()]
+
+
+def served_slices(
+    line: ZLine,
+    label: Labels,
+    value: int,
+    support_mm: float,
+    query_slices: int,
+    query_mm: float,
+    margin: float = 20.0,
+) -> npt.NDArray[np.int64]:
+    """(Zq,) for each query slice the support slice that serves it for a label; −1 where none does.
+
+    Slices a little beyond the organ's ends are served by its last slices: whether the organ is
+    there, the network sees better than the line knows.
+
+    Args:
+        line: of the organ.
+        label: (Z, H, W) of the support.
+        value: the label.
+        support_mm, query_mm: distance between slices.
+        query_slices: how many there are.
+        margin: how far beyond the organ's ends slices are served, in mm of the support.
+    """
+    shows = organ_slices(label, value)
+    served = np.full(query_slices, -1, dtype=np.int64)
+    if not len(shows):
+        return served
+    places = line.in_support((np.arange(query_slices) + 0.5) * query_mm)
+    first, last = shows[0] * support_mm - margin, (shows[-1] + 1) * support_mm + margin
+    inside = (places >= first) & (places <= last)
+    nearest = np.abs(shows[None] - (places[inside, None] / support_mm - 0.5)).argmin(axis=1)
+    served[inside] = shows[nearest]
+    return served
 
 
 def with_neighbours(

@@ -15,7 +15,7 @@ from dpcenet.inference.completion import complete
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.labelled_files import LabelledFiles, read_labelled
 from dpcenet.segmentation.segmenter import Segmenter
-from dpcenet.system.files import file_hash, read_json, write_json
+from dpcenet.system.files import file_hash, read_or_set_aside, write_json
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.geometry import on_grid
 from dpcenet.volumes.label_names import CommonLabels
@@ -147,8 +147,5 @@ def _slices(mask: npt.NDArray[np.bool_], axis: int) -> list[int]:
 
 def _is_ours(out: Path) -> bool:
     """Whether `complete` wrote a file, and nobody changed it since."""
-    path = record_path(out)
-    if not path.is_file():
-        return False
-    record = read_json(path)
+    record = read_or_set_aside(record_path(out)) or {}
     return record.get("format") == FORMAT and record.get("sha256") == file_hash(out)

@@ -20,7 +20,6 @@ from dpcenet.segmentation.labelled_files import LabelledFiles, gap_note, read_la
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision, choose_device, choose_precision
-from dpcenet.training.run_folder import open_run
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import (
     ImageT,
@@ -59,8 +58,10 @@ class Segmenter:
         Raises:
             RunError: the folder is not a run, or has no checkpoint.
         """
+        from dpcenet.training.run_folder import open_run  # all of training, which few need here
+
         run, where = open_run(Path(folder)).computing_in(precision), choose_device(device)
-        rules = Preprocessing(**run.facts["preprocessing"])
+        rules = run.preprocessing
         return Segmenter(Predictor(run.load_method(where), run.precision, where), rules)
 
     @staticmethod

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 import dpcenet
-from dpcenet.errors import ConfigError, RunError, TaskError
+from dpcenet.errors import ConfigError, RunError, TaskError, one_line
 from dpcenet.inference.batched import encode_slices
 from dpcenet.inference.encoded import EncodedScan, EncodedWindows
 from dpcenet.inference.encoded_windows import encode_windows
@@ -31,11 +31,11 @@ from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
+from dpcenet.segmentation.task_record import TaskRecord, TaskScan, check_task
 from dpcenet.system.device import Precision
+from dpcenet.system.structured import MAX_JSON, parse_json
 from dpcenet.training.checkpoint import load_tensors, save_tensors
 from dpcenet.types import Features
-from dpcenet.volumes.facts import Code
-from dpcenet.volumes.preprocess import Preprocessing
 
 KIND = "dpcenet task"
 FEATURES, IMAGES = "1", "2"  # formats: with features or with images
@@ -121,30 +121,25 @@ def read_task(path: Path, predictor: Predictor) -> Support:
     Raises:
         TaskError: it is no task file, damaged, of a newer format, or of other weights.
     """
-    facts, tensors = _checked(path)
+    _, tensors, record = _checked(path)
     method = predictor.method
-    theirs, ours = facts["network"]["sha256"], hash_of_state(method)
+    theirs, ours = record.network.sha256, hash_of_state(method)
     if theirs != ours:
         raise TaskError(
-            f"{path}: made with {facts['network']['method']} weights {theirs[:12]}…, but the "
+            f"{path}: made with {record.network.method} weights {theirs[:12]}…, but the "
             f"network is {type(method).__name__} {ours[:12]}…; give the --run that the task was "
             "made with (none for the network of the package), or create the task again"
         )
     tensors = {name: tensor.to(predictor.device) for name, tensor in tensors.items()}
     scans = [
         _scan(n, each, tensors)
-        if each["closeups"] is not None
-        else _encoded(n, each, tensors, method, facts["precision"])
-        for n, each in enumerate(facts["scans"])
+        if each.closeups is not None
+        else _encoded(n, each, tensors, method, record.precision)
+        for n, each in enumerate(record.scans)
     ]
-    return Support(
-        tuple(scans),
-        tuple(int(value) for value in facts["labels"]),
-        np.array(facts["affine"]),
-        Preprocessing(**facts["preprocessing"]),
-        {int(value): name for value, name in facts["labels"].items()},
-        codes={int(value): Code(**code) for value, code in facts.get("codes", {}).items()},
-    )
+    affine, values = np.array(record.affine), tuple(record.labels)
+    names, codes = record.labels, record.codes
+    return Support(tuple(scans), values, affine, record.preprocessing, names, codes=codes)
 
 
 def _scan_facts(scan: LabelledScan, closeups: EncodedWindows | None) -> dict[str, Any]:
@@ -161,30 +156,30 @@ def _scan_facts(scan: LabelledScan, closeups: EncodedWindows | None) -> dict[str
     }
 
 
-def _scan(n: int, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LabelledScan:
+def _scan(n: int, facts: TaskScan, tensors: Mapping[str, Tensor]) -> LabelledScan:
     label = tensors[f"{n}.label"].cpu().numpy()
     rows: dict[tuple[int, int], tuple[tuple[float, int], ...]] = {}
-    for value, z, half, row in facts["closeups"]:
+    for value, z, half, row in facts.closeups or ():
         rows[value, z] = (*rows.get((value, z), ()), (half, row))
     closeups = EncodedWindows(rows, _features(f"{n}.closeups.", tensors))
     features = _features(f"{n}.slices.", tensors)
     device = next(iter(features.maps.values())).device
     blank = torch.zeros(1, 1, 1, 1, device=device).expand(len(label), 1, *label.shape[1:])
-    slices = EncodedScan(blank, features, tuple(facts["spacing"]), closeups)
-    return LabelledScan(f"labelled scan {n + 1}", slices, label, facts["digest"])
+    slices = EncodedScan(blank, features, facts.spacing, closeups)
+    return LabelledScan(f"labelled scan {n + 1}", slices, label, facts.digest)
 
 
 def _encoded(
     n: int,
-    facts: Mapping[str, Any],
+    facts: TaskScan,
     tensors: Mapping[str, Tensor],
     method: Method,
     precision: Precision,
 ) -> LabelledScan:
     images, label = tensors[f"{n}.images"], tensors[f"{n}.label"].cpu().numpy()
     features = encode_slices(method, images, precision)
-    slices = EncodedScan(images, features, tuple(facts["spacing"]))
-    return LabelledScan(f"labelled scan {n + 1}", slices, label, facts["digest"])
+    slices = EncodedScan(images, features, facts.spacing)
+    return LabelledScan(f"labelled scan {n + 1}", slices, label, facts.digest)
 
 
 def _features(prefix: str, tensors: Mapping[str, Tensor]) -> Features:
@@ -197,14 +192,18 @@ def _features(prefix: str, tensors: Mapping[str, Tensor]) -> Features:
     )
 
 
-def _checked(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _checked(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], TaskRecord]:
     """Facts and tensors of a task file that is whole and of a known format."""
+    if path.is_file() and path.stat().st_size > MAX_BYTES + MAX_JSON:
+        raise TaskError(f"{path}: larger than a task file can be; was another file meant?")
     try:
         tensors, metadata = load_tensors(path)
     except RunError as error:
         raise TaskError(
-            f"{path}: cannot be read ({error.__cause__}); expected a file that `dpcenet task "
-            "create` wrote. Copy or create it again"
+            one_line(
+                f"{path}: cannot be read ({error.__cause__}); expected a file that `dpcenet task "
+                "create` wrote. Copy or create it again"
+            )
         ) from error
     if metadata.get("kind") != KIND:
         raise TaskError(f"{path}: not a task file; make one with `dpcenet task create`")
@@ -216,8 +215,8 @@ def _checked(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     text = metadata.get("facts", "")
     if metadata.get("sha256") != _digest(text, tensors):
         raise TaskError(f"{path}: damaged (wrong checksum); copy or create it again")
-    facts: dict[str, Any] = json.loads(text)
-    return facts, tensors
+    facts = parse_json(text, path, error=TaskError, remedy="create the task again")
+    return facts, tensors, check_task(path, facts, tensors)
 
 
 def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
@@ -225,5 +224,5 @@ def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(facts.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

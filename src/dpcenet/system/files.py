@@ -5,11 +5,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from dpcenet.errors import ConfigError, DpcenetError, one_line
+from dpcenet.system.structured import MAX_JSON, MAX_YAML, MEND, Needs, parse_json, parse_yaml
+
+_LOG = logging.getLogger(__name__)
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk, or of a person's share of it, that is full."""
@@ -65,7 +71,78 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
+def read_json(
+    path: Path,
+    needs: Needs | None = None,
+    *,
+    error: type[DpcenetError] = ConfigError,
+    remedy: str = MEND,
+    finite: bool = True,
+) -> dict[str, Any]:
+    """Read a JSON object; arguments as in `structured.parse_json`.
+
+    Raises:
+        error: the file cannot be read, or is not of the form that is expected.
+    """
+    content = _content(path, MAX_JSON, error, remedy)
+    return parse_json(content, path, needs, error=error, remedy=remedy, finite=finite)
+
+
+def read_yaml(
+    path: Path,
+    needs: Needs | None = None,
+    *,
+    error: type[DpcenetError] = ConfigError,
+    remedy: str = MEND,
+) -> dict[str, Any]:
+    """Read a YAML mapping; arguments as in `structured.parse_json`.
+
+    Raises:
+        error: the file cannot be read, or is not of the form that is expected.
+    """
+    content = _content(path, MAX_YAML, error, remedy)
+    return parse_yaml(content, path, needs, error=error, remedy=remedy)
+
+
+def read_or_set_aside(
+    path: Path, needs: Needs | None = None, finite: bool = True
+) -> dict[str, Any] | None:
+    """Read a JSON object that can be made again, or None where it has to be.
+
+    Args:
+        path: the file; where it is damaged it gets another name, and a note says so.
+        needs, finite: as in `structured.parse_json`.
+    """
+    if not path.exists():
+        return None
+    try:
+        return read_json(path, needs, remedy="it is made again", finite=finite)
+    except ConfigError as error:
+        note_damaged(path, error)
+        return None
+
+
+def note_damaged(path: Path, error: DpcenetError) -> None:
+    """Set a file aside that can be made again, and say so."""
+    _LOG.warning("%s (the damaged file is kept: %s)", error, set_aside(path).name)
+
+
+def set_aside(path: Path) -> Path:
+    """Give a file a name that nothing looks for: NAME.damaged, or NAME.damaged-2, …"""
+    place, number = path.with_name(f"{path.name}.damaged"), 1
+    while place.exists():
+        number += 1
+        place = path.with_name(f"{path.name}.damaged-{number}")
+    return path.rename(place)
+
+
+def _content(path: Path, most: int, error: type[DpcenetError], remedy: str) -> bytes:
+    """The bytes of a regular file, at most one more than `most`."""
+    try:
+        if path.exists() and not path.is_file():
+            raise error(one_line(f"{path}: this is not a regular file; {remedy}"))
+        with path.open("rb") as stream:
+            return stream.read(most + 1)
+    except (OSError, ValueError) as wrong:  # ValueError: a null character in the name
+        reason = getattr(wrong, "strerror", None) or wrong
+        raise error(one_line(f"{path}: cannot be read ({reason}); {remedy}")) from wrong

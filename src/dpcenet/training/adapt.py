@@ -134,7 +134,7 @@ def adapt(
 
 def kept_state(folder: Path) -> str:
     """In a line, which state of a run was kept, and why."""
-    history = read_json(folder / ADAPTED)
+    history = read_json(folder / ADAPTED, {"checks": list, "kept": int}, error=RunError)
     first, best = history["checks"][0], max(history["checks"], key=lambda line: line["reverse"])
     scores = f"reverse check {100 * first['reverse']:.1f} % before, {100 * best['reverse']:.1f} %"
     if history["kept"] == 0:

@@ -6,8 +6,10 @@ A frozen trunk does not change, so it is written once beside the checkpoint and 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +19,7 @@ from torch import Tensor
 from dpcenet.errors import RunError
 from dpcenet.methods.base import Method
 from dpcenet.system.files import write_atomically
+from dpcenet.system.structured import Needs, parse_json
 
 FORMAT = "1"
 CHECKPOINT = "checkpoint.safetensors"
@@ -99,8 +102,20 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
+        if part not in parts:
+            raise RunError(f"{path}: a tensor {name[:80]!r} belongs to no part; train again")
         parts[part][rest] = tensor
-    return Checkpoint(json.loads(metadata["facts"])["step"], parts["model"], parts["optimiser"])
+    step = facts_of(path, metadata, {"step": int})["step"]
+    return Checkpoint(step, parts["model"], parts["optimiser"])
+
+
+def facts_of(path: Path, metadata: Mapping[str, str], needs: Needs) -> dict[str, Any]:
+    """The facts that lie as JSON in the metadata of a safetensors file.
+
+    Raises:
+        RunError: they lack something, or are damaged.
+    """
+    return parse_json(metadata.get("facts", ""), path, needs, error=RunError)
 
 
 def restore(
@@ -118,7 +133,10 @@ def restore(
     if optimiser is None:
         return
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in checkpoint.optimiser.items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    try:
+        for name, tensor in checkpoint.optimiser.items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = tensor
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    except (ValueError, KeyError) as error:
+        raise RunError(f"the checkpoint does not fit the optimiser: {error}") from error

@@ -7,18 +7,17 @@ data are flags of the command; the resolved config goes with the run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-
-import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from dpcenet.errors import ConfigError
 from dpcenet.methods.registry import METHODS
 from dpcenet.system.assets import asset
 from dpcenet.system.device import Precision
+from dpcenet.system.files import read_yaml
+from dpcenet.system.structured import parse_yaml, yaml_value
+from dpcenet.system.validated import shown, validated
 from dpcenet.training.episodes import EpisodeOptions
 
 Options = TypeVar("Options")
@@ -92,23 +91,14 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
-        try:
-            text = path.read_text("utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        label = path.stem
+        data, label = read_yaml(path), path.stem
     elif name in preset_names():
-        text = asset(f"presets/{name}.yaml").read_text("utf-8")
-        label = name
+        data, label = parse_yaml(asset(f"presets/{name}.yaml").read_text("utf-8"), name), name
     else:
         raise ConfigError(
             f"preset {name!r}: there is none of that name; give a YAML file or one of "
             f"{', '.join(preset_names())}"
         )
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not YAML ({error})") from error
     for override in overrides:
         _override(data, override)
     return parse_config(data, label, source=name)
@@ -120,14 +110,12 @@ def parse_config(data: object, preset: str, source: str) -> Config:
     Raises:
         ConfigError: an unknown key or a wrong value; the message names `source` and the key.
     """
-    if not isinstance(data, dict) or data.get("method") not in METHODS:
-        found = data.get("method") if isinstance(data, dict) else data
-        raise ConfigError(f"{source}: method {found!r}; choose one of {', '.join(METHODS)}")
-    options = _validate(
-        METHODS[data["method"]].options, data.get("options") or {}, source, "options"
-    )
+    method = data.get("method") if isinstance(data, dict) else data
+    if not isinstance(data, dict) or not isinstance(method, str) or method not in METHODS:
+        raise ConfigError(f"{source}: method {shown(method)}; choose one of {', '.join(METHODS)}")
+    options = validated(METHODS[method].options, data.get("options") or {}, source, "options")
     whole = {**data, "preset": data.get("preset", preset), "options": None}
-    config: Config = _validate(Config, whole, source, "")
+    config = validated(Config, whole, source)
     return dataclasses.replace(config, options=options)
 
 
@@ -137,38 +125,15 @@ def load_options(kind: type[Options], path: Path | None, overrides: tuple[str, .
     Raises:
         ConfigError: the file cannot be read, an unknown key, or a wrong value.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = yaml.safe_load(path.read_text("utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML ({error})") from error
+    data = {} if path is None else read_yaml(path)
     for override in overrides:
         _override(data, override)
-    options: Options = _validate(kind, data, str(path or "--set"), "")
-    return options
+    return validated(kind, data, str(path or "--set"))
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """The config as plain values; `parse_config` reads it back."""
     return dataclasses.asdict(config)
-
-
-def _validate(kind: type[Any], data: Mapping[str, Any], source: str, where: str) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(data, extra="forbid")
-    except ValidationError as error:
-        keys = {_dotted(where, one["loc"]): one for one in error.errors()}
-        unknown = [key for key, one in keys.items() if one["type"] == "unexpected_keyword_argument"]
-        if unknown:
-            raise ConfigError(f"{source}: unknown key {', '.join(unknown)}") from error
-        key, one = next(iter(keys.items()))
-        raise ConfigError(f"{source}: {key} = {one['input']!r}: {one['msg']}") from error
-
-
-def _dotted(where: str, place: tuple[int | str, ...]) -> str:
-    """The name of a key inside a file, such as options.encoder.name."""
-    return ".".join(str(part) for part in (where, *place) if part != "")
 
 
 def _override(data: dict[str, Any], text: str) -> None:
@@ -181,4 +146,4 @@ def _override(data: dict[str, Any], text: str) -> None:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
             raise ConfigError(f"--set {text}: {parent} holds a single value, not keys")
-    data[last] = yaml.safe_load(value)
+    data[last] = yaml_value(value, f"--set {text}")

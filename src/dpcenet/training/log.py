@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from dpcenet.errors import ConfigError
+from dpcenet.system.files import write_text
+from dpcenet.system.structured import parse_json
 from dpcenet.types import Prediction
 
 
@@ -25,9 +27,7 @@ class Log:
         self.board: Any = _summary_writer(folder) if tensorboard and active else None
         self.clock = time.perf_counter()
         if active:
-            lines = self.path.read_text().splitlines() if self.path.exists() else []
-            kept = [line for line in lines if _step_of(line) <= start]
-            self.path.write_text("".join(f"{line}\n" for line in kept))
+            keep_log(self.path, start)
 
     def write(
         self, step: int, loss: Tensor, terms: dict[str, Tensor], found: Prediction, rate: float
@@ -46,12 +46,27 @@ class Log:
         return values
 
 
-def _step_of(line: str) -> float:
-    """The step of a log line; a line cut short by a kill counts as infinitely late."""
-    try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
-        return float("inf")
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of RUN/log.jsonl, each with its "step"; none where there is no file.
+
+    Damaged lines are left out: a process that was killed leaves half a one.
+    """
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = parse_json(line, path, {"step": int}, finite=False)
+        except ConfigError:
+            continue
+        found.append(row)
+    return found
+
+
+def keep_log(path: Path, last: int) -> None:
+    """Drop the lines after a step, and what is damaged."""
+    kept = [row for row in read_log(path) if row["step"] <= last]
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def _summary_writer(folder: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import yaml
 
 from dpcenet.system.files import file_hash
-from dpcenet.training.checkpoint import load_tensors
+from dpcenet.training.checkpoint import facts_of, load_tensors
 
 _WORDS = """
 Intended use: research, segmenting structures in MR or CT volumes from one labelled volume of the
@@ -41,7 +40,8 @@ def card_of(weights: Path, log: Iterable[dict[str, float]]) -> str:
     """
     lines = list(log)
     tensors, metadata = load_tensors(weights)
-    facts, count = json.loads(metadata["facts"]), sum(t.numel() for t in tensors.values())
+    facts = facts_of(weights, metadata, {"step": int, "config": dict})
+    count = sum(t.numel() for t in tensors.values())
     curve = [line for line in lines if "dice" in line]
     rows = _facts(facts) | {
         "weights": f"{count:,} parameters, float16, sha256 {file_hash(weights)}",

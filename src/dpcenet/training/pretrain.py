@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from dpcenet.methods.incontext.model import InContext
 from dpcenet.system.device import choose_device
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import write_text
-from dpcenet.training.checkpoint import load_tensors, save_tensors
+from dpcenet.training.checkpoint import facts_of, load_tensors, save_tensors
 from dpcenet.training.incontext_trainer import PairTraining, PretrainConfig, learning_rate_at
+from dpcenet.training.log import keep_log, read_log
 from dpcenet.training.model_card import card_of
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -119,9 +120,7 @@ class _Run(PairTraining):
         metadata = {"format": _FORMAT, "facts": json.dumps(facts)}
         weights = {k: v.half() for k, v in self.average.state_dict().items()}
         save_tensors(self.folder / WEIGHTS, weights, metadata)
-        write_text(
-            self.folder / CARD, card_of(self.folder / WEIGHTS, map(json.loads, self._lines()))
-        )
+        write_text(self.folder / CARD, card_of(self.folder / WEIGHTS, read_log(self.folder / LOG)))
         if self.step <= self.config.steps * (1 - self.config.decay):
             save_tensors(self.folder / STABLE, tensors, metadata)
         save_tensors(self.folder / CHECKPOINT, tensors, metadata)
@@ -132,7 +131,7 @@ class _Run(PairTraining):
         if not path.exists():
             return
         tensors, metadata = load_tensors(path)
-        facts = json.loads(metadata["facts"])
+        facts = facts_of(path, metadata, {"step": int, "config": dict})
         if other := _changes(facts["config"], asdict(self.config)):
             raise RunError(
                 f"{path}: was trained with another {', '.join(other)}; take another folder, and "
@@ -154,8 +153,7 @@ class _Run(PairTraining):
                     # The fused optimiser walks memory: moments must lie in it as the weights do.
                     moments[key] = torch.empty_like(parameter).copy_(value)
         self.step = int(facts["step"])
-        kept = [line for line in self._lines() if json.loads(line)["step"] <= self.step]
-        write_text(self.folder / LOG, "".join(kept))
+        keep_log(self.folder / LOG, self.step)
 
     def log(self, **numbers: float) -> None:
         """Appends a line to the log."""
@@ -163,13 +161,6 @@ class _Run(PairTraining):
         line = {"step": self.step, "learning_rate": rate} | numbers
         with (self.folder / LOG).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
-
-    def _lines(self) -> Iterator[str]:
-        path = self.folder / LOG
-        if path.exists():
-            # A killed process may leave half a line at the end.
-            text = path.read_text(encoding="utf-8")
-            yield from (line for line in text.splitlines(keepends=True) if line.endswith("}\n"))
 
 
 def _initial(config: PretrainConfig) -> InContext:

@@ -11,7 +11,7 @@ RUN/adapt.json               of a network that `dpcenet adapt` made: its checks,
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,11 +26,14 @@ from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.system.device import Precision
 from dpcenet.system.environment import versions
 from dpcenet.system.files import hash_of, read_json, write_json
+from dpcenet.system.validated import validated
 from dpcenet.training.checkpoint import load_checkpoint, restore
 from dpcenet.training.config import Config, config_to_dict, parse_config
+from dpcenet.volumes.record import Preprocessing
 
 FORMAT = 1
 ADAPTED = "adapt.json"
+_AGAIN = "train into another folder"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,20 @@ class RunFlags:
 
 
 @dataclass(frozen=True)
+class _RunRecord:
+    """What is used of run.json."""
+
+    config: dict[str, Any]
+    flags: RunFlags
+    precision: Precision = "float32"
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    labels: dict[int, str] = field(default_factory=dict)
+    identity: str = ""
+    data_hash: str = ""
+    versions: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Run:
     """An opened run folder."""
 
@@ -68,9 +85,14 @@ class Run:
     facts: dict[str, Any]
 
     @property
+    def preprocessing(self) -> Preprocessing:
+        """The rules by which its training scans were prepared."""
+        return Preprocessing(**self.facts.get("preprocessing", {}))
+
+    @property
     def precision(self) -> Precision:
         """What the trunk computes in; chosen once, so that a resumed run computes the same."""
-        precision: Precision = self.facts["precision"]
+        precision: Precision = self.facts.get("precision", "float32")
         return precision
 
     def computing_in(self, precision: Precision) -> Run:
@@ -151,7 +173,7 @@ def create_run(
     identity = hash_of({**plain, "flags": {**plain_flags, "data": ""}})
     if (folder / "run.json").exists():
         run = open_run(folder)
-        if run.facts["identity"] != identity:
+        if run.facts.get("identity") != identity:
             raise RunError(
                 f"{folder}: holds a run of {run.config.preset} with other settings; choose another "
                 "--run folder, or delete this one"
@@ -180,16 +202,9 @@ def open_run(folder: Path) -> Run:
     path = folder / "run.json"
     if not path.is_file():
         raise RunError(f"{folder}: not a run (no run.json); make one with `dpcenet train`")
-    facts = read_json(path)
+    facts = read_json(path, error=RunError, remedy=_AGAIN)
     if facts.get("format") != FORMAT:
         raise RunError(f"{path}: format {facts.get('format')!r}; this version reads {FORMAT}")
-    config = parse_config(facts["config"], facts["config"]["preset"], source=str(path))
-    flags = facts["flags"]
-    return Run(
-        folder,
-        config,
-        RunFlags(
-            **{**flags, "data": Path(flags["data"]), "test_labels": tuple(flags["test_labels"])}
-        ),
-        facts,
-    )
+    record = validated(_RunRecord, facts, path, error=RunError, remedy=_AGAIN, extra="ignore")
+    config = parse_config(record.config, str(record.config.get("preset", "")), source=str(path))
+    return Run(folder, config, record.flags, facts)

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
@@ -42,7 +41,7 @@ _FRAMES = (
 )
 
 # A tiny rotation decides ties at 45 degrees alike, however the array is stored.
-_TILT = Rotation.from_rotvec([1e-4, 2e-4, 3e-4]).as_matrix()
+_TILT = np.eye(3) + 1e-4 * np.array([[0.0, -3.0, 2.0], [3.0, 0.0, -1.0], [-2.0, 1.0, 0.0]])
 
 
 @dataclass(frozen=True)

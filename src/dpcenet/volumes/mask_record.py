@@ -7,12 +7,19 @@ somebody else's, and one that is no more what was written was corrected: neither
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpcenet.system.files import file_hash, hash_of, read_json, write_json
+from dpcenet.errors import ConfigError
+from dpcenet.system.files import (
+    file_hash,
+    hash_of,
+    note_damaged,
+    read_json,
+    set_aside,
+    write_json,
+)
 
 FORMAT = "dpcenet segmentation 1"
 
@@ -37,6 +44,22 @@ def finished(mask: Path, key: str) -> dict[str, Any] | None:
     return facts if there else None
 
 
+def set_damaged_aside(mask: Path) -> None:
+    """Where a record is damaged nobody knows whose the mask is: both get other names, with a note.
+
+    So the query is segmented again, and a correction by hand is not lost.
+    """
+    path = record_path(mask)
+    if not path.is_file():
+        return
+    try:
+        read_json(path, remedy="it is segmented again, and the old mask kept beside the new one")
+    except ConfigError as error:
+        if mask.is_file():
+            set_aside(mask)
+        note_damaged(path, error)
+
+
 def is_foreign(mask: Path) -> bool:
     """Whether a file lies there that this program did not write."""
     return mask.exists() and not _record(mask)
@@ -49,14 +72,25 @@ def is_corrected(mask: Path) -> bool:
 
 
 def announce(mask: Path) -> None:
-    """Say that a mask is about to be written; it does not count as finished."""
-    write_json(record_path(mask), {"format": FORMAT, "outputs": [mask.name]})
+    """Say that a mask is about to be written; it does not count as finished.
+
+    What an older record names stays named, so that it is not taken for a scan.
+    """
+    names = dict.fromkeys([mask.name, *(path.name for path in outputs_named_in(mask))])
+    write_json(record_path(mask), {"format": FORMAT, "outputs": list(names)})
 
 
 def withdraw(mask: Path) -> None:
     """Take back what `announce` said, where nothing was written."""
-    if not mask.exists():
+    if not any(path.exists() for path in (mask, *outputs_named_in(mask))):
         record_path(mask).unlink(missing_ok=True)
+
+
+def drop_outputs(mask: Path, kept: Sequence[Path]) -> None:
+    """Delete what an earlier call wrote with a mask, and this one does not: it would be stale."""
+    for path in outputs_named_in(mask):
+        if path not in kept:
+            path.unlink(missing_ok=True)
 
 
 def write_record(
@@ -85,16 +119,27 @@ def outputs_named_in(mask: Path) -> list[Path]:
     return [mask.parent / name for name in _record(mask).get("outputs", [])]
 
 
+def results_in(folder: Path) -> set[Path]:
+    """The files of a folder that a record there names as written by an earlier run."""
+    records = [path for path in folder.glob("*.json") if path.is_file()]
+    masks = [path.with_name(path.name.removesuffix(".json")) for path in records]
+    return {path for mask in masks for path in (mask, *outputs_named_in(mask)) if _record(mask)}
+
+
 def without_results(files: Sequence[Path]) -> list[Path]:
-    """The files that no record beside one of them names as written by an earlier run."""
-    written = {path for file in files for path in outputs_named_in(file)}
+    """The files that no record beside them names as written by an earlier run."""
+    written = {path for folder in {file.parent for file in files} for path in results_in(folder)}
     return [file for file in files if file not in written]
 
 
 def _record(mask: Path) -> dict[str, Any]:
     """The record of a mask; empty where there is none that can be read."""
-    try:
-        record = read_json(record_path(mask))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+    path = record_path(mask)
+    if not path.is_file():
         return {}
-    return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
+    try:
+        record = read_json(path, {"format": str, "outputs": list})
+    except ConfigError:
+        return {}
+    plain = all(isinstance(n, str) and n == Path(n).name for n in record["outputs"])
+    return record if plain and record["format"] == FORMAT else {}

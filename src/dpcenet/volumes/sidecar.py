@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from dpcenet.errors import ConfigError
+from dpcenet.system.files import read_json
 
 _MOST_BYTES = 1 << 20
 
@@ -19,8 +21,7 @@ def sidecar_modality(path: Path) -> str:
     try:
         if not sidecar.is_file() or sidecar.stat().st_size > _MOST_BYTES:
             return ""
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        modality = read_json(sidecar, finite=False).get("Modality")
+    except (OSError, ValueError, ConfigError):
         return ""
-    modality = said.get("Modality") if isinstance(said, dict) else None
     return modality if isinstance(modality, str) and modality.isalpha() else ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import pydantic
 import pytest
 import yaml
 
 import dpcenet
+from dpcenet.errors import ConfigError
 from dpcenet.evaluation.report import published as module
 from dpcenet.evaluation.report.published import published_rows
 from dpcenet.evaluation.report.run_labels import DataKey
@@ -79,5 +79,5 @@ def test_a_wrong_file_is_refused(
 ) -> None:
     (tmp_path / "published.yaml").write_text(text)
     monkeypatch.setattr(module, "asset", lambda name: tmp_path / name)
-    with pytest.raises(pydantic.ValidationError):
+    with pytest.raises(ConfigError, match=r"published\.yaml: "):
         module.published.__wrapped__()

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.errors import ConfigError
 from dpcenet.segmentation.review.reviewed_case import read_cases, review_case, save_case
 from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.segmenter import Segmenter
@@ -31,11 +30,16 @@ def test_cases_are_kept_for_a_run_that_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"case": "one"}'])
-def test_a_damaged_case_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "review").mkdir()
-    (tmp_path / "review" / "one.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"one\.json: not a case of a review"):
-        read_cases(tmp_path)
+def test_a_damaged_case_is_set_aside_and_named(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_case(tmp_path, CASES[0])
+    path = tmp_path / "review" / "one.json"
+    path.write_text(content)
+    assert read_cases(tmp_path) == [CASES[0]]
+    (record,) = caplog.records
+    assert str(path) in record.getMessage() and "segment again" in record.getMessage()
+    assert path.with_name("one.json.damaged").read_text() == content and not path.exists()
 
 
 def test_a_case_of_a_segmenter(copier: Segmenter, tmp_path: Path) -> None:

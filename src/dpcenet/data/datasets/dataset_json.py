@@ -6,7 +6,6 @@ Version 1 and the Decathlon name modalities, give each value its label, and list
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from dpcenet.data.datasets.spec import SourceCase, SourceFolder, modality_of
 from dpcenet.errors import DatasetError
+from dpcenet.system.files import read_json
 from dpcenet.volumes.io import SUFFIXES, stem
 
 NAME = "dataset.json"
@@ -35,7 +35,7 @@ def find(folder: Path) -> SourceFolder:
     """
     path = folder / NAME
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path, error=DatasetError)
         channels = facts["channel_names"] if "channel_names" in facts else facts["modality"]
         modality = modality_of(dict(channels), path)
         labels, ignored = _labels(facts["labels"])

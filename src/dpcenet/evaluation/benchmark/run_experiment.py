@@ -20,7 +20,7 @@ from dpcenet.evaluation.benchmark.experiments import Experiment
 from dpcenet.evaluation.benchmark.resources import now, peak_memory_gb, reset_peak
 from dpcenet.evaluation.evaluate import evaluate
 from dpcenet.evaluation.scores import percent_dice, read_scores, scores_of
-from dpcenet.system.files import read_json, write_json
+from dpcenet.system.files import read_or_set_aside, write_json
 from dpcenet.training.checkpoint import CHECKPOINT
 from dpcenet.training.train import train
 
@@ -45,9 +45,8 @@ class ExecutionContext:
 
 
 def state_of(folder: Path) -> dict[str, Any]:
-    """What RUN/experiment.json says; empty where there is none."""
-    path = folder / STATE
-    return read_json(path) if path.is_file() else {}
+    """What RUN/experiment.json says; empty where there is none, or it was damaged."""
+    return read_or_set_aside(folder / STATE) or {}
 
 
 def is_done(experiment: Experiment, out: Path, code: str | None) -> bool:

@@ -6,7 +6,6 @@ OUT/runs/<data>/<name>/     a run folder each; plans share them
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,9 +22,10 @@ from dpcenet.evaluation.benchmark.run_experiment import (
 )
 from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.system.environment import machine, versions
-from dpcenet.system.files import read_json, write_json
+from dpcenet.system.files import read_or_set_aside, write_json
 from dpcenet.system.parallel import Engine
 from dpcenet.system.progress import progress_bar
+from dpcenet.training.log import read_log
 
 EVERY = 5.0  # seconds between two looks at the logs of running experiments
 
@@ -100,9 +100,12 @@ def run_all(
 def benchmark_precision(out: Path, device: str) -> Precision:
     """The precision of every trunk of a benchmark, measured the first time and then kept."""
     path = out / "precision.json"
-    if not path.exists():
-        write_json(path, {"precision": choose_precision("auto", choose_device(device))})
-    precision: Precision = read_json(path)["precision"]
+    known = (read_or_set_aside(path, {"precision": str}) or {}).get("precision")
+    if known in ("float32", "bfloat16"):
+        precision: Precision = known
+        return precision
+    precision = choose_precision("auto", choose_device(device))
+    write_json(path, {"precision": precision})
     return precision
 
 
@@ -151,6 +154,6 @@ def _how_far(experiment: Experiment, out: Path) -> str:
     log = folder / "log.jsonl"
     if state_of(folder).get("state") != "begun" or not log.exists():
         return ""
-    lines = log.read_text().rpartition("\n")[0].splitlines()  # whole lines only
-    step = json.loads(lines[-1])["step"] if lines else 0
+    lines = read_log(log)
+    step = lines[-1]["step"] if lines else 0
     return f"{experiment.name.rpartition('-')[0]} {step}/{experiment.config.train.steps}"

@@ -11,11 +11,12 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Annotated, ClassVar, Literal
 
-import yaml
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from dpcenet.evaluation.report.run_labels import DataKey
 from dpcenet.system.assets import asset
+from dpcenet.system.structured import parse_yaml
+from dpcenet.system.validated import validated
 
 ROUNDING = 0.011  # a mean of printed columns may differ from the printed mean by this much
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -98,8 +99,8 @@ class Published:
 @cache
 def published() -> Published:
     """Read and check the file of the package."""
-    data = yaml.safe_load(asset("published.yaml").read_text("utf-8"))
-    return TypeAdapter(Published).validate_python(data)
+    data = parse_yaml(asset("published.yaml").read_text("utf-8"), "published.yaml")
+    return validated(Published, data, "published.yaml")
 
 
 def published_rows(key: DataKey, method: str) -> list[PublishedRow]:

@@ -112,8 +112,8 @@ def _run_on_page(run: Run) -> dict[str, Any]:
         "facts": {
             **{k: v for k, v in run.facts["flags"].items() if k != "data"},
             "precision": run.precision,
-            "data hash": run.facts["data_hash"][:12],
-            **run.facts["versions"],
+            "data hash": run.facts.get("data_hash", "")[:12],
+            **run.facts.get("versions", {}),
         },
     }
 

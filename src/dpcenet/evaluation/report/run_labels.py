@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dpcenet.errors import RunError
 from dpcenet.evaluation.benchmark.run_experiment import state_of
 from dpcenet.system.files import hash_of, read_json
 from dpcenet.training.config import config_to_dict
@@ -47,7 +48,8 @@ def row_names(runs: Sequence[Run]) -> list[str]:
 def budget(runs: Sequence[Run]) -> str:
     """What was spent on the runs of a table: steps, folds, seeds and trunks."""
     histories = [run.folder / ADAPTED for run in runs]
-    kept = {read_json(path)["kept"] for path in histories if path.is_file()}
+    made = [read_json(p, {"kept": int}, error=RunError) for p in histories if p.is_file()]
+    kept = {history["kept"] for history in made}
     parts = [f"adapted to unlabelled scans for {_listed(kept)} steps"] if kept else []
     trained = [run for run in runs if run.config.train.steps]
     if not trained:

@@ -14,7 +14,8 @@ from dpcenet.evaluation.benchmark.run_experiment import state_of
 from dpcenet.evaluation.report.run_labels import row_names
 from dpcenet.evaluation.report.tables import evaluations
 from dpcenet.evaluation.scores import percent_dice, scores_of
-from dpcenet.system.files import hash_of, read_json, write_json
+from dpcenet.system.files import hash_of, read_json, read_or_set_aside, write_json
+from dpcenet.system.validated import validated
 from dpcenet.training.config import config_to_dict
 from dpcenet.training.run_folder import Run, open_run
 
@@ -33,6 +34,25 @@ COUNTED = {
     "GFLOP step": "step",
 }
 """Column → what `flops.arithmetic` counts for each config."""
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    """One run of a plan, as OUT/plans/<plan>.json names it."""
+
+    run: str
+    error: str
+
+
+@dataclass(frozen=True)
+class _PlanRecord:
+    """What is shown of OUT/plans/<plan>.json."""
+
+    title: str
+    command: str
+    versions: dict[str, Any]
+    machine: Any
+    experiments: tuple[_Experiment, ...]
 
 
 @dataclass(frozen=True)
@@ -72,18 +92,20 @@ def sections_of(folders: Sequence[Path]) -> list[Section]:
 
 def _of_plan(out: Path, path: Path) -> Section:
     """The section of OUT/plans/<plan>.json."""
-    facts = read_json(path)
-    errors = {item["run"]: item["error"] for item in facts["experiments"]}
+    again = "run `dpcenet benchmark` again"
+    content = read_json(path, error=RunError, remedy=again)
+    plan = validated(_PlanRecord, content, path, error=RunError, remedy=again, extra="ignore")
+    errors = {each.run: each.error for each in plan.experiments}
     done = [name for name in errors if state_of(out / name).get("state") == "done"]
     if not done:
         raise RunError(f"{path}: none of its runs is complete; run `dpcenet benchmark` again")
-    versions = {name: facts["versions"][name] for name in ("commit", "dpcenet", "torch")}
+    versions = {name: plan.versions.get(name) for name in ("commit", "dpcenet", "torch")}
     return Section(
         name=path.stem,
-        title=facts["title"] or path.stem,
+        title=plan.title or path.stem,
         runs=tuple(open_run(out / name) for name in done),
-        command=facts["command"],
-        facts={**versions, "machine": facts["machine"]},
+        command=plan.command,
+        facts={**versions, "machine": plan.machine},
         missing={n: error or "not run yet" for n, error in errors.items() if n not in done},
     )
 
@@ -110,7 +132,7 @@ def cost_table(runs: Sequence[Run]) -> list[list[str]]:
 def _counted(run: Run) -> list[str]:
     """Parameters and GFLOP as texts, counted once for each config and kept beside the runs."""
     path = run.folder.parent / "arithmetic.json"
-    known = read_json(path) if path.is_file() else {}
+    known = read_or_set_aside(path) or {}
     key = hash_of([config_to_dict(run.config)["options"], run.config.method])
     if key not in known:
         known[key] = arithmetic(run.config)._asdict()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
+from dpcenet.errors import RunError
 from dpcenet.evaluation.report.published import PublishedRow, published, published_rows
 from dpcenet.evaluation.report.run_labels import DataKey, budget, data_key, row_names
 from dpcenet.evaluation.report.statistics import (
@@ -133,7 +134,7 @@ def evaluations(run: Run) -> list[tuple[str, list[Score], str]]:
     found = []
     for path in paths:
         tag = path.stem.removeprefix("scores-")
-        summary = read_json(run.folder / f"summary-{tag}.json")
+        summary = read_json(run.folder / f"summary-{tag}.json", error=RunError, finite=False)
         shared = {**summary, "exclusion": None, "supports_trained_on": []}
         if "near" not in tag:
             shared["neighbours"] = 0

@@ -21,7 +21,10 @@ from dpcenet.segmentation.review.signals import label_map_of
 from dpcenet.segmentation.review.suggest import signature_of
 from dpcenet.segmentation.review.thumbnails import picture
 from dpcenet.segmentation.segmenter import Segmenter
-from dpcenet.system.files import read_json, write_json
+from dpcenet.system.files import note_damaged, read_json, write_json
+from dpcenet.system.validated import validated
+
+_AGAIN = "segment again to have the case in the review"
 
 
 @dataclass(frozen=True)
@@ -86,23 +89,27 @@ def review_case(
 def save_case(out: Path, case: ReviewedCase) -> None:
     """Write OUT/review/CASE.json, whole or not at all."""
     content = TypeAdapter(ReviewedCase).dump_python(case, by_alias=True)
-    write_json(out / "review" / f"{case.case}.json", content)
+    write_json(case_path(out, case.case), content)
 
 
 def read_cases(out: Path) -> list[ReviewedCase]:
-    """The cases that `save_case` wrote, by name.
-
-    Raises:
-        ConfigError: a file is damaged, or of another version.
-    """
-    return [_read_case(path) for path in sorted((out / "review").rglob("*.json"))]
+    """The cases that `save_case` wrote, by name; a damaged file is set aside with a note."""
+    found = [read_case(path) for path in sorted((out / "review").rglob("*.json"))]
+    return [case for case in found if case is not None]
 
 
-def _read_case(path: Path) -> ReviewedCase:
+def case_path(out: Path, case: str) -> Path:
+    """Where the case of that name lies."""
+    return out / "review" / f"{case}.json"
+
+
+def read_case(path: Path) -> ReviewedCase | None:
+    """A case; None where there is none, or it is damaged and was set aside with a note."""
+    if not path.is_file():
+        return None
     try:
-        return TypeAdapter(ReviewedCase).validate_python(read_json(path))
-    except ValueError as error:  # pydantic's, json's and unicode's errors are of this kind
-        reason = " ".join(str(error).split())[:100]
-        raise ConfigError(
-            f"{path}: not a case of a review ({reason}); delete it and segment the case again"
-        ) from error
+        content = read_json(path, remedy=_AGAIN, finite=False)
+        return validated(ReviewedCase, content, path, remedy=_AGAIN, extra="ignore")
+    except ConfigError as error:
+        note_damaged(path, error)
+        return None

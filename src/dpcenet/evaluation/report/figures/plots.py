@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dpcenet.training.log import read_log
 from dpcenet.volumes.metrics import Mask
 
 WIDTH = 11.0  # inches of every figure of a report, so that all are shown at one size
@@ -97,7 +97,7 @@ def training_curves(logs: Mapping[str, Path]) -> Figure | None:
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.add_subplot()
     for name, path in logs.items():
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        rows = [row for row in read_log(path) if "loss" in row]
         if not rows:
             continue
         steps = np.array([row["step"] for row in rows])

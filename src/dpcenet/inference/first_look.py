@@ -1,0 +1,57 @@
+"""The first look: what a method finds in whole slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dpcenet.inference.batched import predict
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import LabelledScan, features_of, masks_of
+from dpcenet.methods.base import MatchJob, Method
+
+
+@dataclass(frozen=True)
+class FirstAnswer:
+    """What was found of one label at first look.
+
+    Attributes:
+        value: of the label.
+        task: its support slices and query slices.
+        masks: (Sh, H, W) float of the support slices.
+        probability: (N, H, W) of the query slices.
+    """
+
+    value: int
+    task: SliceTask
+    masks: Tensor
+    probability: Tensor
+
+
+def first_answers(
+    method: Method,
+    scans: Sequence[LabelledScan],
+    query: EncodedScan,
+    group: Sequence[tuple[int, SliceTask]],
+) -> list[FirstAnswer]:
+    """What is found of each label.
+
+    Args:
+        method: with a trained network.
+        scans: the labelled scans, which the tasks name by number.
+        query: the scan that is segmented.
+        group: labels and their tasks, which are computed together.
+    """
+    masks = [masks_of(scans, task.support, value) for value, task in group]
+    # The same objects for the same slices: by them a method knows what it computed before.
+    ours = {task.support: features_of(scans, task.support) for _, task in group}
+    theirs = {task.query: query.features_of(task.query) for _, task in group}
+    jobs = [
+        MatchJob(ours[task.support], mask, theirs[task.query])
+        for (_, task), mask in zip(group, masks, strict=True)
+    ]
+    found = zip(group, masks, predict(method, jobs), strict=True)
+    return [FirstAnswer(value, task, mask, one) for (value, task), mask, one in found]

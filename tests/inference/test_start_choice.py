@@ -1,0 +1,97 @@
+"""Which of several places of an organ is taken, when a network can see it in one of them only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dpcenet.inference.aligned_slices import AlignedSlices
+from dpcenet.inference.alignment import Alignment
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.line_search import InPlane, ZLine
+from dpcenet.inference.slice_plans import Request
+from dpcenet.inference.start_choice import chosen_lines, expected_dice
+from dpcenet.inference.support import LabelledScan
+from dpcenet.methods.base import MatchJob
+from dpcenet.methods.copy import Copy, Options
+from dpcenet.types import Features
+
+SPACING = (10.0, 2.0, 2.0)
+ORGAN = 3
+
+
+class Bright(Copy):
+    """Finds what is bright; of what is grey it is not sure."""
+
+    def match_each(self, jobs: Sequence[MatchJob], batch: int) -> list[Tensor]:
+        share = [job.query["image"][:, 0].clamp(0.01, 0.99) for job in jobs]
+        return [torch.stack([1 - one, one], 1).log() for one in share]
+
+
+def scan_with(slices: int, brightness: dict[int, float]) -> EncodedScan:
+    """A square of this brightness on these slices."""
+    images = torch.zeros(slices, 1, 16, 16)
+    for z, value in brightness.items():
+        images[z, 0, 4:10, 4:10] = value
+    return EncodedScan(images, Features({"image": images}), SPACING)
+
+
+def way_to(query_mm: float, similarity: float) -> Alignment:
+    """An alignment that leads the support's 50 mm to a place of the query."""
+    line = ZLine(50.0, query_mm, 1.0)
+    return Alignment(
+        line, {ORGAN: line}, InPlane(1.0, 0.0, (0, 0), 2.0), similarity, {ORGAN: similarity}
+    )
+
+
+def request_for(brightness: dict[int, float]) -> tuple[Request, LabelledScan]:
+    """A support with the organ in slices 3 … 6, and a query of 40 slices."""
+    support = scan_with(10, dict.fromkeys(range(3, 7), 1.0))
+    label = (support.images[:, 0].numpy() > 0.5).astype(np.uint8) * ORGAN
+    scan = LabelledScan("a", support, label)
+    return Request(Bright(Options()).eval(), [scan], scan_with(40, brightness), [ORGAN]), scan
+
+
+def test_the_place_where_the_organ_is_found_is_taken() -> None:
+    request, scan = request_for(dict.fromkeys(range(23, 27), 1.0))
+    ways = [way_to(100.0, 0.5), way_to(250.0, 0.4), way_to(330.0, 0.3)]
+    found = chosen_lines(request, scan, ways, margin=20.0)
+    assert found.organs[ORGAN] == ways[1].organs[ORGAN]
+    assert found.organ_similarity[ORGAN] == 0.4
+    assert found.whole == ways[0].whole
+
+
+def test_what_is_found_surely_is_preferred_to_what_is_found_hardly() -> None:
+    grey = dict.fromkeys(range(8, 12), 0.6)
+    request, scan = request_for(grey | dict.fromkeys(range(23, 27), 0.95))
+    ways = [way_to(100.0, 0.5), way_to(250.0, 0.4)]
+    assert chosen_lines(request, scan, ways, 20.0).organs[ORGAN] == ways[1].organs[ORGAN]
+
+
+def test_a_line_that_leaves_the_query_is_not_taken() -> None:
+    request, scan = request_for({})
+    ways = [way_to(900.0, 0.5), way_to(250.0, 0.4)]
+    assert chosen_lines(request, scan, ways, 20.0).organs[ORGAN] == ways[1].organs[ORGAN]
+
+
+def test_the_plan_serves_slices_by_the_chosen_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    request, scan = request_for(dict.fromkeys(range(23, 27), 1.0))
+    plan = AlignedSlices("image", margin=0.0)
+    plan._known[id(scan)] = [way_to(100.0, 0.5), way_to(250.0, 0.4)]
+    tasks = plan.slices(request, [scan]).tasks[ORGAN]
+    assert sorted(z for task in tasks for z in task.query) == [23, 24, 25, 26]
+
+
+def test_the_expected_dice_is_that_of_right_probabilities() -> None:
+    probability = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
+    mask = probability > 0.5
+    expected = 2 * probability[mask].sum() / (probability.sum() + mask.sum())
+    given = torch.from_numpy(probability)
+    assert expected_dice(given, 1.0) == pytest.approx(expected, abs=1e-6)
+    assert expected_dice(given, 3.0) == expected_dice(given, 1.0)
+    assert expected_dice(given, 0.1) == pytest.approx(expected + 0.05 * np.log(0.1), abs=1e-6)
+    assert expected_dice(torch.zeros(1, 4, 4), 0.0) == pytest.approx(0.05 * np.log(0.02))
