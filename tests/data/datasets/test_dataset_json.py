@@ -102,6 +102,6 @@ def test_version_2_with_a_list_of_files(tmp_path: Path) -> None:
 )
 def test_another_dataset_json_is_refused_in_a_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(DatasetError, match=r"dataset.json: not a dataset.json of nnU-Net") as error:
+    with pytest.raises(DatasetError, match=r"dataset\.json: ") as error:
         find_cases(tmp_path)
     assert "\n" not in str(error.value)
