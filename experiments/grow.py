@@ -56,7 +56,7 @@ class Trial:
         dices = []
         for name in self.tests:
             case = self.dataset.case(name)
-            answer = label_map_of(self.segmenter.find(scan_of(case), support))
+            answer = self.segmenter.find(scan_of(case), support).mask.data
             dices += [dice(answer == v, np.asarray(case.label == v)) for v in support.values]
         return fmean(dices)
 

@@ -13,8 +13,12 @@ from dpcenet.volumes.preprocess import Preprocessing
 
 
 def segmenter_for(dataset: PreparedDataset) -> Segmenter:
-    """The shipped network; what is clipped already is not clipped again."""
-    rules = Preprocessing(**{**dataset.preprocessing, "clip_percentile": None})
+    """The shipped network; what is clipped already is not clipped again.
+
+    As `segment` does, scans get the pixel size of the labelled one, and nothing of them is cut off.
+    """
+    as_segment = {"clip_percentile": None, "spacing_mm": None, "overflow": "fit"}
+    rules = Preprocessing(**{**dataset.preprocessing, **as_segment})
     return replace(Segmenter.shipped("cpu"), rules=rules)
 
 

@@ -45,7 +45,7 @@ def made_samples(count: int, seed: int, noise: float = 0.5) -> list[Sample]:
             continuity_loss=float(random.normal(scale=0.1)),
         )
         logit = 0.5 + 0.6 * steps[2] - 0.8 * abs(np.log(ratio)) + noise * steps[3]
-        samples.append(Sample(number % 5, signals, float(1 / (1 + np.exp(-logit)))))
+        samples.append(Sample(str(number % 5), signals, float(1 / (1 + np.exp(-logit)))))
     return samples
 
 

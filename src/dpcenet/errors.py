@@ -3,6 +3,7 @@
 DpcenetError
 ├── InputError          something a person gave is wrong          (exit code 2)
 │   ├── VolumeError     a scan or mask that cannot be used
+│   │   └── NotAScanError   a mask where a scan belongs
 │   ├── DatasetError    a prepared data set or a source folder
 │   ├── ConfigError     a preset, an option or a flag
 │   ├── WeightsError    a file of weights
@@ -40,6 +41,10 @@ class VolumeError(InputError):
     def __reduce__(self) -> tuple[type[VolumeError], tuple[Path | str, str, str, str]]:
         # The default pickles only the message, and worker processes send errors back.
         return type(self), (self.path, self.found, self.expected, self.remedy)
+
+
+class NotAScanError(VolumeError):
+    """A mask, or another result, stands where a scan belongs."""
 
 
 def one_line(text: str) -> str:

@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -54,6 +55,15 @@ def test_rejected_results_are_in_the_table_only(project: Project) -> None:
     assert images == ["image_01_0000.nii.gz", "image_02_0000.nii.gz"]
     decided = json.loads((project.root / "decisions.json").read_text())["cases"]["image_03"]
     assert [entry["decision"] for entry in decided["history"]] == ["accept", "reject"]
+
+
+def test_masks_carry_names_and_codes(project: Project) -> None:
+    """In the table that nibabel shows as an extension, in their own values."""
+    out = export(project, ["masks"])
+    (table,) = nibabel.load(out / "masks" / "image_01.nii.gz").header.extensions
+    text = table.get_content().decode()
+    assert 'Key="1" Scheme="SCT" Code="10200004"' in text and ">liver<" in text
+    assert 'Key="4" Scheme="SCT" Code="64033007"' in text and ">left kidney<" in text
 
 
 def test_nnunet_gets_labels_without_gaps(project: Project) -> None:

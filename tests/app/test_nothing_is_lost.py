@@ -101,7 +101,10 @@ def test_a_cancelled_job_ends_and_a_second_one_goes_on(
     ask(served, f"/api/jobs/{job['id']}/cancel", "POST")
     assert ask(served, "/api/jobs/latest")["state"] == "cancelled"
     log = tmp_path / "project" / "jobs" / job["id"] / "log.txt"
-    second = ask(served, "/api/jobs", "POST", b'{"kind": "segment"}', **names)
+    wanted = b'{"kind": "segment", "accept_dice": 0.75}'
+    second = ask(served, "/api/jobs", "POST", wanted, **names)
+    asked = [other["command"][-2:] for other in (job, second)]
+    assert asked == [["--accept-dice", "0.8"], ["--accept-dice", "0.75"]]
     assert second["id"] != job["id"] and log.is_file()
     ask(served, f"/api/jobs/{second['id']}/cancel", "POST")
 

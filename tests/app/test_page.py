@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from skimage.segmentation import flood_fill
 
 import dpcenet.app.server as page_server
 from dpcenet.data.phantom.phantom import write_phantoms
+from dpcenet.segmentation.review.quality import nothing_found, reasons_against
+from samples import GOOD, like_good
 
 LABELS = [{"value": 1, "name": "liver", "colour": "#00c2ff"}]
 
@@ -203,6 +207,8 @@ def test_chinese_light_and_keys(opened: Any, picture: Callable[[Any, str], None]
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     picture(page, "chinese-light")
+    page.keyboard.press("Alt+1")
+    page.locator(".card", has_text="倾斜").first.wait_for()  # what the doctor notes, too
 
 
 def test_both_languages_have_every_text() -> None:
@@ -212,6 +218,24 @@ def test_both_languages_have_every_text() -> None:
     }
     assert texts["en"].keys() == texts["zh"].keys()
     assert all(text for language in texts.values() for text in language.values())
+
+
+def test_what_the_program_says_of_a_result_has_a_text() -> None:
+    """Each reason of the review, as the program words it, is one sentence of the texts."""
+    texts = json.loads((page_server.PAGE / "texts" / "en.json").read_text("utf-8"))
+    sentences = [
+        re.sub(r"\\{\w+\\}", "[0-9.]+", re.escape(text))
+        for key, text in texts.items()
+        if key.startswith("said.")
+    ]
+    shape = replace(GOOD.shape, largest=0.5, components=3)
+    bad = like_good(
+        confidence=0.1, agreement=0.1, reverse=0.1, volume_ratio=9, continuity_loss=1, shape=shape
+    )
+    reasons = [*reasons_against(bad), *nothing_found().reasons]
+    assert len(reasons) == 7
+    for reason in reasons:
+        assert any(re.fullmatch(sentence, reason) for sentence in sentences), reason
 
 
 def test_every_control_has_a_name(opened: Any) -> None:

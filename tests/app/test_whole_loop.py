@@ -76,6 +76,7 @@ def test_from_unlabelled_scans_to_an_export(
     ready(page)
     until(page, "document.querySelectorAll('.list li').length === 4")
     picture(page, "review")
+    check_beside(page, tmp_path / "project" / "masks" / "review")
     first = page.locator(".facts h1").text_content()
     page.keyboard.press("a")  # accept; the next one opens
     until(page, f"document.querySelector('.facts h1').textContent !== {json.dumps(first)}")
@@ -98,6 +99,8 @@ def test_from_unlabelled_scans_to_an_export(
     ready(page)
     changed = page.evaluate("fetch('/api/review').then((answer) => answer.json())")["rows"]
     assert sum(bool(row["changed"]) for row in changed) == 2
+    check_changes(page, changed)
+    check_unmatched(page, tmp_path / "project" / "masks" / "review", str(first))
 
     page.get_by_role("button", name="Export", exact=True).first.click()
     for box in page.locator(".choice input").all():
@@ -106,6 +109,47 @@ def test_from_unlabelled_scans_to_an_export(
     page.locator("text=table.csv").wait_for()
     picture(page, "export")
     check_export(tmp_path / "project" / "export", scans, place, str(second), str(first))
+
+
+def check_beside(page: Any, review: Path) -> None:
+    """The labelled scan shows the slice that the network used, and scrolls with the result."""
+    beside = page.locator(".beside .info")
+    assert beside.text_content() == "the slice that the network used for liver"
+    case = page.locator(".facts h1").text_content()
+    (used,) = json.loads((review / f"{case}.json").read_text())["matches"]["scans"]
+    z = page.evaluate("dpcenet.scene.at[0]")
+    # Phantoms are stored as they are shown, from feet to head.
+    assert page.evaluate("dpcenet.beside.scene.at[0]") == used["labels"]["liver"][z]
+    box = page.locator(".beside canvas").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.wheel(0, 100)
+    until(page, f"dpcenet.scene.at[0] === {z + 1}")
+    expected = used["labels"]["liver"][z + 1]
+    shown = used["whole"][z + 1] if expected < 0 else expected
+    assert page.evaluate("dpcenet.beside.scene.at[0]") == shown
+
+
+def check_changes(page: Any, rows: list[dict[str, Any]]) -> None:
+    """What the second round changed is told for each result: volumes, and how alike they are."""
+    for row in rows:
+        for change in (row["changed"] or {}).values():
+            assert 0 <= change["dice"] <= 1 and change["before_ml"] > 0 and change["after_ml"] > 0
+    row = next(row for row in rows if row["changed"])
+    page.locator(".list li button", has_text=row["name"]).click()
+    before = round(row["changed"]["1"]["before_ml"])
+    page.locator(".facts", has_text=f"liver {before} → ").wait_for()
+
+
+def check_unmatched(page: Any, review: Path, case: str) -> None:
+    """A result of an older version keeps no matches: the page says what it shows instead."""
+    path = review / f"{case}.json"
+    facts = json.loads(path.read_text())
+    del facts["matches"]
+    path.write_text(json.dumps(facts))
+    for name in ("image_01", case):  # another one first: what is open already is not read again
+        page.locator(".list li button", has_text=name).click()
+        until(page, f"document.querySelector('.facts h1').textContent === {json.dumps(name)}")
+    until(page, "document.querySelector('.beside .info').textContent.startsWith('not matched: ')")
 
 
 def correct_with_the_brush(page: Any) -> tuple[int, int, int]:
@@ -136,7 +180,7 @@ def check_export(
     rows = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
     assert [row["case"] for row in rows] == [f"image_0{n}" for n in range(1, 5)]
     by_case = {row["case"]: row for row in rows}
-    assert by_case["image_01"]["made by"] == "a person"
+    assert by_case["image_01"]["made by"] == "a person, filled in by dpcenet"
     assert by_case[corrected]["made by"] == "dpcenet, corrected"
     assert by_case[accepted]["decision"] == "accept" and by_case[accepted]["decided"]
     for row in rows:

@@ -37,28 +37,29 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
     done = call("segment", scans, *support(scans), "--out", tmp_path)
     assert done.exit_code == 0, done.output
-    assert "2 masks in" in done.stdout and "review.html" in done.stdout
+    assert "1 masks in" in done.stdout and "review.html" in done.stdout
+    assert "(at least 0.80 Dice is expected in 9 of 10 such cases)" in done.stdout
+    assert f"left aside, a labelled scan (--labelled-too segments it): {scans}" in done.stderr
+    assert f"left aside, a mask: {scans / 'label_02.nii.gz'}" in done.stderr
     assert (tmp_path / "image_02_seg.nii.gz").is_file()
     rows = list(csv.DictReader((tmp_path / "review.csv").read_text().splitlines()))
-    assert {(row["case"], row["label"]) for row in rows} == {
-        ("image_01", "spleen"),
-        ("image_02", "spleen"),
-    }
-    again = call("segment", scans, *support(scans), "--out", tmp_path)
-    assert "2 masks in" in again.stdout and "2 of them from before" in again.stdout
+    assert {(row["case"], row["label"]) for row in rows} == {("image_02", "spleen")}
+    again = call("segment", scans, *support(scans), "--labelled-too", "--out", tmp_path)
+    assert "2 masks in" in again.stdout and "1 of them from before" in again.stdout
 
 
 def test_a_correction_given_back_is_not_segmented(scans: Path, tmp_path: Path) -> None:
     """Labelled scans and masks in one folder, a corrected mask as a second support."""
     place = tmp_path / "all"
     shutil.copytree(scans, place)
-    done = call("segment", place, *support(place), "--no-check", "--out", place)
+    flags = ["--no-check", "--labelled-too", "--out", place]
+    done = call("segment", place, *support(place), *flags)
     assert done.exit_code == 0, done.output
     corrected = place / "image_02_seg.nii.gz"
     shutil.copy(place / "label_02.nii.gz", corrected)
     before = corrected.read_bytes()
     second = ["--support-image", place / "image_02.nii.gz", "--support-mask", corrected]
-    again = call("segment", place, *support(place), *second, "--no-check", "--out", place)
+    again = call("segment", place, *support(place), *second, *flags)
     assert again.exit_code == 0, again.output
     assert "2 masks in" in again.stdout
     assert "kept as a person left them" in again.stdout and "image_02_seg" in again.stdout
@@ -123,11 +124,19 @@ def test_masks_are_no_scans_whatever_their_names(scans: Path, tmp_path: Path) ->
         shutil.copy(scans / f"label_0{number}.nii.gz", place / f"pat{number}_organs.nii.gz")
     given = ["--support-image", place / "pat1.nii.gz", "--support-mask"]
     done = call("segment", place, *given, place / "pat1_organs.nii.gz", "--out", tmp_path / "o")
-    assert isinstance(done.exception, DatasetError)
-    assert "1 of 3 scans were not segmented" in str(done.exception)
-    assert "pat2_organs.nii.gz" in str(done.exception)
-    assert "this looks like a mask" in str(done.exception)
-    assert not (tmp_path / "o" / "pat1_organs_seg.nii.gz").exists()
+    assert done.exit_code == 0 and "1 masks in" in done.stdout
+    assert f"left aside: {place / 'pat2_organs.nii.gz'}: this looks like a mask" in done.stderr
+    assert [path.name for path in (tmp_path / "o").glob("*_seg.nii.gz")] == ["pat2_seg.nii.gz"]
+    named = call(
+        "segment",
+        place / "pat2_organs.nii.gz",
+        *given,
+        place / "pat1_organs.nii.gz",
+        "--out",
+        tmp_path / "o",
+    )
+    assert isinstance(named.exception, DatasetError)
+    assert "1 of 1 scans were not segmented" in str(named.exception)
     swapped = call("segment", place, *reversed(given), place / "pat1.nii.gz", "--out", tmp_path)
     assert swapped.exit_code != 0
 

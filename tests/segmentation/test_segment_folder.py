@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import labelled_input
 from dpcenet.segmentation.labelled_input import LabelledInput
+from dpcenet.segmentation.review import quality
+from dpcenet.segmentation.review.calibration import shipped_calibration
+from dpcenet.segmentation.review.reviewed_case import read_cases
 from dpcenet.segmentation.segment_folder import SegmentLocation, segment_folder
 from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
@@ -29,7 +35,8 @@ def labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabelledInput:
 
 def test_the_review_holds_the_cases_of_this_call(labelled: LabelledInput, tmp_path: Path) -> None:
     options = SegmentOptions(tmp_path / "out", check=True)
-    both = segment_folder([tmp_path / "scans"], labelled, options, quiet=True)
+    scans = [tmp_path / "scans"]
+    both = segment_folder(scans, labelled, options, labelled_too=True, quiet=True)
     assert both.asked == 2 and [o.query.name for o in both.outcomes] == ["image_01", "image_02"]
     assert both.review == tmp_path / "out" / "review.html" and both.doubtful <= 2
     one = segment_folder([tmp_path / "scans" / "image_02.nii.gz"], labelled, options, quiet=True)
@@ -39,15 +46,39 @@ def test_the_review_holds_the_cases_of_this_call(labelled: LabelledInput, tmp_pa
 
 
 def test_the_labelled_scan_is_not_suggested_again(labelled: LabelledInput, tmp_path: Path) -> None:
-    segment_folder([tmp_path / "scans"], labelled, SegmentOptions(tmp_path, check=True), quiet=True)
+    options = SegmentOptions(tmp_path, check=True)
+    scans = [tmp_path / "scans"]
+    segment_folder(scans, labelled, options, labelled_too=True, quiet=True)
     rows = csv.DictReader((tmp_path / "review.csv").read_text().splitlines())
     assert {row["case"]: row["label next"] for row in rows} == {"image_01": "", "image_02": "1"}
+
+
+def test_another_dice_is_asked_for_without_segmenting_again(
+    labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = hash_of_state(quick_segmenter().predictor.method)
+    calibration = replace(shipped_calibration(), weights=weights)
+    monkeypatch.setattr(quality, "shipped_calibration", lambda: calibration)
+    out = tmp_path / "out"
+    flags = {}
+    for asked in (0.5, 1.0):
+        options = SegmentOptions(out, check=True, accept_dice=asked)
+        done = segment_folder(labelled.images, labelled, options, quiet=True)
+        (row,) = csv.DictReader((out / "review.csv").read_text().splitlines())
+        flags[asked] = row["flag"]
+        assert f"at least {asked:.2f} Dice" in row["accept means"] == done.accept_means
+        assert done.accepted == 1 - done.doubtful == (row["flag"] == "accept")
+        assert json.loads((out / "segment.json").read_text())["accept_dice"] == asked
+        (kept,) = read_cases(out)
+        assert [(q.flag, q.accept_dice) for q in kept.labels.values()] == [(row["flag"], asked)]
+    assert done.outcomes[0].skipped
+    assert flags == {0.5: "accept", 1.0: "look"}
 
 
 def test_no_check_no_review(labelled: LabelledInput, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = segment_folder([tmp_path / "scans"], labelled, SegmentOptions(out), quiet=True)
-    assert (done.asked, done.review, done.doubtful) == (2, None, 0)
+    assert (done.asked, done.review, done.doubtful) == (1, None, 0)
     assert not (out / "review.csv").exists()
 
 
@@ -57,7 +88,12 @@ def test_workers_of_a_cluster_get_absolute_paths(
     monkeypatch.chdir(tmp_path)
     options = SegmentOptions(Path("out"))
     done = segment_folder(
-        ["scans"], labelled, options, location=SegmentLocation(in_turn), quiet=True
+        ["scans"],
+        labelled,
+        options,
+        location=SegmentLocation(in_turn),
+        labelled_too=True,
+        quiet=True,
     )
     masks = [outcome.mask for outcome in done.outcomes]
     assert masks == [tmp_path / "out" / f"image_0{n}_seg.nii.gz" for n in (1, 2)]

@@ -11,8 +11,8 @@ import yaml
 
 import dpcenet
 from dpcenet.errors import ConfigError
-from dpcenet.methods.incontext.weights import SHA256
 from dpcenet.methods.registry import METHODS
+from dpcenet.nn.own_trunk import SHA256
 from dpcenet.system.about import OURS, citation, versions_text
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.app.mask_files import is_result, read_labels, write_shown
+from dpcenet.app.mask_files import (
+    Origin,
+    is_result,
+    maker_of,
+    read_labels,
+    remember_origin,
+    write_shown,
+)
 from dpcenet.app.program import (
     ConfigError,
     read_json,
@@ -210,11 +217,12 @@ class Drawing:
             labels, cursor = np.array(self.labels), self.state["cursor"]
             home, drawn = self.home, dict(self.state["drawn"])
         if home == self.scan.mask:
-            write_shown(labels, home, self.scan, self.facts, names)
+            maker = maker_of(self.scan, changed=True)
+            write_shown(labels, home, self.scan, self.facts, names, maker)
         self._write_drawing(labels, drawn)
         with self.lock:
             behind = self.state["cursor"] != cursor or self.state["drawn"] != drawn
-            self._keep({**self.state, "home": _stamp(home), "unsaved": behind})
+            self._keep({**self.state, "home": _stamp(self.home), "unsaved": behind})
         return True
 
     def _write_drawing(self, labels: npt.NDArray[np.uint8], drawn: dict[str, str]) -> None:
@@ -230,8 +238,12 @@ class Drawing:
         write_mask(self.facts.orient.invert(only), self.scan.drawing, grid)
         write_json(self.scan.drawing_record, {"drawn": drawn, "saved": now()})
 
-    def finish(self, names: list[Label]) -> None:
+    def finish(self, names: list[Label], origin: Origin = "drawn") -> None:
         """Take the labels as they are as the whole mask.
+
+        Args:
+            names: of the labels.
+            origin: how they were made; one that is known of an older mask stays.
 
         Raises:
             ConfigError: nothing is labelled.
@@ -240,7 +252,10 @@ class Drawing:
             if not self.labels.any():
                 raise ConfigError(f"{self.scan.name}: nothing is labelled yet")
             self._keep({**self.state, "unsaved": True})
-            write_shown(np.array(self.labels), self.scan.mask, self.scan, self.facts, names)
+            if not self.scan.mask.is_file() or origin == "file":
+                remember_origin(self.scan, origin)
+            maker = maker_of(self.scan, changed=True)
+            write_shown(np.array(self.labels), self.scan.mask, self.scan, self.facts, names, maker)
         self.save(names)
 
     def _remember(self, number: int, axis: int, index: int, before: Plane, after: Plane) -> None:
@@ -288,7 +303,9 @@ def _stamp(path: Path) -> list[int] | None:
 def put_aside(scan: Scan, aside: Path) -> None:
     """Move what is on disk of a scan's labels into another folder."""
     stamp = now().replace(":", "")
-    for path in (scan.mask, record_path(scan.mask), scan.drawing, scan.drawing_record):
+    masks = [scan.root / "masks" / name for name in scan.query.mask_names]
+    files = [*masks, *map(record_path, masks), scan.drawing, scan.drawing_record]
+    for path in files:
         if path.is_file():
             target = aside / stamp / path.relative_to(scan.root)
             target.parent.mkdir(parents=True, exist_ok=True)

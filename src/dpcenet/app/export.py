@@ -28,15 +28,15 @@ from dpcenet.app.export_files import (
     numbered,
     picture,
     write_dicom_seg,
+    write_named_mask,
     write_nnunet,
-    write_plain_mask,
+    write_plain,
     write_seg_nrrd,
 )
-from dpcenet.app.mask_files import read_labels
-from dpcenet.app.program import InputError, read_cases, read_json
+from dpcenet.app.mask_files import origin_of, read_labels, state_of
+from dpcenet.app.program import InputError, as_text, read_cases, read_json
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.review_api import decisions_of
-from dpcenet.app.scans_api import state_of
 from dpcenet.app.shown_scan import Facts, image_of, make_ready
 
 PARTS = ("masks", "seg-nrrd", "dicom-seg", "table", "pictures", "nnunet", "task")
@@ -44,6 +44,14 @@ COLUMNS = (
     *("case", "label", "value", "made by", "decision", "decided", "volume ml", "mean", "sd"),
     *("largest diameter mm", "predicted dice", "low", "high", "flag"),
 )
+
+MADE_BY = {
+    "segmented": "dpcenet",
+    "corrected": "dpcenet, corrected",
+    "drawn": "a person",
+    "filled": "a person, filled in by dpcenet",
+    "file": "taken from a file",
+}
 
 
 @dataclass(frozen=True)
@@ -119,26 +127,36 @@ def write_nnunet_case(case: Case, names: list[Label], out: Path) -> str:
     name = flat(case.scan)
     folder = out / "nnunet"
     labels = numbered(case.labels, names)
-    write_plain_mask(labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
+    write_plain(labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
     target = folder / "imagesTr" / f"{name}_0000.nii.gz"
-    write_plain_mask(np.asarray(case.image), case.facts, target)
+    write_plain(np.asarray(case.image), case.facts, target)
     return name
 
 
 def _write_parts(case: Case, names: list[Label], out: Path, parts: list[str]) -> None:
     name = flat(case.scan)
     if "masks" in parts:
-        write_plain_mask(case.labels, case.facts, out / "masks" / f"{name}.nii.gz")
+        write_named_mask(case.labels, case.facts, names, out / "masks" / f"{name}.nii.gz")
     if "seg-nrrd" in parts:
         write_seg_nrrd(case.labels, case.facts, names, out / "seg-nrrd" / f"{name}.seg.nrrd")
-    if "dicom-seg" in parts and case.scan.query.suffix == ".dcm":
-        path = out / "dicom-seg" / f"{name}.dcm"
-        write_dicom_seg(case.labels, case.scan, case.facts, names, path)
+    if "dicom-seg" in parts:
+        _write_dicom_seg(case, names, out / "dicom-seg" / f"{name}.dcm")
     if "pictures" in parts:
         for label in names:
             if (case.labels == label.value).any():
                 path = out / "pictures" / f"{name}-{label.value}.png"
                 picture(case.image, case.labels, case.facts, label, path)
+
+
+def _write_dicom_seg(case: Case, names: list[Label], path: Path) -> None:
+    """A SEG, or the reason why there is none."""
+    if case.scan.query.suffix != ".dcm":
+        print_line(f"{case.scan.name}: no DICOM SEG: the scan is no DICOM series")
+        return
+    try:
+        write_dicom_seg(case.labels, case.scan, case.facts, names, path)
+    except InputError as error:
+        print_line(f"{case.scan.name}: no DICOM SEG: {error}")
 
 
 def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, Any]]:
@@ -156,9 +174,6 @@ def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, 
             if quality is None
             else (f"{quality.dice:.3f}", f"{quality.low:.3f}", f"{quality.high:.3f}", quality.flag)
         )
-        made = {"segmented": "dpcenet", "corrected": "dpcenet, corrected"}.get(
-            case.state, "a person"
-        )
         measured = (
             f"{inside.sum() * voxel_ml:.3f}",
             f"{grey.mean():.2f}",
@@ -169,7 +184,7 @@ def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, 
             as_text(case.scan.name),
             as_text(name),
             value,
-            made,
+            MADE_BY.get(case.state) or MADE_BY[origin_of(case.scan)],
             case.decision,
             case.decided,
             *measured,
@@ -204,11 +219,6 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def as_text(name: str) -> str:
-    """A name that a spreadsheet shows, and never runs as a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def flat(scan: Scan) -> str:

@@ -13,17 +13,42 @@ import SimpleITK as sitk
 from PIL import Image
 from scipy import ndimage
 
-from dpcenet.app.mask_files import write_shown
-from dpcenet.app.program import property_of, write_atomically, write_json, write_nifti
+from dpcenet.app.mask_files import maker_of
+from dpcenet.app.program import (
+    ANATOMICAL_STRUCTURE,
+    FINDING,
+    Code,
+    Labels,
+    property_of,
+    write_atomically,
+    write_json,
+    write_labels,
+    write_mask,
+    write_nifti,
+)
 from dpcenet.app.project import Label, Scan
 from dpcenet.app.shown_scan import Facts
 
+_CATEGORIES = {  # as Slicer's own list calls them
+    ANATOMICAL_STRUCTURE: "SCT^123037004^Anatomical Structure",
+    FINDING: "SCT^49755003^Morphologically Altered Structure",
+}
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
-def write_plain_mask(shown: npt.NDArray[Any], facts: Facts, path: Path) -> None:
+def write_plain(shown: npt.NDArray[Any], facts: Facts, path: Path) -> None:
     """An array (Z, Y, X) as shown, as NIfTI on the grid of the scan's file."""
     write_nifti(facts.orient.invert(shown), path, facts.source_grid)
+
+
+def write_named_mask(
+    labels: npt.NDArray[np.uint8], facts: Facts, names: list[Label], path: Path
+) -> None:
+    """The same of labels, with the table of names and codes that `dpcenet segment` writes."""
+    called = {label.value: label.name for label in names if (labels == label.value).any()}
+    kinds = {value: property_of(name).kind for value, name in called.items()}
+    codes = {v: Code("SCT", *kind) for v, kind in kinds.items() if kind != ANATOMICAL_STRUCTURE}
+    write_mask(facts.orient.invert(labels), path, facts.source_grid, Labels(called, codes))
 
 
 def write_seg_nrrd(
@@ -63,7 +88,7 @@ def _segment_fields(label: Label, labels: npt.NDArray[np.uint8]) -> dict[str, st
         "Layer": "0",
         "Extent": extent,
         "Tags": "Segmentation.Status:completed|TerminologyEntry:Segmentation category and type - "
-        "3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure~"
+        f"3D Slicer General Anatomy list~{_CATEGORIES[shown.category]}~"
         f"SCT^{shown.kind[0]}^{shown.kind[1]}~{side}~Anatomic codes - DICOM master list~^^~^^|",
     }
 
@@ -71,8 +96,14 @@ def _segment_fields(label: Label, labels: npt.NDArray[np.uint8]) -> dict[str, st
 def write_dicom_seg(
     labels: npt.NDArray[np.uint8], scan: Scan, facts: Facts, names: list[Label], path: Path
 ) -> None:
-    """A DICOM SEG that refers to the scan's series."""
-    write_shown(labels, path, scan, facts, names)
+    """A DICOM SEG that refers to the scan's series.
+
+    Raises:
+        VolumeError: the series cannot be referred to.
+    """
+    called = {label.value: label.name for label in names if (labels == label.value).any()}
+    stored = facts.orient.invert(labels)
+    write_labels(stored, path, scan.query.read(), called, maker_of(scan))
 
 
 def picture(

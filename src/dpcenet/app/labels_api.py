@@ -13,14 +13,10 @@ from starlette.concurrency import run_in_threadpool
 
 from dpcenet.app.drawing import Change, Drawing, put_aside
 from dpcenet.app.mask_files import read_labels
-from dpcenet.app.program import InputError, property_of, suffix_of
+from dpcenet.app.program import InputError, property_of, start_names, suffix_of
 from dpcenet.app.project import COLOURS, Label
 from dpcenet.app.session import Session
 
-START_NAMES = (
-    *("liver", "spleen", "right kidney", "left kidney"),
-    *("left ventricle", "right ventricle", "left ventricle myocardium"),
-)
 Tab = Annotated[str, Header(alias="X-Tab", max_length=64)]
 
 
@@ -32,7 +28,8 @@ def router(session: Session) -> APIRouter:
     def labels() -> dict[str, Any]:
         """Names, colours and SNOMED CT codes, and names to start from."""
         rows = [_coded(label) for label in session.project.labels]
-        return {"labels": rows, "start": START_NAMES, "colours": COLOURS}
+        start = {language: start_names(language) for language in ("en", "zh")}
+        return {"labels": rows, "start": start, "colours": COLOURS}
 
     @api.put("/labels")
     def set_labels(labels: list[Label]) -> dict[str, Any]:
@@ -123,7 +120,7 @@ def _take_mask(session: Session, scan_id: str, path: Path) -> dict[str, Any]:
         present = [int(v) for v in np.unique(labels) if v]
         session.project.add_labels(present)
         drawing.replace(labels, np.flatnonzero(labels.any(axis=(1, 2))).tolist())
-        drawing.finish(session.project.labels)
+        drawing.finish(session.project.labels, "file")
     return _state(drawing)
 
 

@@ -1,8 +1,13 @@
-"""Masks of a scan on disk, and their labels as the page shows them."""
+"""Masks of a scan on disk: what made them, and their labels as the page shows them.
+
+`dpcenet segment` writes a record beside each of its masks. Beside one that was made on the page,
+MASK.json says how: drawn, filled in from what was drawn, or taken from a file.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +21,88 @@ from dpcenet.app.program import (
     is_corrected,
     is_foreign,
     open_mask,
-    write_labels,
+    read_or_set_aside,
+    record_path,
+    write_json,
     write_mask,
+    write_somehow,
 )
 from dpcenet.app.project import Label, Scan
 from dpcenet.app.shown_scan import Facts
+
+Origin = Literal["drawn", "filled", "file"]
+"""drawn: by a person; filled: drawn on some slices, the network made the rest; file: nobody knows,
+as of a mask that no page wrote."""
+_FORMAT = "dpcenet mask of a person 1"
+
+
+def state_of(scan: Scan) -> str:
+    """What there is of a scan's labels.
+
+    Returns:
+        labelled: a whole mask of a person; corrected: a result that a person changed; segmented: a
+        result as the network left it; drawn: some slices; none.
+    """
+    if scan.mask.is_file():
+        if is_foreign(scan.mask):
+            return "labelled"
+        return "corrected" if is_corrected(scan.mask) else "segmented"
+    return "drawn" if scan.drawing.is_file() else "none"
+
+
+def remember_origin(scan: Scan, origin: Origin, network: str = "") -> None:
+    """Say how a person's mask is made, before it is written; a changed result stays a result.
+
+    Args:
+        scan: whose mask.
+        origin: how.
+        network: sha256 of the weights that took part; "" where none did.
+    """
+    if scan.mask.is_file() and not is_foreign(scan.mask):
+        return
+    record = {"format": _FORMAT, "made": origin, "network": network}
+    write_json(record_path(scan.mask), record)
+
+
+def origin_of(scan: Scan) -> Origin:
+    """How the mask of a labelled scan was made."""
+    made = _record(scan).get("made")
+    return made if made in ("drawn", "filled") else "file"
+
+
+def maker_of(scan: Scan, changed: bool = False) -> Algorithm:
+    """What made the mask of a scan, in DICOM's words.
+
+    Args:
+        scan: whose mask.
+        changed: it is about to be written with a person's changes.
+    """
+    record = _record(scan)
+    if scan.mask.is_file() and not is_foreign(scan.mask):  # a result
+        inputs = record.get("inputs", {})
+        by_both = changed or is_corrected(scan.mask)
+        return Algorithm(
+            inputs.get("dpcenet", __version__),
+            _model(inputs.get("network", "")),
+            "SEMIAUTOMATIC" if by_both else "AUTOMATIC",
+        )
+    if origin_of(scan) == "drawn":
+        return Algorithm(__version__, "", "MANUAL")
+    if origin_of(scan) == "filled":
+        return Algorithm(__version__, _model(record.get("network", "")), "SEMIAUTOMATIC")
+    return Algorithm("unknown", "", "SEMIAUTOMATIC", "unknown, taken from a file")
+
+
+def _model(network: str) -> str:
+    return f"network {network[:12]}" if network else ""
+
+
+def _record(scan: Scan) -> dict[str, Any]:
+    """What is written beside a mask, or was before no SEG could be made of it."""
+    for mask in (scan.mask, scan.root / "masks" / scan.query.mask_name):
+        if record_path(mask).is_file():
+            return read_or_set_aside(record_path(mask)) or {}
+    return {}
 
 
 def is_result(mask: Path) -> bool:
@@ -44,9 +126,21 @@ def read_labels(path: Path, facts: Facts) -> npt.NDArray[np.uint8]:
 
 
 def write_shown(
-    labels: npt.NDArray[np.uint8], path: Path, scan: Scan, facts: Facts, names: list[Label]
+    labels: npt.NDArray[np.uint8],
+    path: Path,
+    scan: Scan,
+    facts: Facts,
+    names: list[Label],
+    maker: Algorithm,
 ) -> None:
     """Write labels (Z, Y, X) as shown into a mask in the format and geometry of the scan.
+
+    Args:
+        labels: as shown.
+        path: where; .dcm is a SEG, or .nii.gz beside it where none can be made.
+        scan, facts: what the labels belong to.
+        names: of the labels, for a SEG.
+        maker: what made them, for a SEG.
 
     Raises:
         VolumeError: they cannot be written there.
@@ -57,4 +151,4 @@ def write_shown(
         write_mask(stored, path, facts.source_grid)
         return
     called = {label.value: label.name for label in names if (labels == label.value).any()}
-    write_labels(stored, path, scan.query.read(), called, Algorithm(__version__, "a person"))
+    write_somehow(stored, path, scan.query.read(), called, maker)

@@ -13,6 +13,7 @@ from dpcenet.errors import ConfigError, DatasetError, DpcenetError, InputError, 
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import Quality
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
+from dpcenet.segmentation.review.slice_matches import ScanMatches, SliceLine
 from dpcenet.system.files import (
     file_hash,
     hash_of,
@@ -22,10 +23,13 @@ from dpcenet.system.files import (
     write_atomically,
     write_json,
 )
+from dpcenet.system.lock import Held, held
+from dpcenet.system.tables import as_text
 from dpcenet.system.validated import validated
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
-from dpcenet.volumes.dicom.segment_descriptions import Algorithm, property_of
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm
+from dpcenet.volumes.facts import Code, Labels
 from dpcenet.volumes.geometry import Orientation, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of
@@ -33,23 +37,32 @@ from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
-from dpcenet.volumes.write_masks import write_labels, write_mask
+from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, FINDING, property_of, start_names
+from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow
 
 __all__ = [
+    "ANATOMICAL_STRUCTURE",
+    "FINDING",
     "Algorithm",
+    "Code",
     "ConfigError",
     "DatasetError",
     "DpcenetError",
+    "Held",
     "InputError",
+    "Labels",
     "Orientation",
     "Quality",
     "Query",
     "ReviewedCase",
     "ScanFile",
+    "ScanMatches",
+    "SliceLine",
     "SourceGrid",
     "Volume",
     "VolumeError",
     "__version__",
+    "as_text",
     "check_mask",
     "choose_modality",
     "dice",
@@ -57,6 +70,7 @@ __all__ = [
     "file_hash",
     "find_queries",
     "hash_of",
+    "held",
     "is_corrected",
     "is_foreign",
     "open_mask",
@@ -68,6 +82,7 @@ __all__ = [
     "read_volume",
     "record_path",
     "set_aside",
+    "start_names",
     "stem",
     "suffix_of",
     "validated",
@@ -76,6 +91,7 @@ __all__ = [
     "write_labels",
     "write_mask",
     "write_nifti",
+    "write_somehow",
 ]
 
 

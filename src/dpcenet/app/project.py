@@ -16,20 +16,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dpcenet.app.program import (
     ConfigError,
     DatasetError,
+    Held,
     Query,
     find_queries,
     hash_of,
+    held,
     read_json,
     validated,
     write_json,
@@ -76,8 +78,9 @@ class Scan:
 
     @property
     def mask(self) -> Path:
-        """The whole mask."""
-        return self.root / "masks" / self.query.mask_name
+        """The whole mask: .nii.gz where no DICOM SEG can be made of a series."""
+        places = [self.root / "masks" / name for name in self.query.mask_names]
+        return next((place for place in places if place.is_file()), places[0])
 
     @property
     def cache(self) -> Path:
@@ -202,26 +205,11 @@ def only_server(root: Path) -> Iterator[None]:
         ConfigError: another server has it open.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with (root / "server.lock").open("a+") as file:
-        if not _lock(file):
-            raise ConfigError(f"{root}: another `dpcenet app` has it open; close that one")
-        yield
-
-
-def _lock(file: IO[str]) -> bool:
-    """Lock a file until it is closed, unless another process has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
+    with ExitStack() as stack:
         try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+            stack.enter_context(held(root / "server.lock"))
+        except Held as error:
+            raise ConfigError(
+                f"{root}: another `dpcenet app` has it open; close that one"
+            ) from error
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +11,12 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, ConfigDict
 
+from dpcenet.app.beside import labelled_named, shown_matches
 from dpcenet.app.jobs import all_jobs
 from dpcenet.app.labels_api import Tab, refused
-from dpcenet.app.mask_files import read_labels
+from dpcenet.app.mask_files import read_labels, state_of
 from dpcenet.app.program import (
+    InputError,
     ReviewedCase,
     dice,
     read_cases,
@@ -22,7 +25,6 @@ from dpcenet.app.program import (
     write_json,
 )
 from dpcenet.app.project import Project, Scan, now
-from dpcenet.app.scans_api import state_of
 from dpcenet.app.session import Session
 from dpcenet.app.shown_scan import make_ready
 
@@ -52,6 +54,25 @@ def router(session: Session) -> APIRouter:
             if scan.mask.is_file()
         ]
         return {"rows": sorted(rows, key=lambda row: (row["worst"], row["name"]))}
+
+    @api.get("/{scan_id}/matches")
+    def matches(scan_id: str) -> dict[str, Any]:
+        """For each slice of a result, the labelled slices that the network used for it."""
+        scan = session.scan(scan_id)
+        with refused():
+            rows = [r for r in read_cases(session.project.root / "masks") if r.case == scan.name]
+        if not rows or rows[0].matches is None:
+            return {"scans": []}
+        others = list(session.project.scans.values())
+        found = {}
+        for each in rows[0].matches.scans:
+            other = labelled_named(others, each.scan)
+            with suppress(HTTPException):  # one that cannot be read any more is not shown either
+                if other is not None:
+                    found[each.scan] = (other.id, session.facts(other))
+        facts = {name: of_scan for name, (_, of_scan) in found.items()}
+        shown = shown_matches(rows[0], session.facts(scan), facts)
+        return {"scans": [{**each, "id": found[each["scan"]][0]} for each in shown]}
 
     @api.put("/{scan_id}")
     def decide(scan_id: str, decision: Decision, tab: Tab = "") -> dict[str, Any]:
@@ -107,6 +128,7 @@ def _row(
                 "low": round(quality.low, 3),
                 "high": round(quality.high, 3),
                 "flag": quality.flag,
+                "accept_dice": quality.accept_dice,
                 "reasons": list(quality.reasons),
                 "picture": label in known.pictures,
             }
@@ -118,8 +140,10 @@ def _row(
         "name": scan.name,
         "state": state,
         "labels": sorted(labels, key=lambda each: each["dice"]),
-        # What a person drew comes last: there is nothing to doubt.
-        "worst": min((each["dice"] for each in labels), default=2.0),
+        # What a person drew or corrected comes last: the network expected it of another mask.
+        "worst": min((each["dice"] for each in labels), default=2.0)
+        if state == "segmented"
+        else 2.0,
         "decision": decision.get("decision", ""),
         "decided": decision.get("time", ""),
         "changed": changed,
@@ -127,8 +151,10 @@ def _row(
     }
 
 
-def changes_of(project: Project) -> dict[str, dict[str, float]]:
-    """Case → label value → Dice of the mask before the last round and after; nothing in the first.
+def changes_of(project: Project) -> dict[str, dict[str, dict[str, float]]]:
+    """Case → label value → what the last round changed; nothing in the first one.
+
+    `dice` is of the mask before and after, `before_ml` and `after_ml` are their volumes.
 
     Computed once, when the round has ended.
     """
@@ -136,22 +162,35 @@ def changes_of(project: Project) -> dict[str, dict[str, float]]:
     if not rounds or rounds[-1].state in ("running", "paused"):
         return {}
     before = project.root / "rounds" / rounds[-1].id
-    path = before / "changes.json"
+    path = before / "changed.json"
     if (known := read_or_set_aside(path)) is None:
-        found = {
-            scan.name: _agreement(scan, before / scan.query.mask_name)
+        pairs = [
+            (scan, before / scan.mask.relative_to(project.root / "masks"))
             for scan in project.scans.values()
-            if (before / scan.query.mask_name).is_file() and scan.mask.is_file()
-        }
+            if scan.mask.is_file()
+        ]
+        found = {scan.name: _changed(scan, kept) for scan, kept in pairs if kept.is_file()}
         write_json(path, found)
         return found
     return known
 
 
-def _agreement(scan: Scan, before: Path) -> dict[str, float]:
+def _changed(scan: Scan, before: Path) -> dict[str, dict[str, float]]:
+    """Label value → what changed in a mask; nothing where it is the same file, or unreadable."""
     if before.samefile(scan.mask):
         return {}
-    facts = make_ready(scan)
-    old, new = (read_labels(path, facts) for path in (before, scan.mask))
+    try:
+        facts = make_ready(scan)
+        old, new = (read_labels(path, facts) for path in (before, scan.mask))
+    except InputError:
+        return {}  # what is wrong with it, the page says where the scan is opened
     values = {int(v) for v in np.union1d(np.unique(old), np.unique(new))} - {0}
-    return {str(value): round(dice(old == value, new == value), 3) for value in sorted(values)}
+    voxel_ml = float(np.prod(facts.spacing)) / 1000
+    return {
+        str(value): {
+            "dice": round(dice(old == value, new == value), 3),
+            "before_ml": round(int((old == value).sum()) * voxel_ml, 3),
+            "after_ml": round(int((new == value).sum()) * voxel_ml, 3),
+        }
+        for value in sorted(values)
+    }

@@ -12,7 +12,8 @@ from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import FileResponse
 from PIL import Image
 
-from dpcenet.app.program import is_corrected, is_foreign, read_volume
+from dpcenet.app.mask_files import state_of
+from dpcenet.app.program import read_volume
 from dpcenet.app.project import Scan
 from dpcenet.app.session import Session
 from dpcenet.app.shown_scan import Facts, image_of, shown_facts, thumbnail_of
@@ -121,20 +122,6 @@ def _probability(scan: Scan, facts: Facts, value: int) -> npt.NDArray[np.uint8]:
         np.save(kept, np.rint(np.clip(volume.data.astype(np.float32), 0, 1) * 255).astype(np.uint8))
     loaded: npt.NDArray[np.uint8] = np.load(kept, mmap_mode="r", allow_pickle=False)
     return loaded
-
-
-def state_of(scan: Scan) -> str:
-    """What there is of a scan's labels.
-
-    Returns:
-        labelled: a whole mask of a person; corrected: a result that a person changed; segmented: a
-        result as the network left it; drawn: some slices; none.
-    """
-    if scan.mask.is_file():
-        if is_foreign(scan.mask):
-            return "labelled"
-        return "corrected" if is_corrected(scan.mask) else "segmented"
-    return "drawn" if scan.drawing.is_file() else "none"
 
 
 def _row(scan: Scan) -> dict[str, Any]:

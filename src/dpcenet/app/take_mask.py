@@ -1,6 +1,6 @@
-"""`python -m dpcenet.app.take_mask PROJECT SCAN FILE`: make a file's labels the mask of a scan.
+"""`python -m dpcenet.app.take_mask PROJECT SCAN FILE`: take what `complete` filled in as the mask.
 
-The mask is in the scan's own format: a DICOM SEG for a series.
+It is written in the scan's own format: a DICOM SEG for a series.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dpcenet.app.mask_files import read_labels, write_shown
-from dpcenet.app.program import read_json
+from dpcenet.app.mask_files import maker_of, read_labels, remember_origin, write_shown
+from dpcenet.app.program import read_json, record_path
 from dpcenet.app.project import Project
 from dpcenet.app.shown_scan import make_ready
 
@@ -19,7 +19,9 @@ def main(root: Path, scan_id: str, path: Path) -> None:
     project = Project.open(Path(read_json(root / "project.json", {"folder": str})["folder"]), root)
     scan = project.scans[scan_id]
     facts = make_ready(scan)
-    write_shown(read_labels(path, facts), scan.mask, scan, facts, project.labels)
+    labels = read_labels(path, facts)
+    remember_origin(scan, "filled", read_json(record_path(path), {"network": str})["network"])
+    write_shown(labels, scan.mask, scan, facts, project.labels, maker_of(scan, changed=True))
     path.unlink()
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from dpcenet.app.jobs import Job, all_jobs, start
+from dpcenet.app.mask_files import state_of
 from dpcenet.app.program import ConfigError, read_or_set_aside, read_volume, record_path
 from dpcenet.app.project import Project, Scan
-from dpcenet.app.scans_api import state_of
 
 PERSONS = ("labelled", "corrected")
 """States of scans whose masks a person stands for."""
@@ -35,7 +35,9 @@ def fill_in(project: Project, scan: Scan) -> Job:
     return start(project.root, "complete", [command, take], scans=[scan.id])
 
 
-def segment(project: Project, labelled: list[Scan], probability: bool = True) -> Job:
+def segment(
+    project: Project, labelled: list[Scan], probability: bool = True, accept_dice: float = 0.8
+) -> Job:
     """Segment the folder from labelled scans: `dpcenet segment`.
 
     Args:
@@ -43,6 +45,7 @@ def segment(project: Project, labelled: list[Scan], probability: bool = True) ->
         labelled: scans with masks that a person stands for. Those that a person drew from the
             start are always among them: their masks are no results.
         probability: keep the probabilities, to be shown as heat.
+        accept_dice: the Dice that a result must have to be expected good.
 
     Raises:
         ConfigError: no scan is labelled, or a job is running.
@@ -55,6 +58,7 @@ def segment(project: Project, labelled: list[Scan], probability: bool = True) ->
     command = [*_PROGRAM, "segment", str(project.folder), "--out", str(project.root / "masks")]
     command += _given(project, [project.scans[scan_id] for scan_id in sorted(taken)])
     command += ["--probability"] if probability else []
+    command += ["--accept-dice", f"{accept_dice:g}"]
     waiting = [scan.id for scan in project.scans.values() if states[scan.id] not in PERSONS]
     job = start(project.root, "segment", [command], scans=waiting, labelled=sorted(taken))
     _keep_masks(project, project.root / "rounds" / job.id)
@@ -103,7 +107,7 @@ def _keep_masks(project: Project, folder: Path) -> None:
     """Links to the masks as they are; a mask that is written anew is another file."""
     for scan in project.scans.values():
         if scan.mask.is_file():
-            kept = folder / scan.query.mask_name
+            kept = folder / scan.mask.relative_to(project.root / "masks")
             kept.parent.mkdir(parents=True, exist_ok=True)
             os.link(scan.mask, kept)
 
@@ -170,7 +174,7 @@ def _errors(project: Project, running: bool) -> dict[str, str]:
     return {row["query"]: row["error"] for row in rows if row.get("error")}
 
 
-def latest(project: Project) -> Job | None:
-    """The job that was started last."""
-    jobs = all_jobs(project.root)
+def latest(project: Project, kind: str | None = None) -> Job | None:
+    """The job that was started last, of one kind or of any."""
+    jobs = [job for job in all_jobs(project.root) if kind in (None, job.facts["kind"])]
     return jobs[-1] if jobs else None

@@ -12,6 +12,7 @@ from dpcenet.app.jobs import CAN_PAUSE, Job, all_jobs
 from dpcenet.app.labels_api import Tab, refused
 from dpcenet.app.session import Session
 
+Kind = Literal["complete", "segment", "export"]
 Part = Literal["masks", "seg-nrrd", "dicom-seg", "table", "pictures", "nnunet", "task"]
 
 
@@ -20,9 +21,11 @@ class Wanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["complete", "segment", "export"]
+    kind: Kind
     scans: list[str] = Field(default=[], max_length=10_000)
     """complete: the one scan. segment: labelled scans beyond those drawn by hand."""
+    accept_dice: float = Field(default=0.8, ge=0.5, le=1.0)
+    """segment: the Dice that a result must have to be expected good."""
     what: list[Part] = Field(default=[], max_length=20)
     """export: which parts."""
 
@@ -58,15 +61,15 @@ def router(session: Session) -> APIRouter:
                     raise HTTPException(422, "name one scan")
                 job = work.fill_in(project, scans[0])
             elif wanted.kind == "segment":
-                job = work.segment(project, scans)
+                job = work.segment(project, scans, accept_dice=wanted.accept_dice)
             else:
                 job = work.export(project, list(wanted.what))
         return work.progress(project, job)
 
     @api.get("/latest")
-    def latest() -> dict[str, Any]:
-        """The one that was started last; {} where there is none."""
-        job = work.latest(session.project)
+    def latest(kind: Kind | None = None) -> dict[str, Any]:
+        """The one that was started last, of one kind or of any; {} where there is none."""
+        job = work.latest(session.project, kind)
         if job is None:
             return {}
         return {**work.progress(session.project, job), "can_pause": CAN_PAUSE}

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dpcenet.cli.app import Address, Device, OnEngine, Out, app
+from dpcenet.cli.checks import check_files, check_named, stopped
 from dpcenet.errors import RunError
 
 
@@ -49,6 +50,8 @@ def benchmark_command(
     device: Device = "auto",
 ) -> None:
     """Train and evaluate every run of a plan. Call it again to continue."""
+    check_named("plan", plan)
+    check_files("--weights", [weights])
     from dpcenet.evaluation.benchmark.code_version import code_version
     from dpcenet.evaluation.benchmark.experiments import PlanInputs, experiments
     from dpcenet.evaluation.benchmark.phantom_data import PHANTOM, write_phantom_data
@@ -72,14 +75,15 @@ def benchmark_command(
         run, threads = on_ray(address, cpus, gpus), max(1, int(cpus))
     elif workers > 1:
         run, threads = in_processes(workers), max(1, (os.cpu_count() or 1) // workers)
-    summary = run_all(
-        PlanCommand(Path(plan).stem, chosen.title, f"dpcenet {shlex.join(sys.argv[1:])}"),
-        found,
-        ExecutionContext(out.resolve(), device, threads, code_version()),
-        run,
-        any_code=any_code,
-        say=typer.echo,
-    )
+    with stopped("run the same command again: complete runs are kept, others go on"):
+        summary = run_all(
+            PlanCommand(Path(plan).stem, chosen.title, f"dpcenet {shlex.join(sys.argv[1:])}"),
+            found,
+            ExecutionContext(out.resolve(), device, threads, code_version()),
+            run,
+            any_code=any_code,
+            say=typer.echo,
+        )
     typer.echo(f"{summary.done} runs are complete, {summary.skipped} of them were before: {out}")
     if summary.failed:
         lines = "\n".join(f"  {run}: {error}" for run, error in summary.failed.items())

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from dpcenet.cli.app import DATASET_HELP, Out, app, parse_label_name
+from dpcenet.cli.checks import check_folder, check_prepared, check_there, stopped
 from dpcenet.cli.segment import Echo, OneSeries, Resample, Spacing
-from dpcenet.segmentation.check_input import check_there, labelled_scans
+from dpcenet.segmentation.check_input import labelled_scans
 from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of
 
 
@@ -51,6 +52,7 @@ def prepare_command(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Prepare scans: slices of 256x256, supervoxels, a manifest. Call it again to continue."""
+    check_folder("", source)
     from dpcenet.data.prepare import prepare
     from dpcenet.volumes.options import ReadOptions
 
@@ -60,18 +62,19 @@ def prepare_command(
         "overflow": overflow,
         "size": size,
     }
-    prepared = prepare(
-        source,
-        out,
-        dataset=dataset,
-        modality=modality,
-        spacing_mm=spacing,
-        supervoxel_size=supervoxel_size,
-        labels=names,
-        changes={name: value for name, value in changes.items() if value is not None},
-        options=ReadOptions(part=echo, resample=resample),
-        jobs=jobs,
-    )
+    with stopped("run the same command again: what is prepared is kept"):
+        prepared = prepare(
+            source,
+            out,
+            dataset=dataset,
+            modality=modality,
+            spacing_mm=spacing,
+            supervoxel_size=supervoxel_size,
+            labels=names,
+            changes={name: value for name, value in changes.items() if value is not None},
+            options=ReadOptions(part=echo, resample=resample),
+            jobs=jobs,
+        )
     typer.echo(f"{len(prepared.cases)} cases in {out}, labels: {prepared.labels or 'none'}")
     if prepared.origin.licence:
         typer.echo(f"terms: {prepared.origin.licence}; cite {prepared.origin.citation}")
@@ -108,7 +111,7 @@ def doctor_command(
     Scans are compared with the labelled one. Exit code 1 if something is wrong.
     """
     labels = parse_masks(label, 1, "--label") if label else (None,)
-    check_there("--label", paths_of(labels[0]) if labels[0] else ())
+    check_there([*paths, *(paths_of(labels[0]) if labels[0] else ())])
     masks: tuple[MaskFile, ...] = ()
     if support_image is not None or support_mask:
         images = () if support_image is None else (support_image,)
@@ -143,6 +146,7 @@ def inspect_command(
     slices: Annotated[int, typer.Option(min=1, help="Slices of each case.")] = 5,
 ) -> None:
     """Contact sheet of a prepared data set: slices, labels, supervoxels, and counts."""
+    check_prepared("", data)
     from dpcenet.data.contact_sheet import write_contact_sheet
     from dpcenet.data.store import open_dataset
 

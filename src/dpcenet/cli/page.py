@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dpcenet.cli.app import app
+from dpcenet.cli.checks import check_folder
 from dpcenet.errors import ConfigError
 
 
@@ -25,6 +26,7 @@ def run_page(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it.")] = True,
 ) -> None:
     """Label, segment, review and export on one page in the browser, on this machine."""
+    check_folder("", folder)
     try:
         from dpcenet.app.project import default_root
         from dpcenet.app.server import LOOPBACK, serve

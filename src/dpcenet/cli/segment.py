@@ -16,6 +16,7 @@ from dpcenet.cli.app import (
     app,
     parse_label_name,
 )
+from dpcenet.cli.checks import check_task
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.segmentation.check_input import labelled_scans
 
@@ -100,6 +101,10 @@ def segment_command(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Judge each result, for the review.")
     ] = True,
+    accept_dice: Annotated[
+        float,
+        typer.Option(min=0.5, max=1, help="Accept a mask from which this Dice is expected."),
+    ] = 0.8,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Segment again what is finished.")
     ] = False,
@@ -113,6 +118,9 @@ def segment_command(
     resample: Resample = False,
     split_time: Annotated[
         bool, typer.Option("--split-time", help="Each volume of a 4-D scan by itself.")
+    ] = False,
+    labelled_too: Annotated[
+        bool, typer.Option("--labelled-too", help="Also a labelled scan that lies in a folder.")
     ] = False,
     engine: OnEngine = "local",
     address: Address = None,
@@ -151,6 +159,7 @@ def segment_command(
         outputs=OutputOptions(probability, mesh, form),
         consistency=Consistency(smooth, largest, min_volume),
         check=check,
+        accept_dice=accept_dice,
         overwrite=overwrite,
         memory=None if memory_cap is None else parse_size(memory_cap),
     )
@@ -161,7 +170,10 @@ def segment_command(
                 "--engine ray: --jobs and --memory are for one machine; leave them out"
             )
         location = SegmentLocation(on_ray(address, cpus=1, gpus=0))
-    _tell(segment_folder(queries, labelled, options, pattern, jobs, split_time, location), out)
+    summary = segment_folder(
+        queries, labelled, options, pattern, jobs, split_time, location, labelled_too
+    )
+    _tell(summary, out)
 
 
 @task_app.command()
@@ -222,6 +234,7 @@ def create(
 @task_app.command()
 def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
     """Show what a task file contains."""
+    check_task(file)
     from dpcenet.segmentation.task_file import task_facts
 
     facts = task_facts(file)
@@ -236,6 +249,10 @@ def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
         held = "their images" if windows is None else f"{len(windows)} windows"
         lines += [f"          {scan['slices']} slices, {z:.2f} mm apart; {held}"]
     typer.echo("\n".join(lines))
+
+
+SHOWN = 5
+"""Names of files of one kind that are left aside."""
 
 
 def _tell(summary: SegmentSummary, out: Path) -> None:
@@ -257,11 +274,30 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
     if corrected:
         typer.echo(f"kept as a person left them: {', '.join(corrected)}")
     if summary.review is not None:
+        typer.echo(f"accepted: {summary.accepted} ({summary.accept_means})")
         typer.echo(f"{summary.doubtful} need a look or are rejected: {summary.review}")
-    failed = [outcome.error for outcome in summary.outcomes if outcome.mask is None]
+    for line in _left_aside(summary):
+        typer.echo(line, err=True)
+    aside = sum(outcome.aside for outcome in summary.outcomes)
+    failed = [each.error for each in summary.outcomes if each.mask is None and not each.aside]
     if unreached := summary.asked - len(summary.outcomes):
         failed.append(f"{unreached} more were not reached: run the same command again to go on")
     if failed:
         lines = "\n".join(f"  {line}" for line in failed)
-        missing = summary.asked - len(masks)
-        raise DatasetError(f"{missing} of {summary.asked} scans were not segmented:\n{lines}")
+        asked = summary.asked - aside
+        missing = asked - len(masks)
+        raise DatasetError(f"{missing} of {asked} scans were not segmented:\n{lines}")
+
+
+def _left_aside(summary: SegmentSummary) -> list[str]:
+    """A line for each kind of what was found and not segmented."""
+    from dpcenet.volumes.walk_folders import shown
+
+    kinds: dict[str, list[str]] = {}
+    for path, why in summary.aside:
+        kinds.setdefault(why, []).append(shown(path))
+    lines = []
+    for why, names in kinds.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        lines.append(f"left aside, {why}: {', '.join(names[:SHOWN])}{more}")
+    return lines + [f"left aside: {each.error}" for each in summary.outcomes if each.aside]

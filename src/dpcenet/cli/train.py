@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from dpcenet.cli.app import Device, InPrecision, Out, app
+from dpcenet.cli.checks import (
+    check_files,
+    check_named,
+    check_prepared,
+    check_run,
+    check_runs,
+    stopped,
+)
 from dpcenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +61,9 @@ def train_command(
     tensorboard: Annotated[bool, typer.Option(help="Also log for TensorBoard.")] = False,
 ) -> None:
     """Train a method without labels, on episodes from pseudo-labels of the scans."""
+    check_prepared("--data", data)
+    check_named("preset", preset)
+    check_files("--weights", [weights])
     from dpcenet.data.store import open_dataset
     from dpcenet.training.config import load_preset
     from dpcenet.training.run_folder import RunFlags
@@ -73,15 +84,16 @@ def train_command(
         exclusion=exclusion,
         seed=seed,
     )
-    train(
-        load_preset(preset, tuple(changes)),
-        flags,
-        run,
-        device=device,
-        workers=workers,
-        resume=resume,
-        tensorboard=tensorboard,
-    )
+    with stopped(f"add --resume to go on from the last checkpoint in {run}"):
+        train(
+            load_preset(preset, tuple(changes)),
+            flags,
+            run,
+            device=device,
+            workers=workers,
+            resume=resume,
+            tensorboard=tensorboard,
+        )
     typer.echo(f"trained: {run}")
 
 
@@ -107,6 +119,8 @@ def evaluate_command(
     device: Device = "auto",
 ) -> None:
     """Score a run on the test cases of its fold: scores-*.csv, summary-*.json in its folder."""
+    check_run("", run)
+    check_prepared("--data", data)
     from dpcenet.evaluation.evaluate import evaluate
     from dpcenet.evaluation.protocols import ProtocolOptions
     from dpcenet.evaluation.report.table_formats import as_text
@@ -114,7 +128,8 @@ def evaluate_command(
     from dpcenet.training.run_folder import open_run
 
     options = ProtocolOptions(protocol, support, shots, chunks, bounds, neighbours)
-    evaluate(run, options, data=data, device=device)
+    with stopped("scores are written at the end: run the same command again"):
+        evaluate(run, options, data=data, device=device)
     typer.echo(as_text(tables_of([open_run(run)])))
 
 
@@ -127,6 +142,7 @@ def report_command(
     ] = False,
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX), figures, and one self-contained HTML page of them."""
+    check_runs(runs)
     from dpcenet.evaluation.report.report import report
     from dpcenet.evaluation.report.sections import sections_of
     from dpcenet.evaluation.report.table_formats import as_text
@@ -149,6 +165,7 @@ def pretrain_command(
     device: Device = "auto",
 ) -> None:
     """Train the in-context network on synthetic images. Call it again to continue."""
+    check_files("--config", [config])
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.config import load_options
     from dpcenet.training.incontext_trainer import PretrainConfig
@@ -156,7 +173,8 @@ def pretrain_command(
 
     keep_freed_memory()
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
-    steps = pretrain(options, run, Pace(minutes=minutes, device=device))
+    with stopped(f"run the same command again to go on from the checkpoint in {run}"):
+        steps = pretrain(options, run, Pace(minutes=minutes, device=device))
     typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
 
 
@@ -182,6 +200,8 @@ def adapt_command(
     precision: InPrecision = "auto",
 ) -> None:
     """Adapt the in-context network to your unlabelled scans; the best state is kept."""
+    check_prepared("--data", data)
+    check_run("--start", start)
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
     from dpcenet.training.run_folder import RunFlags
@@ -189,15 +209,16 @@ def adapt_command(
     keep_freed_memory()
     flags = RunFlags(data=data, fold=fold, scheme=scheme, seed=seed)
     options = AdaptOptions(minutes=minutes, seed=seed)
-    adapt(
-        flags,
-        run,
-        options,
-        start=start,
-        support=support,
-        device=device,
-        precision=precision,
-    )
+    with stopped(f"the best state so far is in {run}, and segments as it is"):
+        adapt(
+            flags,
+            run,
+            options,
+            start=start,
+            support=support,
+            device=device,
+            precision=precision,
+        )
     typer.echo(kept_state(run))
 
 

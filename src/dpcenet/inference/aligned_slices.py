@@ -39,7 +39,8 @@ class AlignedSlices(SlicePlan):
         alignments = [self._chosen(scan, request) for scan in aligned]
         tasks = {v: self._tasks(request, aligned, alignments, v) for v in request.values}
         pairs = zip(aligned, alignments, strict=True)
-        return SliceMap(tasks, tuple(self._matches(request, *pair) for pair in pairs))
+        matches = tuple(self._matches(request, *pair) for pair in pairs)
+        return SliceMap(tasks, matches, tuple(alignments))
 
     def _chosen(self, scan: LabelledScan, request: Request) -> Alignment | None:
         """The alignment whose lines serve; None where the scan shows none of the labels."""

@@ -133,7 +133,8 @@ def align_volumes(
     found = []
     for whole, plane, similarity in _common_lines(shown, weight * shown.body, seen, search):
         lines = {v: _organ_line(shown, near[v], seen, whole, plane, search) for v in present}
-        organs, alike = ({v: pair[i] for v, pair in lines.items()} for i in (0, 1))
+        organs = {value: line for value, (line, _) in lines.items()}
+        alike = {value: likeness for value, (_, likeness) in lines.items()}
         found.append(Alignment(whole, organs, plane, similarity, alike))
     return found
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.pose_search import Pairs, matched_pairs
 from dpcenet.inference.slice_matching import match_slices
@@ -25,10 +26,13 @@ class SliceMap:
         tasks: of each label.
         matches: for each labelled scan the slice that each query slice matches; empty where a
             protocol chose the slices.
+        alignments: for each labelled scan how the query lies to it; None where the scan shows none
+            of the labels, empty where scans are not aligned as volumes.
     """
 
     tasks: Tasks
     matches: tuple[Matches, ...] = ()
+    alignments: tuple[Alignment | None, ...] = ()
 
 
 @dataclass(frozen=True)

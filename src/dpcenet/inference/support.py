@@ -17,6 +17,7 @@ from dpcenet.errors import ConfigError
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.types import Features
 from dpcenet.volumes.facts import Code
+from dpcenet.volumes.geometry import Affine
 from dpcenet.volumes.preprocess import Preprocessing
 
 Labels = npt.NDArray[np.uint8]
@@ -31,21 +32,28 @@ class LabelledScan:
         slices: its encoded slices, in the network's geometry.
         label: (Z, H, W) uint8 in that geometry, 0 is background.
         digest: sha256 of the prepared image and label: what the features were made from.
+        affine: (4, 4) of the prepared scan as it was read, in RAS+ mm; None where nobody asks, and
+            in a task file, which does not say where its scans lay.
     """
 
     name: str
     slices: EncodedScan
     label: Labels
     digest: str = ""
+    affine: Affine | None = None
 
     @staticmethod
     def of(
-        name: str, image: npt.NDArray[np.float32], slices: EncodedScan, label: Labels
+        name: str,
+        image: npt.NDArray[np.float32],
+        slices: EncodedScan,
+        label: Labels,
+        affine: Affine,
     ) -> LabelledScan:
-        """From a prepared image (Z, H, W), its encoded slices and its label."""
+        """From a prepared image (Z, H, W), its encoded slices, its label and its affine (4, 4)."""
         digest = hashlib.sha256(image.tobytes())
         digest.update(label.tobytes())
-        return LabelledScan(name, slices, label, digest.hexdigest())
+        return LabelledScan(name, slices, label, digest.hexdigest(), affine)
 
 
 class SupportSlice(NamedTuple):

@@ -60,7 +60,7 @@ class QNet(TrunkMethod):
 
     def __init__(self, options: Options) -> None:
         outputs = options.encoder.outputs
-        scales = tuple(name for name in outputs if name.startswith("layer"))
+        scales = tuple(name for name in outputs if name != CLASS_SCORES)
         if CLASS_SCORES not in outputs or len(scales) != len(options.scale_weights):
             raise ConfigError(
                 f"Q-Net with encoder outputs {list(outputs)} and {len(options.scale_weights)} "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,11 +12,13 @@ from torch import Tensor, nn
 
 from dpcenet.errors import ConfigError
 from dpcenet.nn import vgg
+from dpcenet.nn.own_trunk import SHIPPED, OwnTrunk, shipped_file
 from dpcenet.nn.resnet import Layout, ResNet
 from dpcenet.nn.weights import LoadReport, load_weights
 
 CLASS_SCORES = "fc"  # the output from which Q-Net and RPT read a threshold
-TrunkName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "vgg16"]
+TrunkName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "own"]
+Trunk = ResNet | vgg.VGG16 | OwnTrunk
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,15 @@ class EncoderOptions:
     """Which trunk, and how it is used.
 
     Attributes:
-        name: the trunk.
-        layout: where a ResNet dilates instead of striding (`nn.resnet.LAYOUTS`); VGG-16 has one
-            layout only and takes no notice.
+        name: the trunk; "own" is the pyramid of the in-context network.
+        layout: where a ResNet dilates instead of striding (`nn.resnet.LAYOUTS`); VGG-16 and "own"
+            have one layout only and take no notice.
         outputs: which tensors to return: "layer1" … "layer4", "avgpool", "fc" of a ResNet,
-            "block5" of VGG-16.
+            "block5" of VGG-16, "cells", "deep", "fc" of "own".
         frozen: keep the trunk as it is: no gradient, and batch norm with its running statistics.
-        weights: a local file of pretrained weights, or None for random ones.
+        weights: a local file of pretrained weights, "shipped" for those of "own" that come with the
+            package, or None for random ones.
+        size: of "own", pixels of the longer side of a slice inside the network.
     """
 
     name: TrunkName = "resnet50"
@@ -36,6 +42,7 @@ class EncoderOptions:
     outputs: tuple[str, ...] = ("layer3",)
     frozen: bool = False
     weights: str | None = None
+    size: int = 96
 
 
 class Encoder(nn.Module):
@@ -93,19 +100,25 @@ class Encoder(nn.Module):
             return features
 
 
-def _build(options: EncoderOptions) -> ResNet | vgg.VGG16:
+def _build(options: EncoderOptions) -> Trunk:
+    if options.name == "own":
+        return OwnTrunk(options.outputs, options.size)
     if options.name == "vgg16":
         if options.outputs != (vgg.OUTPUT,):
             raise ConfigError(f"vgg16 outputs {list(options.outputs)}: it has only {vgg.OUTPUT!r}")
         return vgg.VGG16()
     depth = options.name.removeprefix("resnet")
     if not depth.isdecimal():
-        raise ConfigError(f"encoder name {options.name!r}: choose resnet18/34/50/101 or vgg16")
+        raise ConfigError(f"encoder name {options.name!r}: choose own, resnet18/34/50/101 or vgg16")
     return ResNet(int(depth), options.layout, options.outputs)
 
 
-def _load(trunk: ResNet | vgg.VGG16, path: str) -> LoadReport:
-    """Torchvision's classification and DeepLabV3 files fit, and files with the names here."""
+def _load(trunk: Trunk, path: str) -> LoadReport:
+    """Torchvision's classification and DeepLabV3 files fit, and files with the names here; to "own"
+    those of an in-context network."""
+    if isinstance(trunk, OwnTrunk):
+        with shipped_file() if path == SHIPPED else nullcontext(Path(path)) as file:
+            return load_weights(trunk, file, ignore=("align.", "matcher."))
     if isinstance(trunk, vgg.VGG16):
         return load_weights(trunk, path, rename=vgg.torchvision_names(), ignore=("classifier.",))
     unbuilt = tuple(f"{layer}." for layer in trunk.unbuilt)

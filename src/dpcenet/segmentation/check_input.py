@@ -24,9 +24,9 @@ def check_labelled(images: Sequence[Path], masks: Sequence[MaskFile], task: Path
         raise ConfigError(
             f"{len(images)} --support-image and {len(masks)} --support-mask: give pairs"
         )
-    check_there("--support-image", images)
-    check_there("--support-mask", [path for mask in masks for path in paths_of(mask)])
-    check_there("--task", () if task is None else (task,))
+    _check_there("--support-image", images)
+    _check_there("--support-mask", [path for mask in masks for path in paths_of(mask)])
+    _check_there("--task", () if task is None else (task,))
 
 
 def labelled_scans(
@@ -56,7 +56,7 @@ def labelled_scans(
     return tuple(images), found
 
 
-def check_there(flag: str, paths: Sequence[Path]) -> None:
+def _check_there(flag: str, paths: Sequence[Path]) -> None:
     """Refuse a path where there is nothing.
 
     Raises:
@@ -64,4 +64,4 @@ def check_there(flag: str, paths: Sequence[Path]) -> None:
     """
     for path in paths:
         if not path.exists():
-            raise ConfigError(f"{flag} {path}: there is no such file or folder".lstrip())
+            raise ConfigError(f"{flag} {path}: there is no such file or folder")

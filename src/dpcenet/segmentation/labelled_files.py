@@ -84,7 +84,7 @@ def read_labelled(
     record = replace(record, rules=replace(record.rules, spacing_mm=spacing))
     slices = predictor.encode(prepared.image, prepared.spacing)
     label = preprocess_labels(truth, record)
-    labelled = LabelledScan.of(name_of(image), prepared.image, slices, label)
+    labelled = LabelledScan.of(name_of(image), prepared.image, slices, label, prepared.affine)
     values = tuple(int(value) for value in found if value)
     notes = [
         f"{name_of(each)}: {note}"

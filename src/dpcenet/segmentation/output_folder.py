@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from dpcenet.errors import ConfigError
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.system.files import write_json
+from dpcenet.system.lock import Held, held
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes import mask_record
 
@@ -24,39 +26,23 @@ LOCK = ".dpcenet-lock"
 def locked(out: Path) -> Iterator[None]:
     """Keep every other call out of the folder meanwhile; a call that was killed holds no lock.
 
-    Nothing is locked where the system has no file locks (Windows).
-
     Raises:
         ConfigError: another call has the folder (the message says which), or it cannot be written.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    path = out / LOCK
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise _cannot_write(out, error) from error
-    with stream:
+    since = time.strftime("%H:%M")
+    note = f"process {os.getpid()} on {socket.gethostname()} (since {since})"
+    with ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.seek(0)
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(out / LOCK, note=note, remove=True))
+        except Held as error:
             raise ConfigError(
-                f"{out}: {stream.read() or 'another process'} is segmenting into it; wait until "
-                "it ends, or choose another --out"
+                f"{out}: {error.by or 'another process'} is segmenting into it; wait until it "
+                "ends, or choose another --out"
             ) from error
-        stream.truncate(0)
-        since = time.strftime("%H:%M")
-        stream.write(f"process {os.getpid()} on {socket.gethostname()} (since {since})")
-        stream.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot_write(out, error) from error
+        yield
 
 
 def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
@@ -71,6 +57,7 @@ def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
     if twice:
         raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
     for mask in (options.out / name for query in queries for name in query.mask_names):
+        mask_record.set_damaged_aside(mask)
         if mask_record.is_foreign(mask) and mask.resolve() not in options.keep:
             raise ConfigError(
                 f"{mask}: is there already, and dpcenet did not write it; choose another --out"
@@ -82,11 +69,16 @@ def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
 
 
 def collect(
-    outcomes: Iterator[Outcome], queries: Sequence[Query], out: Path, quiet: bool = False
+    outcomes: Iterator[Outcome],
+    queries: Sequence[Query],
+    out: Path,
+    quiet: bool = False,
+    about: Mapping[str, Any] | None = None,
 ) -> list[Outcome]:
     """Show the progress, and write OUT/segment.json: a row for each query, in their order.
 
-    Ctrl-C ends it early: the outcomes so far are returned.
+    `about` are facts of the call as a whole, for its head. Ctrl-C ends it early: the outcomes so
+    far are returned.
     """
     done: dict[Path, Outcome] = {}
     with progress_bar("segment", len(queries), quiet=quiet) as bar:
@@ -96,11 +88,11 @@ def collect(
                 done[outcome.query] = outcome
                 bar(len(done), outcome.query.name)
     ordered = [done[query.name] for query in queries if query.name in done]
-    _write_cases(ordered, out)
+    _write_cases(ordered, out, about or {})
     return ordered
 
 
-def _write_cases(outcomes: Sequence[Outcome], out: Path) -> None:
+def _write_cases(outcomes: Sequence[Outcome], out: Path, about: Mapping[str, Any]) -> None:
     """OUT/segment.json."""
     rows = [
         {
@@ -112,7 +104,7 @@ def _write_cases(outcomes: Sequence[Outcome], out: Path) -> None:
         for each in outcomes
     ]
     try:
-        write_json(out / CASES, {"format": mask_record.FORMAT, "cases": rows})
+        write_json(out / CASES, {"format": mask_record.FORMAT, **about, "cases": rows})
     except OSError as error:
         if not any(each.final for each in outcomes):
             raise ConfigError(f"{out / CASES}: {error.strerror}") from error

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from dpcenet.errors import DatasetError, VolumeError
+from dpcenet.errors import DatasetError, NotAScanError
+from dpcenet.segmentation.distinct_names import Named, distinct
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import read_series
-from dpcenet.volumes.find_scans import find_scans, named_like_mask, pieces_of
+from dpcenet.volumes.find_scans import find_scans, named_like_mask, pieces_of, scans_among
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import (
     DEFAULT_SUFFIX,
@@ -24,9 +26,11 @@ from dpcenet.volumes.io import (
     stem,
     suffix_of,
 )
+from dpcenet.volumes.mask_record import without_results
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.pictures import pictures_in
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
+from dpcenet.volumes.walk_folders import LeftAside, shown, why_unusable
 from dpcenet.volumes.write_masks import SUFFIX_OF, paths_for
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -41,12 +45,14 @@ class Query:
         name: of its results, without ending, relative to the folder of the results.
         suffix: of its mask.
         options: how it is read where its files leave a choice.
+        searched: whether it was found in a folder or by a glob; else a person named it.
     """
 
     source: Path | Series
     name: Path
     suffix: str
     options: ReadOptions = AS_IT_IS
+    searched: bool = False
 
     @property
     def mask_name(self) -> Path:
@@ -74,9 +80,12 @@ class Query:
         """
         if isinstance(self.source, Series):
             return read_series(self.source, max_bytes, self.options)
+        if not without_results([self.source]):
+            found = "this is a result of an earlier call, by the record beside it"
+            raise NotAScanError(self.source, found, "a scan", "Leave it out.")
         scan = read_volume(self.source, max_bytes, self.options)
         if named_like_mask(self.source.name) and holds_labels(scan.volume.data):
-            raise VolumeError(
+            raise NotAScanError(
                 self.source,
                 "this is a mask: its name says so, and it holds few whole numbers",
                 "a scan",
@@ -108,6 +117,7 @@ def find_queries(
     options: ReadOptions = AS_IT_IS,
     split: bool = False,
     form: str | None = None,
+    aside: list[LeftAside] | None = None,
 ) -> list[Query]:
     """The scans that files, folders and globs name, in their order; each once.
 
@@ -118,29 +128,33 @@ def find_queries(
         options: how scans are read whose files leave a choice.
         split: take each volume of a 4-D file or series as a query of its own.
         form: of the masks, a key of `SUFFIX_OF`; None takes the scan's own.
+        aside: what was found and is no scan is added to it.
 
     Raises:
-        DatasetError: a folder or a glob without scans.
+        DatasetError: a folder or a glob without scans, or a file whose name allows no results.
     """
-    folders = Folders()
-    queries = [query for path in paths for query in _queries_of(str(path), pattern, out, folders)]
+    folders, left = Folders(), [] if aside is None else aside
+    queries = [q for path in paths for q in _queries_of(str(path), pattern, out, folders, left)]
     queries = list({query.files: replace(query, options=options) for query in queries}.values())
     if form is not None:
         queries = [replace(query, suffix=SUFFIX_OF[form]) for query in queries]
+    queries = _with_own_names(queries)
     return [part for query in queries for part in _parts(query)] if split else queries
 
 
-def _queries_of(text: str, pattern: str | None, out: Path | None, folders: Folders) -> list[Query]:
+def _queries_of(
+    text: str, pattern: str | None, out: Path | None, folders: Folders, aside: list[LeftAside]
+) -> list[Query]:
     """The queries that one file, folder or glob names."""
     path = Path(text)
-    if path.is_dir():
-        sources = [scan for scan in find_scans(path, out) if _fits(scan, path, pattern)]
-        queries = [_query(scan, path) for scan in sources]
-    elif _WILDCARD.search(text) and not path.exists():
-        root, wild = _split_at_wildcard(path)
-        files = [file for file in sorted(root.glob(wild)) if file.is_file()]
-        queries = [_file_query(file, root, folders) for file in files]
+    if _is_folder(path):
+        sources = [scan for scan in find_scans(path, out, aside) if _fits(scan, path, pattern)]
+        queries = [replace(_query(scan, path), searched=True) for scan in sources]
+    elif _WILDCARD.search(text) and not os.path.lexists(path):
+        queries = _queries_of_glob(path, pattern, out, folders, aside)
     else:
+        if why := why_unusable(path.name):
+            raise DatasetError(f"{shown(path)}: {why}")
         return [_file_query(path, path.parent, folders)]
     if not queries and path.is_dir() and pictures_in(path):
         return [Query(path, Path(path.resolve().name), DEFAULT_SUFFIX)]
@@ -151,6 +165,55 @@ def _queries_of(text: str, pattern: str | None, out: Path | None, folders: Folde
             "series, that are not masks"
         )
     return queries
+
+
+def _queries_of_glob(
+    path: Path, pattern: str | None, out: Path | None, folders: Folders, aside: list[LeftAside]
+) -> list[Query]:
+    """The scans among the files that a glob names, and those in the folders that it names."""
+    root, wild = _split_at_wildcard(path)
+    found = sorted(root.glob(wild))
+    queries = [
+        _query(scan, root)
+        for folder in found
+        if _is_folder(folder)
+        for scan in find_scans(folder, out, aside)
+        if _fits(scan, folder, pattern)
+    ]
+    files = [file for file in found if not _is_folder(file)]
+    volumes = [file for file in files if suffix_of(file) and file.is_file()]
+    scans = set(scans_among(volumes, root, aside))
+    aside += [LeftAside(f, why) for f in files if f in scans and (why := why_unusable(f.name))]
+    for file in files:
+        if (file in scans or (file not in volumes and is_dicom(file))) and not why_unusable(
+            file.name
+        ):
+            queries.append(_file_query(file, root, folders))
+    return [replace(query, searched=True) for query in queries]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # a name that is too long, or out of reach: reading it says so
+
+
+def _with_own_names(queries: Sequence[Query]) -> list[Query]:
+    """The queries with names that no two share."""
+    names = distinct([Named(each.name, _folder_of(each), _kind(each)) for each in queries])
+    return [replace(each, name=name) for each, name in zip(queries, names, strict=True)]
+
+
+def _kind(query: Query) -> str:
+    """The ending of its file as a word, such as nii_gz; "" of a series."""
+    if isinstance(query.source, Series):
+        return ""
+    return query.source.name[len(stem(query.source)) :].strip(".").replace(".", "_")
+
+
+def _folder_of(query: Query) -> Path:
+    return query.source.parent if isinstance(query.source, Path) else query.source.folder
 
 
 def _parts(query: Query) -> list[Query]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.slice_plans import Tasks
 from dpcenet.inference.slice_tasks import Matches
 from dpcenet.inference.support import LabelledScan
 from dpcenet.types import Volume
@@ -22,15 +24,21 @@ class SegmentationResult:
         query: its encoded slices.
         scans: the labelled scans, aligned with the query.
         matches: for each labelled scan, its slice that each query slice matches.
+        tasks: label value → which slices of the labelled scans served which query slices; of each
+            scan the matched one comes before its neighbours.
         probability: label value → (Z, H, W) float32, in the network's geometry.
         record: of the preprocessing, to go back to the query's own grid.
         mask: uint8 label values on the query's own grid; 0 is background. Where labels overlap,
             the more probable one wins.
+        alignments: for each labelled scan how the query lies to it; None where the scan shows none
+            of the labels, empty where slices were matched one by one.
     """
 
     query: EncodedScan
     scans: tuple[LabelledScan, ...]
     matches: tuple[Matches, ...]
+    tasks: Tasks
     probability: dict[int, npt.NDArray[np.float32]]
     record: Record
     mask: Volume
+    alignments: tuple[Alignment | None, ...] = ()

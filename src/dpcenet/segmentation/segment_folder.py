@@ -10,8 +10,9 @@ from dpcenet.inference.support import Support
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
+from dpcenet.segmentation.review.quality import accept_words
 from dpcenet.segmentation.review.review_page import write_review
-from dpcenet.segmentation.review.reviewed_case import read_cases
+from dpcenet.segmentation.review.reviewed_case import read_cases, save_case
 from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segment_queries import segment_each
@@ -19,6 +20,7 @@ from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
 from dpcenet.volumes.mask_files import all_files
+from dpcenet.volumes.walk_folders import LeftAside
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,21 @@ class SegmentSummary:
         asked: number of queries.
         outcomes: of the queries that were reached, in their order.
         review: the page that ranks the results; None where no quality was predicted.
+        accepted: results of which every label is accepted.
         doubtful: results with a label to look at, or to reject.
+        accept_means: what "accepted" means, in words.
         notes: what was done to the labelled scans beyond reading them.
+        aside: what was found where scans were sought, and is none.
     """
 
     asked: int
     outcomes: tuple[Outcome, ...]
     review: Path | None = None
+    accepted: int = 0
     doubtful: int = 0
+    accept_means: str = ""
     notes: tuple[str, ...] = ()
+    aside: tuple[LeftAside, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ def segment_folder(
     jobs: int = 1,
     split: bool = False,
     location: SegmentLocation | None = None,
+    labelled_too: bool = False,
     quiet: bool = False,
 ) -> SegmentSummary:
     """Segment files, folders and globs.
@@ -68,6 +77,7 @@ def segment_folder(
         jobs: processes on this machine.
         split: take each volume of a 4-D file or series as a query of its own.
         location: where to segment instead; files must have the same paths there.
+        labelled_too: segment a labelled scan, too, that lies in a folder of queries.
         quiet: no progress bar.
 
     Raises:
@@ -78,13 +88,12 @@ def segment_folder(
         options = replace(options, out=options.out.absolute())
     kept = {path.resolve() for mask in labelled.masks for path in all_files(mask)}
     options = replace(options, keep=frozenset(kept))
-    queries = [
-        query
-        for query in find_queries(
-            paths, pattern, options.out, labelled.options, split, options.outputs.form
-        )
-        if options.keep.isdisjoint(path.resolve() for path in query.files)
-    ]
+    aside: list[LeftAside] = []
+    found = find_queries(
+        paths, pattern, options.out, labelled.options, split, options.outputs.form, aside
+    )
+    found = [q for q in found if options.keep.isdisjoint(path.resolve() for path in q.files)]
+    queries = found if labelled_too else _without_labelled(found, labelled, aside)
     segmenter, support = labelled.open()
     with locked(options.out):
         check_targets(queries, options)
@@ -94,32 +103,54 @@ def segment_folder(
             each = segment_shares(labelled, queries, options, processes)
         else:
             each = segment_each(segmenter, queries, support, options)
-        outcomes = tuple(collect(each, queries, options.out, quiet))
-        summary = SegmentSummary(len(queries), outcomes, notes=support.notes)
+        about = {"accept_dice": options.accept_dice} if options.check else {}
+        outcomes = tuple(collect(each, queries, options.out, quiet, about))
+        summary = SegmentSummary(len(queries), outcomes, notes=support.notes, aside=tuple(aside))
         if not options.check:
             return summary
         labelled_names = _labelled_names(queries, labelled)
-        return _reviewed(summary, segmenter, support, options.out, labelled_names)
+        return _reviewed(summary, segmenter, support, options, labelled_names)
 
 
 def _reviewed(
     summary: SegmentSummary,
     segmenter: Segmenter,
     support: Support,
-    out: Path,
+    options: SegmentOptions,
     labelled_names: list[str],
 ) -> SegmentSummary:
     """The summary with a review of this call's results; masks that a person corrected, and cases
-    of earlier calls, are left out."""
-    outcomes = summary.outcomes
+    of earlier calls, are left out. Masks from before are flagged for the Dice asked for now."""
+    out, outcomes = options.out, summary.outcomes
     judged = {o.query.as_posix() for o in outcomes if o.mask is not None and not o.corrected}
     if not judged:
         return summary
-    rows = [row for row in read_cases(out) if row.case in judged]
+    before = [row for row in read_cases(out) if row.case in judged]
+    rows = [row.asking(options.accept_dice) for row in before]
+    for row, old in zip(rows, before, strict=True):
+        if row != old:
+            save_case(out, row)
     signatures = support_signatures(segmenter.predictor.method, support)
     page = write_review(out, rows, signatures, labelled_names)
-    doubtful = sum(any(q.flag != "accept" for q in row.labels.values()) for row in rows)
-    return replace(summary, review=page, doubtful=doubtful)
+    accepted = sum(all(q.flag == "accept" for q in row.labels.values()) for row in rows)
+    return replace(
+        summary,
+        review=page,
+        accepted=accepted,
+        doubtful=len(rows) - accepted,
+        accept_means=accept_words(options.accept_dice),
+    )
+
+
+def _without_labelled(
+    queries: Sequence[Query], labelled: LabelledInput, aside: list[LeftAside]
+) -> list[Query]:
+    """The queries without labelled scans that a search found; one that a person named stays."""
+    known = set(_labelled_names(queries, labelled))
+    left = [q for q in queries if q.searched and q.name.as_posix() in known]
+    why = "a labelled scan (--labelled-too segments it)"
+    aside += [LeftAside(query.files[0], why) for query in left]
+    return [query for query in queries if query not in left]
 
 
 def _labelled_names(queries: Sequence[Query], labelled: LabelledInput) -> list[str]:

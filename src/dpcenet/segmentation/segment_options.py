@@ -8,6 +8,7 @@ from typing import Any
 
 from dpcenet.segmentation.outputs import OutputOptions
 from dpcenet.segmentation.postprocess import Consistency
+from dpcenet.segmentation.review.quality import ACCEPT_DICE
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class SegmentOptions:
         outputs: what is written beside the masks.
         consistency: rules across slices, applied to each result.
         check: predict the quality of each result, for the review.
+        accept_dice: the Dice that a mask must have to be accepted in the review.
         overwrite: segment again what is finished, corrected masks too.
         keep: files that are never overwritten: the masks of the labelled scans.
         memory: bytes that this process may hold; None sets no limit.
@@ -28,6 +30,7 @@ class SegmentOptions:
     outputs: OutputOptions = field(default_factory=OutputOptions)
     consistency: Consistency = field(default_factory=Consistency)
     check: bool = False
+    accept_dice: float = ACCEPT_DICE
     overwrite: bool = False
     keep: frozenset[Path] = frozenset()
     memory: int | None = None
@@ -45,6 +48,7 @@ class Outcome:
         skipped: it was finished before.
         corrected: a person changed the mask, so it was kept.
         final: nothing more can be written, so this is the last one.
+        aside: it was found by a search, and is no scan but a mask.
     """
 
     query: Path
@@ -54,3 +58,4 @@ class Outcome:
     skipped: bool = False
     corrected: bool = False
     final: bool = False
+    aside: bool = False

@@ -16,20 +16,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import dpcenet
-from dpcenet.errors import InputError
+from dpcenet.errors import InputError, NotAScanError
 from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap
+from dpcenet.segmentation.mismatch import mismatches
 from dpcenet.segmentation.outputs import sizes, write_outputs
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.result import SegmentationResult
-from dpcenet.segmentation.review.reviewed_case import review_case, save_case
+from dpcenet.segmentation.review.reviewed_case import (
+    case_path,
+    read_case,
+    review_case,
+    save_case,
+)
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
-from dpcenet.system.files import NO_SPACE
+from dpcenet.system.faults import NO_SPACE, out_of_memory
 from dpcenet.volumes import mask_record
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import Labels
@@ -38,6 +42,8 @@ from dpcenet.volumes.modality import doubts_of
 
 _DISK_FULL = (*NO_SPACE, errno.EROFS)
 """Errors that every later scan would meet too."""
+CAUGHT = (InputError, OSError, MemoryError, RuntimeError)
+"""What stops one scan; of RuntimeError only that memory ran out, as torch says it."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ def _read(
 ) -> _ReadQuery | Outcome:
     """Read a query, unless its mask is finished, corrected, or a labelled scan's."""
     masks = [options.out / name for name in query.mask_names]
+    name = query.name.as_posix()
     try:
         for mask in masks:
             corrected = mask_record.is_corrected(mask) and not options.overwrite
@@ -129,10 +136,11 @@ def _read(
         inputs = {"query": query.digest(), **common}
         for mask in masks:
             facts = mask_record.finished(mask, mask_record.key_of(inputs))
-            if facts is not None and not options.overwrite:
+            reviewed = not options.check or read_case(case_path(options.out, name)) is not None
+            if facts is not None and reviewed and not options.overwrite:
                 return Outcome(query.name, mask, facts=facts, skipped=True)
         scan = query.read() if free is None else memory_cap.read_under(query, free)
-    except (InputError, OSError, MemoryError) as error:
+    except CAUGHT as error:
         return _failed(query, error)
     return _ReadQuery(query, masks[0], inputs, scan)
 
@@ -153,20 +161,26 @@ def _segment_one(
         if written[0] != read.mask:  # no DICOM SEG could be made
             mask_record.withdraw(read.mask)
             read = replace(read, mask=written[0])
+        unlike = mismatches(read.scan, support)
         if options.check:
             name = read.query.name.as_posix()
             mask_name = read.mask.relative_to(options.out).as_posix()
-            save_case(options.out, review_case(segmenter, support, result, name, mask_name))
-        doubts = doubts_of(read.scan, support.rules.modality)
-        notes = [*read.scan.facts.notes, *doubts, *([note] if note else [])]
+            case = review_case(
+                segmenter, support, result, name, mask_name, options.accept_dice, unlike
+            )
+            save_case(options.out, case)
+        doubts = [d for d in doubts_of(read.scan, support.rules.modality) if d not in unlike]
+        notes = [*read.scan.facts.notes, *unlike, *doubts, *([note] if note else [])]
         facts = {
             "labels": sizes(result),
             "seconds": round(time.perf_counter() - start, 2),
             "precision": segmenter.predictor.precision,
             **({"notes": notes} if notes else {}),
         }
+        for mask in (options.out / name for name in read.query.mask_names):
+            mask_record.drop_outputs(mask, written)
         mask_record.write_record(read.mask, read.inputs, written, facts)
-    except (InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+    except CAUGHT as error:
         mask_record.withdraw(read.mask)
         return _failed(read.query, error)
     return Outcome(read.query.name, read.mask, facts=facts)
@@ -208,9 +222,13 @@ def _write(
 def _failed(query: Query, error: Exception) -> Outcome:
     """The outcome of a query that raised an error; its message names the query."""
     text, source = str(error), str(query.source)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if out_of_memory(error):
         text = "not enough memory; crop the scan, or take fewer --jobs"
+    elif isinstance(error, RuntimeError):
+        raise error
     final = isinstance(error, OSError) and error.errno in _DISK_FULL
     if final:
         text += "; free some space and run again: what is finished is kept"
-    return Outcome(query.name, None, text if source in text else f"{source}: {text}", final=final)
+    aside = query.searched and isinstance(error, NotAScanError)
+    named = text if source in text else f"{source}: {text}"
+    return Outcome(query.name, None, named, final=final, aside=aside)

@@ -125,7 +125,8 @@ class Segmenter:
             VolumeError: a scan or mask cannot be used.
             ConfigError: a label is in no mask, or a scan has no mask.
         """
-        scans, truths = several(images), several(masks)
+        scans: list[Scan] = several(images)
+        truths: list[Scan | OrganMasks] = several(masks)
         if len(scans) != len(truths) or not scans:
             raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
         common, first = CommonLabels(names), None
@@ -138,8 +139,8 @@ class Segmenter:
         assert first is not None  # there is a scan
         drawn = sorted({v for each in opened for v in each.values})
         if missing := sorted(set(labels) - set(drawn)):
-            names = " and ".join(name_of(mask) for mask in truths)
-            raise ConfigError(f"--label {missing[0]}: {names}: only {drawn} found")
+            given = " and ".join(name_of(mask) for mask in truths)
+            raise ConfigError(f"--label {missing[0]}: {given}: only {drawn} found")
         values = tuple(labels) or tuple(drawn)
         known = {v: name for v, name in common.labels.names.items() if v in values}
         codes = {v: code for v, code in common.labels.codes.items() if v in values}
@@ -180,7 +181,14 @@ class Segmenter:
         result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
         mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
         return SegmentationResult(
-            slices, result.scans, result.slices.matches, result.probability, record, mask
+            slices,
+            result.scans,
+            result.slices.matches,
+            result.slices.tasks,
+            result.probability,
+            record,
+            mask,
+            result.slices.alignments,
         )
 
 

@@ -8,17 +8,16 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dpcenet.errors import ConfigError, DpcenetError, one_line
+from dpcenet.system.faults import out_of_space
 from dpcenet.system.structured import MAX_JSON, MAX_YAML, MEND, Needs, parse_json, parse_yaml
 
 _LOG = logging.getLogger(__name__)
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a disk, or of a person's share of it, that is full."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -31,11 +30,27 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        with disk_errors(path):
+            write(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Name the file where the disk is full; some libraries raise an error of their own.
+
+    Raises:
+        OSError: with the file's name and ENOSPC, whatever the library raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not out_of_space(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def write_json(path: Path, data: object) -> None:

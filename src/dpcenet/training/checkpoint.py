@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from dpcenet.errors import RunError
 from dpcenet.methods.base import Method
 from dpcenet.system.files import write_atomically
 from dpcenet.system.structured import Needs, parse_json
+from dpcenet.system.validated import validated
+from dpcenet.training.kept_weights import Check, KeptWeights
 
 FORMAT = "1"
 CHECKPOINT = "checkpoint.safetensors"
@@ -28,11 +30,18 @@ TRUNK = "trunk.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on: trained weights, optimiser state, and the steps done."""
+    """What a run needs to go on, and to predict: the steps done, the weights after the last one,
+    the optimiser's state, and which weights are kept."""
 
     step: int
     model: dict[str, Tensor]
     optimiser: dict[str, Tensor]
+    kept: KeptWeights
+
+    @property
+    def to_predict(self) -> Checkpoint:
+        """The same with the weights that predict."""
+        return replace(self, model={**self.model, **self.kept.to_predict})
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -68,7 +77,11 @@ def split_state(method: Method) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def save_checkpoint(
-    folder: Path, method: Method, optimiser: torch.optim.Optimizer | None, step: int
+    folder: Path,
+    method: Method,
+    optimiser: torch.optim.Optimizer | None,
+    step: int,
+    kept: KeptWeights | None = None,
 ) -> None:
     """Write the checkpoint of a run; the frozen trunk only if it is not there yet."""
     changing, frozen = split_state(method)
@@ -80,7 +93,11 @@ def save_checkpoint(
             for key, value in state.items():
                 if isinstance(value, Tensor):
                     tensors[f"optimiser.{index}.{key}"] = value
-    metadata = {"format": FORMAT, "facts": json.dumps({"step": step})}
+    kept = kept or KeptWeights()
+    for part, state in (("average", kept.average), ("best", kept.best)):
+        tensors |= {f"{part}.{name}": tensor for name, tensor in state.items()}
+    facts = {"step": step, "checks": [asdict(check) for check in kept.checks]}
+    metadata = {"format": FORMAT, "facts": json.dumps(facts)}
     save_tensors(folder / CHECKPOINT, tensors, metadata)
 
 
@@ -99,14 +116,18 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     if (folder / TRUNK).exists():
         frozen, _ = load_tensors(folder / TRUNK)
         tensors |= {f"model.{name}": tensor for name, tensor in frozen.items()}
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}}
+    parts: dict[str, dict[str, Tensor]] = {
+        name: {} for name in ("model", "optimiser", "average", "best")
+    }
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         if part not in parts:
             raise RunError(f"{path}: a tensor {name[:80]!r} belongs to no part; train again")
         parts[part][rest] = tensor
-    step = facts_of(path, metadata, {"step": int})["step"]
-    return Checkpoint(step, parts["model"], parts["optimiser"])
+    facts = facts_of(path, metadata, {"step": int})
+    checks = validated(tuple[Check, ...], facts.get("checks", []), path, "checks", error=RunError)
+    kept = KeptWeights(parts["average"], parts["best"], list(checks))
+    return Checkpoint(facts["step"], parts["model"], parts["optimiser"], kept)
 
 
 def facts_of(path: Path, metadata: Mapping[str, str], needs: Needs) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dpcenet.system.files import read_yaml
 from dpcenet.system.structured import parse_yaml, yaml_value
 from dpcenet.system.validated import shown, validated
 from dpcenet.training.episodes import EpisodeOptions
+from dpcenet.training.kept_weights import ValidationOptions
 
 Options = TypeVar("Options")
 
@@ -33,12 +34,15 @@ class TrainOptions:
         learning_rate: at step 0; times `decay` every `decay_every` steps.
         momentum: of SGD.
         weight_decay: of either.
+        trunk_rate: of a trunk that is trained, as a share of the learning rate.
+        average: decay of the running mean of the weights, which then predicts; 0 keeps the last.
         class_weights: of background and foreground in the query's loss.
         clip_gradient: largest gradient norm; 0 leaves it alone.
         ahead: with a frozen trunk, episodes whose features are computed in one batch.
         bank_gb: with a frozen trunk and fixed views, the size to which their features are kept.
         precision: of the trunk; "auto" takes bfloat16 where the device is faster at it, measured.
         log_every, checkpoint_every: in steps.
+        validation: the check on held-out episodes that chooses the step and the cut.
     """
 
     steps: int = 100_000
@@ -48,6 +52,8 @@ class TrainOptions:
     weight_decay: float = 5e-4
     decay: float = 0.98
     decay_every: int = 1000
+    trunk_rate: float = 1.0
+    average: float = 0.0
     class_weights: tuple[float, float] = (1.0, 1.0)
     clip_gradient: float = 0.0
     ahead: int = 4
@@ -55,6 +61,7 @@ class TrainOptions:
     precision: Precision = "auto"
     log_every: int = 10
     checkpoint_every: int = 500
+    validation: ValidationOptions = field(default_factory=ValidationOptions)
 
 
 @dataclass(frozen=True)

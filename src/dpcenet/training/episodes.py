@@ -112,15 +112,16 @@ class EpisodeSampler(Dataset[Episode]):
             admissible_slices(case.label, excluded, exclusion)
             if excluded
             else np.ones(len(case.image), dtype=bool)
-            for case in real
+            for case in self.cases
         ]
+        self.allowed = allowed
         self.dropped_slices = int(sum((~mask).sum() for mask in allowed))
         self._segments = [_segments(case, options.source) for case in real]
         areas = [_areas(segments) for segments in self._segments]
         if options.source == "labels":
             areas = [_only(area, labels) for area in areas]
         self._choices = [
-            _choices(area, ok, options) for area, ok in zip(areas, allowed, strict=True)
+            _choices(area, ok, options) for area, ok in zip(areas, allowed, strict=bool(real))
         ]
         self._usable = [i for i, choice in enumerate(self._choices) if choice]
         if real and not self._usable:

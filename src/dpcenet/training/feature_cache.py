@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -20,7 +18,9 @@ from dpcenet.inference.encoded import EncodedScan
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.device import Precision
-from dpcenet.system.files import NO_SPACE, hash_of, reserve, write_atomically
+from dpcenet.system.faults import NO_SPACE
+from dpcenet.system.files import hash_of, reserve, write_atomically
+from dpcenet.system.lock import held
 from dpcenet.training.episodes import EpisodePlan, EpisodeSampler, SliceView
 from dpcenet.types import Episode, Features
 
@@ -62,7 +62,7 @@ class FeatureBank:
         folder.mkdir(parents=True, exist_ok=True)
         example = self._compute(SliceView(0, 0, 0, sampler.view(0, 0, 0)))
         self._lock = folder / "lock"
-        with _held(self._lock):
+        with held(self._lock, wait=True):
             self._open(folder, int(starts[-1]) * self.views, example, limit_gb)
 
     def _open(self, folder: Path, total: int, example: Features, limit_gb: float) -> None:
@@ -94,7 +94,7 @@ class FeatureBank:
         kill leaves no half row."""
         # Contiguous as they come back from the file: another layout would change the last bits.
         rounded = features.apply(lambda tensor: tensor.half().contiguous())
-        with _held(self._lock):
+        with held(self._lock, wait=True):
             used = int(self.rows.max(initial=0))
             if self.rows[place] == 0 and self._has_room(used):
                 for name, maps in self.maps.items():
@@ -135,20 +135,13 @@ def origin_of(dataset: PreparedDataset, method: Method, precision: Precision) ->
     Layouts dilate in other places with the same weights, so the weights alone do not tell.
     """
     trunk = method.trunk
+    shape = trunk and {**asdict(trunk.options), "weights": None}
     return {
         "data": dataset.hash,
         "trunk": hash_of_state(trunk or nn.Module()),
-        "shape": trunk and [trunk.options.name, trunk.options.layout, *trunk.options.outputs],
+        "shape": shape,
         "precision": precision,
     }
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Keep other processes of this machine from writing meanwhile."""
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: type[Any]) -> np.memmap[Any, np.dtype[Any]]:

@@ -15,6 +15,7 @@ from dpcenet.data.synthetic.episodes import CohortEpisodeOptions, Episodes
 from dpcenet.data.synthetic.pairs import PairOptions, Pairs
 from dpcenet.methods.incontext.blocks import correspondence_loss
 from dpcenet.methods.incontext.model import InContext, NetworkOptions
+from dpcenet.training.kept_weights import move_average
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,9 @@ class PairTraining:
     @torch.no_grad()
     def _follow(self) -> None:
         """Moves the averaged weights; early on they follow quickly."""
-        keep = min(self.config.average, (1 + self.step) / (10 + self.step))
         means: list[Tensor] = list(self.average.parameters())
         new: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(means, new, 1 - keep)
+        move_average(means, new, self.step, self.config.average)
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Episodes | Pairs]) -> float:

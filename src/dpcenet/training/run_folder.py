@@ -3,6 +3,7 @@
 RUN/run.json                 config, fold, setting, seed, data, versions, commit
 RUN/log.jsonl                a line for each logged step
 RUN/checkpoint.safetensors   the newest state; RUN/trunk.safetensors where the trunk is frozen
+RUN/checks.json              checks on held-out episodes, where the preset asks for them
 RUN/scores-<protocol>.csv    one row for each case and label, from `dpcenet evaluate`
 RUN/summary-<protocol>.json  their means
 RUN/adapt.json               of a network that `dpcenet adapt` made: its checks, and the state kept
@@ -127,7 +128,7 @@ class Run:
         if checkpoint is None:
             raise RunError(f"{self.folder}: no checkpoint yet; run `dpcenet train` first")
         method = build_method(self.config.method, self.config.options.without_weights())
-        restore(checkpoint, method)
+        restore(checkpoint.to_predict, method)
         if fast:
             ready_to_predict(method, self.precision == "bfloat16")
         return method.to(device).eval()

@@ -8,9 +8,11 @@ Under torchrun each process takes every world-th episode; gradients are averaged
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,17 +25,21 @@ from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.system.device import autocast, choose_device, choose_precision
+from dpcenet.system.files import write_json
 from dpcenet.system.progress import progress_bar
-from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint, split_state
 from dpcenet.training.config import Config, TrainOptions
 from dpcenet.training.distributed import DistributedContext
 from dpcenet.training.episodes import EpisodeSampler
 from dpcenet.training.feature_cache import FeatureBank, with_trunk_features
+from dpcenet.training.kept_weights import HeldOut, KeptWeights
 from dpcenet.training.log import Log
 from dpcenet.training.run_folder import Run, RunFlags, create_run
 from dpcenet.types import Episode, Features, Prediction
 
 CALIBRATION_SLICES = 64
+CHECKS = "checks.json"
+HELD_OUT_SEED = 1_000_003  # added to a run's seed: other episodes than those of the training
 Steps = Iterator[tuple[int, tuple[Episode, Features | None]]]
 """Number of a step, its episode, and trunk features where they were computed before."""
 
@@ -73,25 +79,31 @@ def train(
     precision = choose_precision(config.train.precision, place)
     run = create_run(folder, config, flags, dataset, precision)
     # Processes that prepare episodes have no GPU of their own.
-    sampler = make_sampler(run, dataset, torch.device("cpu") if workers else place)
+    maker = torch.device("cpu") if workers else place
+    trained_on, held_out = training_cases(run, dataset)
+    sampler = make_sampler(run, dataset, trained_on, maker)
     torch.manual_seed(flags.seed)
     method = build_method(config.method, config.options).to(place).train()
     optimiser = make_optimiser(method, config.train)
     checkpoint = load_checkpoint(folder)
     if checkpoint is not None and not resume:
         raise RunError(f"{folder}: was trained for {checkpoint.step} steps; add --resume to go on")
-    start = 0
+    start, kept = 0, KeptWeights()
     if checkpoint is not None:
         restore(checkpoint, method, optimiser)
-        start = checkpoint.step
+        start, kept = checkpoint.step, checkpoint.kept
     else:
-        method.calibrate(calibration_images(sampler.cases, flags.seed).to(place))
+        method.calibrate(calibration_images(sampler, flags.seed).to(place))
     log = Log(folder, start, context.is_first, tensorboard)
     if optimiser is None:  # nothing to train, as in `copy`: the run is complete
         save_checkpoint(folder, method, None, config.train.steps)
         return run
     stream = coming_episodes(run, dataset, sampler, method, start, context, workers)
-    _loop(run, method, optimiser, stream, start, context, log, quiet)
+    checked = None
+    if held_out:
+        drawn = make_sampler(run, dataset, held_out, maker, HELD_OUT_SEED)
+        checked = HeldOut(drawn, config.train.validation, run.precision, place)
+    _loop(run, method, optimiser, stream, start, context, log, quiet, kept, checked)
     context.leave()
     return run
 
@@ -105,6 +117,8 @@ def _loop(
     context: DistributedContext,
     log: Log,
     quiet: bool,
+    kept: KeptWeights,
+    held_out: HeldOut | None,
 ) -> None:
     """The training loop."""
     options = run.config.train
@@ -120,40 +134,79 @@ def _loop(
             loss = torch.stack(list(terms.values())).sum()
             take_step(optimiser, loss, rate, options.clip_gradient)
             done = step + 1
+            if options.average:
+                kept.follow(split_state(method)[0], done, options.average)
+            if held_out is not None and (done % options.validation.every == 0 or done == last):
+                kept.check(method, held_out, done)
+                write_json(run.folder / CHECKS, [asdict(check) for check in kept.checks])
             if done % options.log_every == 0 or done == last:
                 values = log.write(done, loss, terms, prediction, rate)
                 bar(done, f"loss {values['loss']:.3f}")
             if context.is_first and done % options.checkpoint_every == 0:
-                save_checkpoint(run.folder, method, optimiser, done)
+                save_checkpoint(run.folder, method, optimiser, done, kept)
     if context.is_first:
-        save_checkpoint(run.folder, method, optimiser, last)
+        save_checkpoint(run.folder, method, optimiser, last, kept)
 
 
-def make_sampler(run: Run, dataset: PreparedDataset, device: torch.device) -> EpisodeSampler:
-    """The episodes of a run: its fold's training cases, its setting's slices; made on `device`.
+def training_cases(
+    run: Run, dataset: PreparedDataset
+) -> tuple[tuple[PreparedCase, ...], tuple[PreparedCase, ...]]:
+    """The cases that are trained on, and those held out to check the training.
+
+    Raises:
+        ConfigError: too few are left to train on.
+    """
+    cases, options = dataset.cases, run.config.train.validation
+    if run.flags.fold is not None:
+        names = run.make_fold(dataset).train
+        cases = tuple(case for case in dataset.cases if case.name in names)
+    if not options.every:
+        return cases, ()
+    if options.cases >= len(cases):
+        raise ConfigError(
+            f"train.validation.cases = {options.cases}: there are {len(cases)} training cases; "
+            "hold out fewer, or set train.validation.every=0"
+        )
+    return cases[: -options.cases], cases[-options.cases :]
+
+
+def make_sampler(
+    run: Run,
+    dataset: PreparedDataset,
+    cases: tuple[PreparedCase, ...],
+    device: torch.device,
+    stream: int = 0,
+) -> EpisodeSampler:
+    """The episodes of some cases, on the slices that the run's setting allows; made on `device`.
 
     Raises:
         ConfigError: Setting 2 without the labels that are to be tested.
     """
-    flags = run.flags
-    cases = dataset.cases
-    if flags.fold is not None:
-        names = run.make_fold(dataset).train
-        cases = tuple(case for case in dataset.cases if case.name in names)
+    flags, options = run.flags, run.config.episodes
     if flags.setting == 2 and not flags.test_labels:
         raise ConfigError("--setting 2 needs --test-labels: their slices are kept out of training")
+    if stream:  # what checks a training is of real scans, and without fixed views
+        source = "supervoxel" if options.source in ("synthetic", "mixed") else options.source
+        options = replace(options, source=source, views=0)
     excluded = flags.test_labels if flags.setting == 2 else ()
     trained = tuple(value for value in dataset.labels if value not in flags.test_labels)
     return EpisodeSampler(
-        cases, run.config.episodes, flags.seed, excluded, flags.exclusion, trained, device
+        cases, options, flags.seed + stream, excluded, flags.exclusion, trained, device
     )
 
 
 def make_optimiser(method: Method, options: TrainOptions) -> torch.optim.Optimizer | None:
     """SGD or AdamW over what is trained; None if nothing is."""
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    if not parameters:
+    trained = [p for p in method.parameters() if p.requires_grad]
+    if not trained:
         return None
+    parameters: Any = trained
+    if method.trunk is not None and not method.trunk_frozen and options.trunk_rate != 1:
+        own = {id(p) for p in method.trunk.parameters()}
+        parameters = [
+            {"params": [p for p in trained if id(p) not in own], "share": 1.0},
+            {"params": [p for p in trained if id(p) in own], "share": options.trunk_rate},
+        ]
     if options.optimiser == "adamw":
         return torch.optim.AdamW(
             parameters, options.learning_rate, weight_decay=options.weight_decay
@@ -163,14 +216,15 @@ def make_optimiser(method: Method, options: TrainOptions) -> torch.optim.Optimiz
     )
 
 
-def calibration_images(cases: tuple[PreparedCase, ...], seed: int) -> Tensor:
-    """(≤64, 1, H, W): training slices drawn evenly over the cases."""
+def calibration_images(sampler: EpisodeSampler, seed: int) -> Tensor:
+    """(≤64, 1, H, W): slices that may be trained on, drawn evenly over the cases."""
     random = np.random.default_rng([seed, CALIBRATION_SLICES])
-    count = max(1, CALIBRATION_SLICES // len(cases))
+    count = max(1, CALIBRATION_SLICES // len(sampler.cases))
+    chosen = islice(zip(sampler.cases, sampler.allowed, strict=True), CALIBRATION_SLICES)
     slices = [
         case.image[z]
-        for case in cases[:CALIBRATION_SLICES]
-        for z in random.choice(len(case.image), min(count, len(case.image)), replace=False)
+        for case, allowed in chosen
+        for z in random.permutation(np.flatnonzero(allowed))[:count]
     ]
     return torch.from_numpy(np.stack(slices).astype(np.float32))[:, None]
 
@@ -205,7 +259,7 @@ def coming_episodes(
             stream = iter(with_trunk_features(episodes, method, run.precision, ahead))
         else:
             stream = ((episode, None) for episode in episodes)
-    return itertools.islice(enumerate(stream, begin), start - begin, None)
+    return islice(enumerate(stream, begin), start - begin, None)
 
 
 def loss_terms(
@@ -222,7 +276,7 @@ def take_step(
 ) -> None:
     """One optimiser step at the given learning rate."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if clip_gradient:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.errors import VolumeError
+from dpcenet.errors import NotAScanError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, on_grid
 from dpcenet.volumes.grid import SourceGrid
@@ -20,6 +20,10 @@ FEW = 16
 """A file with so few different whole numbers is no scan."""
 MASK_VALUES = 64
 """A file named like a mask that holds more different values than this is a scan."""
+MANY = 256
+"""A map of labels holds at most so many different whole numbers."""
+PATCHES = 0.75
+"""Least share of neighbours inside a map of labels that have one value."""
 WHOLE = 1e-3
 """Labels may lie this far from whole numbers: some programs store 0.99999."""
 MOST = 1e30
@@ -54,10 +58,13 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
             "an image with contrast",
             "Check that this is the scan.",
         )
-    if high <= np.iinfo(np.uint8).max and holds_labels(data, FEW):
-        raise VolumeError(
+    few = high <= np.iinfo(np.uint8).max and holds_labels(data, FEW)
+    if few or is_label_map(data):
+        raise NotAScanError(
             path,
-            f"this looks like a mask: it holds at most {FEW} different whole numbers",
+            f"this looks like a mask: it holds at most {FEW} different whole numbers"
+            if few
+            else "this looks like a map of labels: whole numbers, each in patches of its own",
             "a scan",
             "Leave it out; for a labelled scan, check that image and mask are not swapped.",
         )
@@ -93,6 +100,22 @@ def holds_labels(data: npt.NDArray[Any], most: int = MASK_VALUES) -> bool:
         if len(seen) > most:
             return False
     return True
+
+
+def is_label_map(data: npt.NDArray[Any]) -> bool:
+    """Whether an array (Z, Y, X) holds the values of many labels, under whatever name.
+
+    Whole numbers, few of them, and nearly every voxel has the value of its neighbour: intensities
+    of a scan change from voxel to voxel, even with 8 bits.
+    """
+    if data.ndim != 3 or not holds_labels(data, MANY):
+        return False
+    pairs = equal = 0
+    for plane in data:
+        inside = (plane[:, 1:] > 0) & (plane[:, :-1] > 0)
+        pairs += int(inside.sum())
+        equal += int((inside & (plane[:, 1:] == plane[:, :-1])).sum())
+    return pairs > 0 and equal >= PATCHES * pairs
 
 
 def check_mask(

@@ -16,11 +16,14 @@ from dpcenet.errors import VolumeError
 from dpcenet.volumes.dicom.find_series import Folders, Series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import split_series
-from dpcenet.volumes.io import holds_labels, read_volume, suffix_of, volumes_in
+from dpcenet.volumes.io import holds_labels, is_label_map, read_volume, suffix_of, volumes_in
 from dpcenet.volumes.mask_record import without_results
+from dpcenet.volumes.walk_folders import LeftAside, folders_below
 
 _MASK_WORD = re.compile(
-    r"(?<![a-z])(labels?|masks?|seg|segmentations?|gt|annotations?)(tr|ts)?(?![a-z])", re.I
+    r"(?<![a-z])(labels?|masks?|d?seg|segmentations?|gt|annotations?|total|a?parc|aseg|labelmap)"
+    r"(tr|ts)?(?![a-z])",
+    re.I,
 )
 
 
@@ -54,22 +57,29 @@ class Piece:
     name: str = ""
 
 
-def find_scans(folder: Path, skip: Path | None = None) -> Iterator[Path | Series]:
+def find_scans(
+    folder: Path, skip: Path | None = None, aside: list[LeftAside] | None = None
+) -> Iterator[Path | Series]:
     """The scans in a folder and its subfolders; a folder's files come before its subfolders.
 
-    Hidden files and folders, and links to folders, are left out.
+    Hidden files and folders are left out, and links to folders are followed once.
 
     Args:
         folder: where to search.
         skip: a subfolder that is not searched, such as that of the results.
+        aside: what is no scan, or cannot be used, is added to it.
     """
-    for place in walk(folder, skip):
+    for place in walk(folder, skip, aside):
         yield from place.scans
 
 
-def walk(folder: Path, skip: Path | None = None) -> Iterator[Place]:
+def walk(
+    folder: Path, skip: Path | None = None, aside: list[LeftAside] | None = None
+) -> Iterator[Place]:
     """The folder and its subfolders, each with its scans and masks; see `find_scans`."""
-    yield from _search(folder, folder, skip and skip.resolve())
+    left = [] if aside is None else aside
+    for each, files in folders_below(folder, skip, left):
+        yield _look(each, files, folder, left)
 
 
 def pieces_of(source: Path | Series) -> list[Piece]:
@@ -95,27 +105,38 @@ def named_like_mask(name: str) -> bool:
     return _MASK_WORD.search(name) is not None
 
 
-def _search(folder: Path, root: Path, skip: Path | None) -> Iterator[Place]:
-    children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-    files = [child for child in children if child.is_file()]
-    volumes = without_results([file for file in files if suffix_of(file)])
-    scans = _without_masks(volumes, root)
-    masks = [file for file in volumes if file not in scans]
+def scans_among(files: list[Path], root: Path, aside: list[LeftAside]) -> list[Path]:
+    """The scans among image files of one folder: no masks, and no results of an earlier call.
+
+    Args:
+        files: with known endings.
+        root: where the search began; names on the way from there may say "masks".
+        aside: the others are added to it.
+    """
+    mine = without_results(files)
+    aside += [LeftAside(file, "a result of an earlier call") for file in files if file not in mine]
+    pairs = any(file.name.startswith("image_") for file in mine)
+    masks = [f for f in mine if (pairs and f.name.startswith("label_")) or _is_mask(f, root)]
+    aside += [LeftAside(file, "a mask") for file in masks]
+    return [file for file in mine if file not in masks]
+
+
+def _look(folder: Path, files: list[Path], root: Path, aside: list[LeftAside]) -> Place:
+    """What lies directly in a folder."""
+    volumes = [file for file in files if suffix_of(file)]
+    left: list[LeftAside] = []
+    scans = scans_among(volumes, root, left)
+    masks = [each.path for each in left if each.why == "a mask"]
+    aside += left
     series: list[Series] = []
     if any(file.suffix.lower() == ".dcm" or is_dicom(file) for file in files):
-        contents = Folders().contents(folder)
-        series, masks = contents.series, [*masks, *contents.masks]
-    yield Place(folder, (*scans, *series), tuple(masks))
-    for child in children:
-        if child.is_dir() and not child.is_symlink() and child.resolve() != skip:
-            yield from _search(child, root, skip)
-
-
-def _without_masks(files: list[Path], root: Path) -> list[Path]:
-    """The scans among the image files of one folder."""
-    if any(file.name.startswith("image_") for file in files):
-        files = [file for file in files if not file.name.startswith("label_")]
-    return [file for file in files if not _is_mask(file, root)]
+        try:
+            contents = Folders().contents(folder)
+        except VolumeError as error:
+            aside.append(LeftAside(folder, error.found))
+        else:
+            series, masks = contents.series, [*masks, *contents.masks]
+    return Place(folder, (*scans, *series), tuple(masks))
 
 
 def _is_mask(file: Path, root: Path) -> bool:
@@ -123,6 +144,7 @@ def _is_mask(file: Path, root: Path) -> bool:
     if not any(map(named_like_mask, file.relative_to(root).parts)):
         return False
     try:
-        return holds_labels(read_volume(file).volume.data)
+        data = read_volume(file).volume.data
+        return holds_labels(data) or is_label_map(data)
     except VolumeError:
         return True  # damaged, and named like a mask

@@ -99,6 +99,16 @@ def orient(volume: Volume, like: Affine | None = None) -> tuple[Volume, Orientat
     return orientation.apply(volume), orientation
 
 
+def plane_angle(volume: Volume, like: Affine) -> float:
+    """Degrees between the slices of a volume and those of a prepared one, with affine `like`.
+
+    0 is the same plane; a sagittal and an axial scan are 90 degrees apart.
+    """
+    oriented, _ = orient(volume, like)
+    cosine = abs(float(_unit(oriented.affine)[:, 0] @ _unit(like)[:, 0]))
+    return float(np.degrees(np.arccos(min(cosine, 1.0))))
+
+
 def match_axes(volume: Volume, affine: Affine) -> tuple[Volume, Orientation]:
     """Reorder and flip all three axes of a volume to run like those of `affine`."""
     orientation = _closest(_unit(volume.affine), _TILT @ _unit(affine), None)

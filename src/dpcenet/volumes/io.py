@@ -13,7 +13,7 @@ from dpcenet.errors import VolumeError
 from dpcenet.volumes import pictures
 from dpcenet.volumes.analyze import pair_of, read_analyze
 from dpcenet.volumes.archive import unpacked
-from dpcenet.volumes.checks import check_intensities, check_mask, holds_labels
+from dpcenet.volumes.checks import check_intensities, check_mask, holds_labels, is_label_map
 from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation
 from dpcenet.volumes.dicom.read_seg import read_seg
@@ -36,6 +36,7 @@ __all__ = [
     "check_mask",
     "files_of",
     "holds_labels",
+    "is_label_map",
     "mask_suffix",
     "read_volume",
     "stem",

@@ -88,9 +88,13 @@ def withdraw(mask: Path) -> None:
 
 def drop_outputs(mask: Path, kept: Sequence[Path]) -> None:
     """Delete what an earlier call wrote with a mask, and this one does not: it would be stale."""
-    for path in outputs_named_in(mask):
-        if path not in kept:
-            path.unlink(missing_ok=True)
+    stale = [path for path in outputs_named_in(mask) if path not in kept]
+    if mask in stale and is_corrected(mask):
+        return
+    for path in stale:
+        path.unlink(missing_ok=True)
+    if mask in stale:
+        record_path(mask).unlink(missing_ok=True)
 
 
 def write_record(

@@ -70,19 +70,25 @@ def doubts_of(scan: ScanFile, expected: Modality) -> tuple[str, ...]:
         scan: as read.
         expected: of the labelled scan, or what the person said.
     """
-    volume, found = scan.volume, choose_modality(scan)
+    volume = scan.volume
     padding = find_padding(volume, scan.facts.padding)
-    doubts = []
-    if found.modality != expected:
-        doubts.append(
-            f"taken for {expected.upper()} like the labelled scan, but it looks like "
-            f"{found.modality.upper()}: {found.why}"
-        )
+    doubts = list(other_modality(scan, expected))
     if expected == "ct" and not _in_hounsfield(volume, padding):
         doubts.append("not in Hounsfield units: nothing lies below 0; is 1024 to be subtracted?")
     if padding is not None:
         doubts.append(f"padding of {padding} is left out")
     return tuple(doubts)
+
+
+def other_modality(scan: ScanFile, expected: Modality) -> tuple[str, ...]:
+    """Why a scan is no `expected`, in words; () where it looks like one."""
+    found = choose_modality(scan)
+    if found.modality == expected:
+        return ()
+    return (
+        f"taken for {expected.upper()} like the labelled scan, but it looks like "
+        f"{found.modality.upper()}: {found.why}",
+    )
 
 
 def _in_hounsfield(volume: Volume, padding: Padding | None) -> bool:

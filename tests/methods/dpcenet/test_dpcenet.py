@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from dpcenet.methods.dpcenet.attention import PATHS, CrossAlignment, DualPerspective, SelfSimilarity
+from dpcenet.methods.dpcenet.attention import PATHS, CrossAlignment, DualPerspective, Similarity
 from dpcenet.methods.dpcenet.model import DPCENet, Options, Scale
 from dpcenet.nn.attention import effective_keys
 from dpcenet.nn.encoder import EncoderOptions
@@ -160,7 +160,7 @@ def test_literal_attention_on_long_features_is_the_identity() -> None:
     """What was seen on real features: one effective key, so the attention learns nothing."""
     noise = torch.randn(1, 100, 64, generator=torch.Generator().manual_seed(0))
     rows = 10 * (1 + noise)  # features after a ReLU share a large mean
-    literal_keys = effective_keys(*SelfSimilarity(normalised=False)(rows), 1.0)
-    normalised_keys = effective_keys(*SelfSimilarity(normalised=True)(rows), 1.0)
+    literal_keys = effective_keys(*Similarity(normalised=False)(rows, rows), 1.0)
+    normalised_keys = effective_keys(*Similarity(normalised=True)(rows, rows), 1.0)
     assert float(literal_keys) == pytest.approx(1.0, abs=1e-3)
     assert float(normalised_keys) > 2

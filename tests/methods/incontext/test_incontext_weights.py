@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from dpcenet.errors import WeightsError
 from dpcenet.methods.incontext import weights
 from dpcenet.methods.incontext.weights import Options, build
+from dpcenet.nn import own_trunk
 
-SHIPPED = Path(weights.__file__).parents[2] / "assets" / "models" / weights.FILE
+SHIPPED = Path(weights.__file__).parents[2] / "assets" / "models" / own_trunk.FILE
 
 
 def test_the_shipped_weights_are_the_files_in_float32() -> None:
@@ -25,7 +26,7 @@ def test_the_shipped_weights_are_the_files_in_float32() -> None:
 
 
 def test_another_file_than_this_versions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "SHA256", "0" * 64)
+    monkeypatch.setattr(own_trunk, "SHA256", "0" * 64)
     with pytest.raises(WeightsError, match="not the weights of this version"):
         build(Options())
 

@@ -45,6 +45,13 @@ def test_the_list_ranks_doubtful_cases_first(tmp_path: Path) -> None:
     assert {row["case"]: row["label next"] for row in rows}["good"] == "3"
 
 
+def test_what_accept_means_stands_in_the_list_and_on_the_page(tmp_path: Path) -> None:
+    page = write_review(tmp_path, [case.asking(0.75) for case in CASES], LABELLED).read_text()
+    words = "at least 0.75 Dice is expected in 9 of 10 such cases"
+    assert words in page
+    assert {row["accept means"] for row in rows_of(tmp_path)} == {words}
+
+
 def test_labelled_cases_are_not_suggested(tmp_path: Path) -> None:
     write_review(tmp_path, CASES, LABELLED, labelled_cases=["missed"])
     suggested = {row["case"]: row["label next"] for row in rows_of(tmp_path)}

@@ -55,11 +55,32 @@ def test_a_case_of_a_segmenter(copier: Segmenter, tmp_path: Path) -> None:
     assert read_cases(tmp_path) == [case]
 
 
+def test_a_case_of_an_older_version_is_read(tmp_path: Path) -> None:
+    save_case(tmp_path, CASES[0])
+    path = tmp_path / "review" / "good.json"
+    kept = json.loads(path.read_text())
+    for quality in kept["labels"].values():
+        del quality["accept_dice"]
+        for new in ("taken", "claimed", "displacement_mm", "size_mm", "alignment"):
+            del quality["signals"][new]
+    path.write_text(json.dumps(kept))
+    assert read_cases(tmp_path) == [CASES[0]]
+
+
 def test_words_on_disk_stay(tmp_path: Path) -> None:
     save_case(tmp_path, CASES[0])
     written = json.loads((tmp_path / "review" / "good.json").read_text())
-    assert list(written) == ["case", "mask", "labels", "pictures", "signature"]
+    assert list(written) == ["case", "mask", "labels", "pictures", "signature", "matches"]
     liver = written["labels"]["liver"]
-    assert list(liver) == ["dice", "low", "high", "flag", "reasons", "signals", "calibrated"]
+    assert list(liver) == [
+        "dice",
+        "low",
+        "high",
+        "flag",
+        "reasons",
+        "signals",
+        "calibrated",
+        "accept_dice",
+    ]
     assert list(liver["signals"])[:5] == ["reverse", "agreement", "confidence", "likeness", "shape"]
     assert liver["signals"]["likeness"] == GOOD.similarity

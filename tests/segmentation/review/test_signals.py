@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from dpcenet.data.phantom.phantom import phantom
+from dpcenet.inference.alignment import Alignment
+from dpcenet.inference.line_search import InPlane, ZLine
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
 from dpcenet.segmentation.result import SegmentationResult
-from dpcenet.segmentation.review.signals import label_map_of, measure, shape_of
+from dpcenet.segmentation.review.shape import shape_of
+from dpcenet.segmentation.review.signals import label_map_of, measure
 from dpcenet.segmentation.segmenter import Segmenter
 
 SHAPE, SPACING = (10, 72, 72), (9.0, 4.0, 4.0)
@@ -37,6 +40,10 @@ def test_a_scan_segmented_from_itself_has_nothing_against_it(
         assert signals.confidence > 0.999 and signals.similarity == pytest.approx(1.0)
         assert signals.volume_ratio == pytest.approx(1.0) and signals.extent_ratio == 1.0
         assert signals.continuity_loss == 0.0
+        assert signals.taken == 0.0 and signals.claimed < 1e-3
+        assert signals.displacement_mm == pytest.approx(0, abs=1e-9)
+        assert signals.size_mm == pytest.approx((1000 * signals.shape.volume_ml) ** (1 / 3))
+        assert signals.alignment is None  # `copy` names no map to align volumes by
 
 
 def test_the_reverse_check_scores_the_answer_carried_back_against_the_true_mask(
@@ -73,6 +80,19 @@ def test_confidence_falls_where_voxels_are_undecided(
     signals = measure(copier.predictor, replace(found, probability={1: unsure}))[1]
     expected = 2 * 0.6 * mask.sum() / (mask.sum() + 0.6 * mask.sum() + 0.4 * (~mask).sum())
     assert signals.confidence == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_alignment_of_the_scan_that_fits_best_counts(
+    copier: Segmenter, itself: tuple[Support, SegmentationResult]
+) -> None:
+    line = ZLine(0.0, 0.0, 1.0)
+    found = [
+        Alignment(line, {1: line}, InPlane(1.0, 0.0, (0, 0), 8.0), 0.3, alike)
+        for alike in ({1: 0.2, 2: 0.4}, {1: 0.35})
+    ]
+    aligned = replace(itself[1], alignments=(found[0], None, found[1]))
+    signals = measure(copier.predictor, aligned)
+    assert [signals[v].alignment for v in (1, 2, 3)] == [0.35, 0.4, None]
 
 
 def test_a_label_of_which_nothing_was_found_has_no_signals(

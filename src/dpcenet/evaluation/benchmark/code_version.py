@@ -10,12 +10,13 @@ from dpcenet.system.files import hash_of
 
 PACKAGE = Path(dpcenet.__file__).parent
 DECIDE_NO_NUMBER = (
-    "__main__.py", "cli/", "data/contact_sheet.py", "data/doctor/", "data/synthetic/preview.py",
-    "errors.py", "evaluation/benchmark/", "evaluation/report/", "segmentation/",
-    "system/allocation.py", "system/environment.py", "system/parallel.py", "system/progress.py",
-    "system/templates.py", "training/log.py", "training/model_card.py", "training/pretrain.py",
-    "volumes/adapters.py", "volumes/dicom/write_seg.py", "volumes/mask_record.py",
-    "volumes/mesh.py",
+    "__main__.py", "app/", "cli/", "data/contact_sheet.py", "data/doctor/",
+    "data/synthetic/preview.py", "errors.py", "evaluation/benchmark/", "evaluation/report/",
+    "segmentation/", "system/allocation.py", "system/environment.py", "system/lock.py",
+    "system/parallel.py", "system/progress.py", "system/tables.py", "system/templates.py",
+    "training/log.py", "training/model_card.py", "training/pretrain.py", "volumes/adapters.py",
+    "volumes/dicom/segment_descriptions.py", "volumes/dicom/write_seg.py",
+    "volumes/mask_record.py", "volumes/mesh.py", "volumes/structures.py",
 )  # fmt: skip
 """Sources that change no score of a run: beginnings of their paths inside the package."""
 

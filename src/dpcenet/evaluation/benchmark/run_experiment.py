@@ -5,10 +5,9 @@ RUN/experiment.json    key, version of the code, state, cost; beside what train 
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from dpcenet.evaluation.benchmark.resources import now, peak_memory_gb, reset_pe
 from dpcenet.evaluation.evaluate import evaluate
 from dpcenet.evaluation.scores import percent_dice, read_scores, scores_of
 from dpcenet.system.files import read_or_set_aside, write_json
+from dpcenet.system.lock import Held, held
 from dpcenet.training.checkpoint import CHECKPOINT
 from dpcenet.training.train import train
 
@@ -133,9 +133,9 @@ def _locked(folder: Path) -> Iterator[None]:
         RunError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as stream:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            stack.enter_context(held(folder / "lock"))
+        except Held as error:
             raise RunError(f"{folder}: another process is working on this run") from error
         yield

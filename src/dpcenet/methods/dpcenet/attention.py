@@ -15,17 +15,41 @@ from torch import Tensor, nn
 from dpcenet.nn.attention import attend, effective_keys, pooled_attention
 
 PATHS = ("background", "foreground")
+REGISTRATION_TEMPERATURE = 20.0  # of cosines; some 24 to 72 of 576 keys then count
 
 
 class CrossAlignment(nn.Module):
-    """SQCA, support–query cross-attention: F_s* = F_s + α · A (F_s W_v)   (1.1, 1.2)."""
+    """SQCA, support–query cross-attention: F_s* = F_s + α · A (F_s W_v)   (1.1, 1.2).
 
-    def __init__(self, width: int, mode: Literal["literal", "support_from_query"]) -> None:
+    Deviates: as a "registration" it begins at finding the same place in the other image. W_q, W_k
+    and W_v start as identities, and the logits are cosines times a learnt temperature. It needs
+    features that match places between patients, and an α that is not 0: while α is 0 no gradient
+    reaches W_q, W_k and W_v.
+
+    Args:
+        width: D.
+        mode: which side asks.
+        registration: start as a registration.
+        alpha: where α starts.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        mode: Literal["literal", "support_from_query"],
+        registration: bool = False,
+        alpha: float = 0.0,
+    ) -> None:
         super().__init__()
         self.mode = mode
         self.scale = width**-0.5
         self.w_q, self.w_k, self.w_v = (nn.Linear(width, width, bias=False) for _ in range(3))
-        self.alpha = nn.Parameter(torch.zeros(()))
+        self.alpha = nn.Parameter(torch.tensor(alpha))
+        self.similarity = Similarity(registration, REGISTRATION_TEMPERATURE)
+        if registration:
+            self.scale = 1.0
+            for layer in (self.w_q, self.w_k, self.w_v):
+                nn.init.eye_(layer.weight)
 
     def forward(self, support: Tensor, query: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Rows of Sh supports (Sh, hw, D) and N queries (N, hw, D) → F_s* (N·Sh, hw, D).
@@ -39,13 +63,14 @@ class CrossAlignment(nn.Module):
         else:
             q = self.w_q(support).repeat(queries, 1, 1)
             k, v = (layer(query).repeat_interleave(shots, dim=0) for layer in (self.w_k, self.w_v))
+        q, k = self.similarity(q, k)
         attended = attend(q, k, v, self.scale)  # 1.1
         aligned = support.repeat(queries, 1, 1) + self.alpha * attended  # 1.2
-        return aligned, {"sqca": effective_keys(q, k, self.scale)}
+        return aligned, {"sqca": effective_keys(q, k, self.scale), "alpha": self.alpha.detach()}
 
 
-class SelfSimilarity(nn.Module):
-    """The two factors of softmax(F Fᵀ), the similarity of the rows to each other (1.3, 1.4).
+class Similarity(nn.Module):
+    """The two factors of the logits of an attention, such as F and Fᵀ in 1.3 and 1.4.
 
     Deviates: "normalised" divides each row by its norm and multiplies the product by a learnt
     temperature. With real features the printed, unscaled product has one effective key: the
@@ -56,12 +81,11 @@ class SelfSimilarity(nn.Module):
         super().__init__()
         self.temperature = nn.Parameter(torch.tensor(temperature)) if normalised else None
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, R, E) → queries and keys (B, R, E), whose products are the logits."""
+    def forward(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (B, R, E) and (B, S, E) → the same, such that their products are the logits."""
         if self.temperature is None:
-            return rows, rows
-        unit = F.normalize(rows, dim=-1)
-        return unit * self.temperature, unit
+            return queries, keys
+        return F.normalize(queries, dim=-1) * self.temperature, F.normalize(keys, dim=-1)
 
 
 class Gate(nn.Module):
@@ -86,11 +110,13 @@ class DualPerspective(nn.Module):
     computed at every position.
     """
 
-    def __init__(self, width: int, normalised: bool, masked: bool) -> None:
+    def __init__(
+        self, width: int, normalised: bool, masked: bool, temperature: float = 10.0
+    ) -> None:
         super().__init__()
         self.masked = masked
-        self.spatial = SelfSimilarity(normalised)
-        self.channel = SelfSimilarity(normalised)
+        self.spatial = Similarity(normalised, temperature)
+        self.channel = Similarity(normalised, temperature)
         self.gates = nn.ModuleDict({path: Gate(width) for path in PATHS})
 
     def forward(
@@ -125,6 +151,29 @@ class DualPerspective(nn.Module):
                 notes[f"gate_spatial.{path}"] = weights[:, 0].detach().mean()
         return fused, notes
 
+    def everywhere(
+        self, rows: Tensor, masks: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """F_i of each path at every position (B, hw, D), and diagnostics; as `forward` with pools
+        of one position each, but cheaper."""
+        fused: dict[str, Tensor] = {}
+        notes: dict[str, Tensor] = {}
+        for paths in [(path,) for path in PATHS] if self.masked else [PATHS]:
+            given = rows * masks[paths[0]][..., None] if self.masked else rows
+            q, k = self.spatial(given, given)
+            spatial = attend(q, k, given, 1.0) + given  # 1.3 to 1.5
+            notes["spatial"] = effective_keys(q, k, 1.0)
+            q, k = self.channel(given.mT, given.mT)
+            channel = attend(q, k, given.mT, 1.0).mT + given
+            notes["channel"] = effective_keys(q, k, 1.0)
+            average = (spatial + channel).mean(dim=1)  # 1.6
+            for path in paths:
+                weights = self.gates[path](average)
+                w_spatial, w_channel = weights[:, None].chunk(2, dim=-1)
+                fused[path] = w_spatial * spatial + w_channel * channel  # 1.9
+                notes[f"gate_spatial.{path}"] = weights[:, 0].detach().mean()
+        return fused, notes
+
     def perspectives(self, rows: Tensor, pools: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Sums (B, P, D) of F_spatial and of F_channel over positions, and diagnostics.
 
@@ -132,10 +181,10 @@ class DualPerspective(nn.Module):
             rows: (B, hw, D); pools: (B, P, hw).
         """
         plain = pools @ rows
-        q, k = self.spatial(rows)
+        q, k = self.spatial(rows, rows)
         spatial = pooled_attention(q, k, pools, 1.0) @ rows + plain  # A F + F: 1.3 to 1.5
         keys = {"spatial": effective_keys(q, k, 1.0)}
-        q, k = self.channel(rows.mT)
+        q, k = self.channel(rows.mT, rows.mT)
         channel = attend(q, k, plain.mT, 1.0).mT + plain  # F Cᵀ + F, with the D×D attention C
         return spatial, channel, keys | {"channel": effective_keys(q, k, 1.0)}
 
@@ -146,7 +195,7 @@ class DualPerspective(nn.Module):
             rows: (1, hw, D), as `forward` gets them.
             position: index of the row.
         """
-        q, k = self.spatial(rows)
+        q, k = self.spatial(rows, rows)
         spatial = (q[0, position] @ k[0].mT).softmax(dim=-1)
-        q, k = self.channel(rows.mT)
+        q, k = self.channel(rows.mT, rows.mT)
         return spatial, (q[0] @ k[0].mT).softmax(dim=-1).mean(dim=0)

@@ -17,17 +17,24 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import TrunkMethod, TrunkOptions
+from dpcenet.methods.base import SecondLook, TrunkMethod, TrunkOptions
 from dpcenet.methods.dpcenet.attention import PATHS, CrossAlignment, DualPerspective
+from dpcenet.methods.dpcenet.prototypes import (
+    LocalPrototypes,
+    mean_prototypes,
+    path_shares,
+    path_weights,
+)
 from dpcenet.nn.attention import to_rows
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.map_decoder import MapDecoder
-from dpcenet.nn.pooling import adjoint_upsample, enlarge, size_of
+from dpcenet.nn.pooling import enlarge, size_of
 from dpcenet.nn.similarity import cosine_maps
 from dpcenet.types import Features, Prediction
 
-EPS = 1e-5  # ε of equation 1.10
+Start = Literal["random", "registration"]
+DecoderForm = Literal["plain", "added"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,14 @@ class Options(TrunkOptions):
         attention: "literal" takes the products of 1.3 as they are; "normalised" takes cosines
             times a learnt temperature.
         mask_stage: "prototype" masks only in 1.10; "input" also before attention, for each path.
+        prototypes: "one" for each path (1.10), or "local", one for each cell of it.
+        start: of what is trained. "random"; or "registration": the reductions are identities (as
+            far as the widths agree), and SQCA begins at matching places between patients.
+        alpha: where α of 1.2 starts; the paper does not say.
+        temperature: where those of "normalised" attention start.
         decoder_width: channels of the decoders' residual pair; 0 averages the scales' maps.
+        decoder: "plain", as printed; "added" to the mean of the scales' maps, and starting at 0.
+        second_look: whether slices are segmented once more through windows, when predicting.
         cosine_scale: factor of the cosine maps (the decoder's input, or the softmax's).
         centre: subtract the training slices' mean from trunk features.
         reverse: the query as support (1.12): the "full" mirror, "prototypes" only, or "off".
@@ -56,7 +70,13 @@ class Options(TrunkOptions):
     dpce: bool = True
     attention: Literal["literal", "normalised"] = "literal"
     mask_stage: Literal["prototype", "input"] = "prototype"
+    prototypes: Literal["one", "local"] = "one"
+    start: Start = "random"
+    alpha: float = 0.0
+    temperature: float = 10.0
     decoder_width: int = 32
+    decoder: DecoderForm = "plain"
+    second_look: bool = False
     cosine_scale: float = 1.0
     centre: bool = False
     reverse: Literal["full", "prototypes", "off"] = "full"
@@ -87,10 +107,13 @@ class Scale(nn.Module):
         self.align: CrossAlignment | None = None
         self.enhance: DualPerspective | None = None
         if options.sqca != "off":
-            self.align = CrossAlignment(width, options.sqca)
+            registration = options.start == "registration"
+            self.align = CrossAlignment(width, options.sqca, registration, options.alpha)
         if options.dpce:
             normalised, masked = options.attention == "normalised", options.mask_stage == "input"
-            self.enhance = DualPerspective(width, normalised, masked)
+            self.enhance = DualPerspective(width, normalised, masked, options.temperature)
+        self.local = LocalPrototypes() if options.prototypes == "local" else None
+        self.cosine_scale = options.cosine_scale
 
     def forward(
         self, support: Tensor, masks: Tensor, query: Tensor, attention: bool = True
@@ -105,17 +128,35 @@ class Scale(nn.Module):
             (N, 2, D): P_bg and P_fg of each query (1.10), and diagnostics.
         """
         if not attention:
-            rows, weights = to_rows(support), _path_weights(support, masks, 1)
+            rows, weights = to_rows(support), path_weights(support, masks, 1)
             sums = {path: weights[path][:, None] @ rows for path in PATHS}
-            return _prototypes(sums, weights, 1).expand(len(query), -1, -1), {}
+            return mean_prototypes(sums, weights, 1).expand(len(query), -1, -1), {}
         rows, notes = self._aligned(support, query)
-        weights = _path_weights(support, masks, len(query))
+        weights = path_weights(support, masks, len(query))
         if self.enhance is None:
             sums = {path: weights[path][:, None] @ rows for path in PATHS}
         else:
             sums, found = self._enhanced(self.enhance, rows, weights)
             notes |= found
-        return _prototypes(sums, weights, len(query)), notes
+        return mean_prototypes(sums, weights, len(query)), notes
+
+    def maps(
+        self, support: Tensor, masks: Tensor, query: Tensor, attention: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Maps (N, 2, h, w) of the likeness to background and foreground, and diagnostics."""
+        if self.local is None:
+            prototypes, notes = self(support, masks, query, attention)
+            return self.cosine_scale * cosine_maps(query, prototypes), notes
+        shares = path_shares(path_weights(support, masks, len(query)))
+        if not attention:
+            rows, notes = to_rows(support).repeat(len(query), 1, 1), {}
+        else:
+            rows, notes = self._aligned(support, query)
+        fused = dict.fromkeys(PATHS, rows)
+        if attention and self.enhance is not None:
+            fused, found = self.enhance.everywhere(rows, shares)
+            notes |= found
+        return self.local(query, fused, shares), notes
 
     def attention_maps(
         self, support: Tensor, masks: Tensor, query: Tensor, pixel: tuple[int, int]
@@ -124,7 +165,7 @@ class Scale(nn.Module):
         if self.enhance is None:
             return None
         rows, _ = self._aligned(support, query)
-        _, notes = self._enhanced(self.enhance, rows, _path_weights(support, masks, 1))
+        _, notes = self._enhanced(self.enhance, rows, path_weights(support, masks, 1))
         (height, width), (rows_px, columns_px) = size_of(support), size_of(masks)
         row, column = pixel[0] * height // rows_px, pixel[1] * width // columns_px
         spatial, channels = self.enhance.attention_maps(rows, row * width + column)
@@ -143,10 +184,8 @@ class Scale(nn.Module):
         enhance: DualPerspective, rows: Tensor, weights: dict[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """ΣM F_i over the positions of each pair and path (N·Sh, 1, D), and diagnostics."""
-        total = weights["foreground"] + weights["background"]  # pixels that fall on each cell
-        share = {path: weights[path] / total.clamp_min(EPS) for path in PATHS}
         found: tuple[dict[str, Tensor], dict[str, Tensor]] = enhance(
-            rows, share, {path: weights[path][:, None] for path in PATHS}
+            rows, path_shares(weights), {path: weights[path][:, None] for path in PATHS}
         )
         return found
 
@@ -159,18 +198,20 @@ class DPCENet(TrunkMethod):
         self.options = options
         channels = self.encoder.channels
         self.reduce = nn.ModuleDict(
-            {name: nn.Conv2d(c, options.width, 1, bias=False) for name, c in channels.items()}
+            {name: _reduction(c, options.width, options.start) for name, c in channels.items()}
         )
         self.scales = nn.ModuleDict({name: Scale(options) for name in channels})
         for name, count in channels.items():
             self.register_buffer(f"mean_{name}", torch.zeros(count))
         self.decoders = nn.ModuleDict(
             {
-                path: MapDecoder(len(channels), options.decoder_width, options.decoder_width)
+                path: _decoder(len(channels), options.decoder_width, options.decoder)
                 for path in PATHS
                 if options.decoder_width
             }
         )
+        if options.second_look:
+            self.second_look = SecondLook(options.encoder.size, gain=6.0, min_half=48.0)
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
@@ -225,9 +266,11 @@ class DPCENet(TrunkMethod):
         maps: list[Tensor] = []
         notes: dict[str, Tensor] = {}
         for name, features in query.maps.items():
-            prototypes, found = self.scales[name](support[name], masks, features, attention)
+            scale = self.scales[name]
+            assert isinstance(scale, Scale)
+            of_scale, found = scale.maps(support[name], masks, features, attention)
             notes |= {f"{name}.{key}": value for key, value in found.items()}
-            maps.append(self.options.cosine_scale * cosine_maps(features, prototypes))
+            maps.append(of_scale)
         return enlarge(self._fuse(maps), size_of(masks)).log_softmax(dim=1), notes
 
     def _fuse(self, maps: list[Tensor]) -> Tensor:
@@ -236,7 +279,9 @@ class DPCENet(TrunkMethod):
         stacked = torch.stack([enlarge(m, finest) for m in maps], dim=2)  # (N, path, scale, h, w)
         if not self.decoders:
             return stacked.mean(dim=2)
-        return torch.cat([self.decoders[p](stacked[:, i]) for i, p in enumerate(PATHS)], dim=1)
+        decoded = [self.decoders[p](stacked[:, i]) for i, p in enumerate(PATHS)]
+        fused = torch.cat(decoded, dim=1)
+        return fused if self.options.decoder == "plain" else stacked.mean(dim=2) + fused
 
     def _reverse(
         self, support: Features, support_masks: Tensor, query: Features, predicted: Tensor
@@ -260,27 +305,19 @@ class DPCENet(TrunkMethod):
         return {"reverse": torch.stack(losses).mean()}
 
 
-def _path_weights(support: Tensor, masks: Tensor, queries: int) -> dict[str, Tensor]:
-    """M of each path, on the cells of the support: (N·Sh, hw), shots innermost."""
-    both = zip(PATHS, (1 - masks, masks), strict=True)
-    size = size_of(support)
-    return {p: adjoint_upsample(m, size).flatten(1).repeat(queries, 1) for p, m in both}
+def _reduction(channels: int, width: int, start: Start) -> nn.Conv2d:
+    """The trained 1×1 of a scale; as a registration it starts as the identity."""
+    reduction = nn.Conv2d(channels, width, 1, bias=False)
+    if start == "registration":
+        nn.init.eye_(reduction.weight[..., 0, 0])
+    return reduction
 
 
-def _prototypes(sums: dict[str, Tensor], weights: dict[str, Tensor], queries: int) -> Tensor:
-    """ΣMF / max(ΣM, ε) over the positions of all shots (1.10).
-
-    Args:
-        sums: of each path ΣMF of each pair (N·Sh, 1, D).
-        weights: of each path M (N·Sh, hw).
-        queries: N.
-
-    Returns:
-        (N, 2, D), background and foreground.
-    """
-    pair = []
-    for path in PATHS:
-        total = sums[path].view(queries, -1, sums[path].shape[-1]).sum(dim=1)
-        mass = weights[path].view(queries, -1).sum(dim=1, keepdim=True)
-        pair.append(total / mass.clamp_min(EPS))
-    return torch.stack(pair, dim=1)
+def _decoder(scales: int, width: int, form: DecoderForm) -> MapDecoder:
+    """The decoder of a path; one that is added to the maps starts at 0."""
+    decoder = MapDecoder(scales, width, width)
+    if form == "added":
+        last = decoder.down[-1]
+        assert isinstance(last, nn.Conv2d)
+        nn.init.zeros_(last.weight)
+    return decoder

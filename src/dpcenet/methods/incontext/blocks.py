@@ -9,20 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class Residual(nn.Module):
-    """x + conv(relu(conv(norm(x)))), the norm over all of an image; the last conv starts at 0."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(1, width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        added: Tensor = self.second(F.relu(self.first(self.norm(x))))
-        return x + added
+from dpcenet.nn.attention import squared_distances
 
 
 class ScaleFusion(nn.Module):
@@ -117,13 +104,6 @@ class CrossAttention(nn.Module):
 def _unit(vectors: Tensor) -> Tensor:
     """Vectors (..., C) of length 1."""
     return F.normalize(vectors, dim=-1)
-
-
-def squared_distances(x: Tensor) -> Tensor:
-    """Between the positions of a map (N, C, h, w), whose longer side is 2: (h·w, h·w) float."""
-    rows, columns = (torch.arange(n, device=x.device) for n in x.shape[-2:])
-    places = torch.cartesian_prod(rows, columns).float() * (2 / max(x.shape[-2:]))
-    return torch.cdist(places, places).square()
 
 
 class SoftRegistration(nn.Module):

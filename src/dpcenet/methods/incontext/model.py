@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from dpcenet.methods.base import MatchJob, Method, PoseSearch, SecondLook
 from dpcenet.methods.incontext.blocks import (
     CrossAttention,
-    Residual,
     ScaleFusion,
     SoftRegistration,
     warp,
 )
 from dpcenet.nn.pooling import describe_slices
+from dpcenet.nn.pyramid import Pyramid, Residual, Widths, at_network_size, doubled, halving, resized
 from dpcenet.types import Features, Prediction
 
 ROTATIONS = tuple(float(degrees) for degrees in range(-90, 91, 30))
@@ -50,7 +50,7 @@ class NetworkOptions:
     """
 
     size: int = 128
-    widths: tuple[int, int, int, int] = (32, 48, 96, 192)
+    widths: Widths = (32, 48, 96, 192)
     presence_weight: float = 0.1
 
 
@@ -75,18 +75,13 @@ class InContext(Method):
             gain=3.9,
             rounds=((ROTATIONS, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18))),
         )
-        self.pyramid = _Pyramid(self.options.widths)
+        self.pyramid = Pyramid(self.options.widths)
         self.align = SoftRegistration()
         self.matcher = _Matcher(self.options.widths)
 
     def extract(self, images: Tensor) -> Features:
         """Maps "fine" … "deep" (1/2 … 1/16) and "key" of images (B, 1, H, W), resized to `size`."""
-        longer = max(images.shape[-2:])
-        shape = [
-            max(16, round(n * self.options.size / longer / 16) * 16) for n in images.shape[-2:]
-        ]
-        features: Features = self.pyramid(_resized(images, shape))
-        return features
+        return Features(self.pyramid(at_network_size(images, self.options.size)))
 
     def match(
         self,
@@ -161,7 +156,7 @@ class InContext(Method):
             logits of the foreground (N, H, W), and of the label being present in the slice (N,).
         """
         logits, presence = self.matcher(support, support_masks, query, attention)
-        return _resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
+        return resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
 
 
 def _stacked(supports: Sequence[Features]) -> Features:
@@ -174,49 +169,10 @@ def _log_probs_of(logits: Tensor) -> Tensor:
     return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], 1)
 
 
-def _resized(images: Tensor, shape: list[int] | torch.Size) -> Tensor:
-    """Images (B, C, H, W) at another size, averaged where it is smaller."""
-    if list(images.shape[-2:]) == list(shape):
-        return images
-    return F.interpolate(images, list(shape), mode="bilinear", antialias=True, align_corners=False)
-
-
-class _Pyramid(nn.Module):
-    """An image to maps at 1/2 … 1/16 of its size, and to keys (1/4) for the soft registration."""
-
-    def __init__(self, widths: tuple[int, int, int, int]) -> None:
-        super().__init__()
-        fine, middle, coarse, deep = widths
-        self.fine = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(4, fine, 3, padding=1), nn.ReLU(), Residual(fine)
-        )
-        self.middle = nn.Sequential(_down(fine, middle), Residual(middle), Residual(middle))
-        self.coarse = nn.Sequential(_down(middle, coarse), Residual(coarse), Residual(coarse))
-        self.deep = nn.Sequential(_down(coarse, deep), Residual(deep), Residual(deep))
-        self.key = nn.Conv2d(middle, middle, 1)
-        self.coarse_key = nn.Conv2d(coarse, middle, 1)
-        self.deep_key = nn.Conv2d(deep, middle, 1)
-
-    def forward(self, images: Tensor) -> Features:
-        fine = self.fine(images.contiguous(memory_format=torch.channels_last))
-        middle = self.middle(fine)
-        coarse = self.coarse(middle)
-        deep = self.deep(coarse)
-        wide = self.coarse_key(coarse) + _doubled(self.deep_key(deep))
-        key = F.normalize(self.key(middle) + _doubled(wide))
-        return Features(
-            {"fine": fine, "middle": middle, "coarse": coarse, "deep": deep, "key": key}
-        )
-
-
-def _down(width: int, wider: int) -> nn.Conv2d:
-    return nn.Conv2d(width, wider, 3, stride=2, padding=1)
-
-
 class _Matcher(nn.Module):
     """A U-Net over fused maps, from 1/4 down to 1/16 and back to full size."""
 
-    def __init__(self, widths: tuple[int, int, int, int]) -> None:
+    def __init__(self, widths: Widths) -> None:
         super().__init__()
         fine, middle, coarse, deep = widths
         self.fuse_middle = ScaleFusion(middle, middle + 1)
@@ -224,7 +180,7 @@ class _Matcher(nn.Module):
         self.fuse_coarse = ScaleFusion(coarse, middle)
         self.coarse_in = Residual(coarse)
         self.read_coarse = CrossAttention(coarse, coarse)
-        self.down = _down(coarse, deep)
+        self.down = halving(coarse, deep)
         self.fuse_deep = ScaleFusion(deep, deep)
         self.deep = nn.ModuleList(Residual(deep) for _ in range(2))
         self.read_deep = nn.ModuleList(CrossAttention(deep, deep) for _ in range(2))
@@ -256,10 +212,10 @@ class _Matcher(nn.Module):
         for read, residual in zip(self.read_deep, self.deep, strict=True):
             deep = residual(read(deep, *at["deep"]))
         presence = self.presence(deep.mean((2, 3)))[:, 0]
-        coarse = self.coarse_out(self.coarse_mix(torch.cat([_doubled(deep), coarse], 1)))
-        middle = self.middle_mix(torch.cat([_doubled(coarse), middle], 1))
+        coarse = self.coarse_out(self.coarse_mix(torch.cat([doubled(deep), coarse], 1)))
+        middle = self.middle_mix(torch.cat([doubled(coarse), middle], 1))
         before = torch.cat([self.to_fine(self.middle_out(middle)), warped[:, -1:]], 1)
-        fine = self.fine_out(self.fuse_fine(*at["fine"], _doubled(before)))
+        fine = self.fine_out(self.fuse_fine(*at["fine"], doubled(before)))
         return self.out(fine), presence
 
 
@@ -267,7 +223,3 @@ def _at_scale(masks: Tensor, like: Tensor) -> Tensor:
     """Masks (N, Sh, H, W) as the share of each cell of `like` (N, C, h, w): (N, Sh, 1, h, w)."""
     height, width = like.shape[-2:]
     return F.adaptive_avg_pool2d(masks, (height, width))[:, :, None].to(like.dtype)
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -6,18 +6,14 @@ Its model card lies beside the weights: `src/dpcenet/assets/models/incontext.md`
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Self
 
-from dpcenet.errors import WeightsError
 from dpcenet.methods.base import MethodOptions
 from dpcenet.methods.incontext.model import InContext, NetworkOptions
-from dpcenet.nn.weights import load_weights, sha256_of
-from dpcenet.system.assets import asset
-
-FILE = "incontext.safetensors"
-SHA256 = "756383cdce2d1906c4a9d5bce0a986997820e556b418a44a3f2b37af74c9a769"
+from dpcenet.nn.own_trunk import SHIPPED, WIDTHS, shipped_file
+from dpcenet.nn.pyramid import Widths
+from dpcenet.nn.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -30,9 +26,9 @@ class Options(MethodOptions):
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of `size`.
     """
 
-    weights: str | None = "shipped"
+    weights: str | None = SHIPPED
     size: int = 96
-    widths: tuple[int, int, int, int] = (32, 48, 96, 192)
+    widths: Widths = WIDTHS
 
     def with_weights(self, weights: str | None) -> Self:
         return replace(self, weights=weights)
@@ -48,11 +44,9 @@ def build(options: Options) -> InContext:
     shape = NetworkOptions(size=options.size, widths=options.widths)
     if options.weights is None:
         return InContext(shape)
-    if options.weights != "shipped":
+    if options.weights != SHIPPED:
         return load_network(Path(options.weights), shape)
-    with resources.as_file(asset(f"models/{FILE}")) as path:
-        if sha256_of(path) != SHA256:
-            raise WeightsError(f"{FILE}: not the weights of this version; reinstall the package")
+    with shipped_file() as path:
         return load_network(path, shape)
 
 

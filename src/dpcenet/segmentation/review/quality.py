@@ -1,21 +1,35 @@
-"""Which results to trust: a predicted Dice per label, an interval, a flag and the reasons."""
+"""Which results to trust: a predicted Dice per label, an interval, a flag and the reasons.
+
+The one definition of the flags, for the commands, the page and the app:
+
+accept  at least the asked Dice is expected in 9 of 10 such cases, and nothing speaks against it
+reject  a Dice below 0.5 is expected, or nothing was found
+look    everything else
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.calibration import Calibration, shipped_calibration
+from dpcenet.segmentation.review.reasons import reasons_against
 from dpcenet.segmentation.review.signals import Signals, measure
 from dpcenet.segmentation.segmenter import Segmenter
 
 Flag = Literal["accept", "look", "reject"]
 
 BAD = 0.5
-"""A Dice below this is a bad mask. reject: the predicted Dice is below it; look: only the lower end
-of the interval is; accept: the whole interval is above it."""
+"""A Dice below this is a bad mask."""
+
+ACCEPT_DICE = 0.8
+"""The Dice that a mask must have, at least, to be of use as it is: the person's choice."""
+
+
+OTHER_NETWORK = "the predicted Dice was calibrated for another network"
 
 
 @dataclass(frozen=True)
@@ -24,11 +38,13 @@ class Quality:
 
     Attributes:
         dice: predicted, 0…1.
-        low, high: the interval in which the true Dice should lie.
-        flag: accept, look or reject; see `BAD`.
+        low, high: of 10 such masks, 9 should have a true Dice of at least `low`, and 9 of at most
+            `high`.
+        flag: accept, look or reject; see `flag_of`.
         reasons: why the mask may be wrong, in words.
         signals: what was measured; None where the mask is empty.
         calibrated: whether the calibration was made for the weights that segmented.
+        accept_dice: the Dice that was asked for when the flag was given.
     """
 
     dice: float
@@ -38,12 +54,20 @@ class Quality:
     reasons: tuple[str, ...]
     signals: Signals | None
     calibrated: bool
+    accept_dice: float = ACCEPT_DICE
+
+    def asking(self, accept_dice: float) -> Quality:
+        """The same mask, flagged for another Dice that is asked for."""
+        flag = flag_of(self.dice, self.low, self.reasons, accept_dice)
+        return replace(self, flag=flag, accept_dice=accept_dice)
 
 
 def assess(
     segmenter: Segmenter,
     result: SegmentationResult,
     calibration: Calibration | None = None,
+    accept_dice: float = ACCEPT_DICE,
+    against_all: Sequence[str] = (),
 ) -> dict[int, Quality]:
     """Predict the quality of every label of a result.
 
@@ -51,6 +75,8 @@ def assess(
         segmenter: that made `result`.
         result: what `Segmenter.find` found in the query.
         calibration: from signals to Dice; by default the one that comes with the package.
+        accept_dice: the Dice that a mask must have to be accepted.
+        against_all: what speaks against the scan as a whole; see `mismatches`.
 
     Returns:
         label value → quality, for every label of the support.
@@ -59,58 +85,58 @@ def assess(
     calibrated = chosen.weights == hash_of_state(segmenter.predictor.method)
     signals = measure(segmenter.predictor, result)
     return {
-        value: judge(signals[value], chosen, calibrated)
+        value: judge(signals[value], chosen, calibrated, accept_dice, against_all)
         if value in signals and bool((result.mask.data == value).any())
-        else nothing_found(calibrated)
+        else nothing_found(calibrated, accept_dice, against_all)
         for value in result.probability
     }
 
 
-def judge(signals: Signals, calibration: Calibration, calibrated: bool = True) -> Quality:
-    """The quality of a mask, from its signals."""
+def judge(
+    signals: Signals,
+    calibration: Calibration,
+    calibrated: bool = True,
+    accept_dice: float = ACCEPT_DICE,
+    against_all: Sequence[str] = (),
+) -> Quality:
+    """The quality of a mask, from its signals; for the other arguments see `assess`."""
     estimate = calibration.estimate(signals)
+    reasons = (*against_all, *reasons_against(signals), *(() if calibrated else (OTHER_NETWORK,)))
+    flag = flag_of(estimate.dice, estimate.low, reasons, accept_dice)
     return Quality(
         estimate.dice,
         estimate.low,
         estimate.high,
-        flag_of(estimate.dice, estimate.low),
-        reasons_against(signals),
+        flag,
+        reasons,
         signals,
         calibrated,
+        accept_dice,
     )
 
 
-def nothing_found(calibrated: bool = True) -> Quality:
+def nothing_found(
+    calibrated: bool = True, accept_dice: float = ACCEPT_DICE, against_all: Sequence[str] = ()
+) -> Quality:
     """The quality of an empty mask: the labelled scans show the label, so it was most likely
     missed, or dropped as too small."""
-    return Quality(0.0, 0.0, 0.0, "reject", ("nothing was found",), None, calibrated)
+    reasons = ("nothing was found", *against_all)
+    return Quality(0.0, 0.0, 0.0, "reject", reasons, None, calibrated, accept_dice)
 
 
-def flag_of(dice: float, low: float) -> Flag:
-    """The flag of a predicted Dice and the lower end of its interval."""
+def flag_of(dice: float, low: float, reasons: Sequence[str], accept_dice: float) -> Flag:
+    """The flag of a mask.
+
+    Args:
+        dice, low: predicted, and the lower end of its interval.
+        reasons: what speaks against the mask.
+        accept_dice: the Dice that is asked for.
+    """
     if dice < BAD:
         return "reject"
-    return "look" if low < BAD else "accept"
+    return "look" if low < accept_dice or reasons else "accept"
 
 
-def reasons_against(signals: Signals) -> tuple[str, ...]:
-    """What is unusual in a mask, in words for people who do not know the method."""
-    ratio, shape = signals.volume_ratio, signals.shape
-    checks = (
-        (
-            signals.confidence < 0.8,
-            f"many voxels are undecided (confidence {signals.confidence:.2f})",
-        ),
-        (
-            signals.agreement < 0.7,
-            f"the answer changes with the labelled slices used (agreement {signals.agreement:.2f})",
-        ),
-        (
-            signals.reverse < 0.6,
-            f"the labelled scan is not found back from this mask (Dice {signals.reverse:.2f})",
-        ),
-        (not 0.5 < ratio < 2.0, f"{ratio:.1f} times the labelled volume"),
-        (shape.largest < 0.8, f"in {shape.components} parts"),
-        (signals.continuity_loss > 0.15, "neighbouring slices differ much"),
-    )
-    return tuple(words for unusual, words in checks if unusual)
+def accept_words(accept_dice: float) -> str:
+    """What "accept" means, in words."""
+    return f"at least {accept_dice:.2f} Dice is expected in 9 of 10 such cases"

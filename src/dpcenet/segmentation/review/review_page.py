@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.segmentation.review.quality import Flag
+from dpcenet.segmentation.review.quality import Flag, accept_words
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase
 from dpcenet.segmentation.review.suggest import Candidate, suggest_order
 from dpcenet.system.files import write_text
+from dpcenet.system.tables import as_text
 from dpcenet.system.templates import render_page
 
 COLUMNS = (
@@ -32,6 +33,7 @@ COLUMNS = (
     "reasons",
     "label next",
     "mask",
+    "accept means",
 )
 NEXT = 3  # cases that the review suggests to label
 FLAGS: tuple[Flag, ...] = ("reject", "look", "accept")
@@ -75,6 +77,7 @@ def _page(ranked: Sequence[ReviewedCase], label_next: Mapping[str, int]) -> str:
         "review.html",
         rows=ranked,
         label_next=label_next,
+        accept_means=accept_words(qualities[0].accept_dice),
         counts={flag: flags.count(flag) for flag in FLAGS},
         calibrated=all(quality.calibrated for quality in qualities),
     )
@@ -91,10 +94,6 @@ def _table(ranked: Sequence[ReviewedCase], label_next: Mapping[str, int]) -> str
             numbers = [f"{x:.3f}" for x in (quality.dice, quality.low, quality.high)]
             cells = [rank, row.case, label, quality.flag, *numbers, volume]
             cells += ["; ".join(quality.reasons), label_next.get(row.case, ""), row.mask]
-            writer.writerow([_harmless(cell) for cell in cells])
+            cells.append(accept_words(quality.accept_dice))
+            writer.writerow([as_text(cell) for cell in cells])
     return stream.getvalue()
-
-
-def _harmless(cell: object) -> object:
-    """A cell that a spreadsheet shows as text, and never runs as a formula."""
-    return f"'{cell}" if str(cell).startswith(("=", "+", "-", "@")) else cell

@@ -5,8 +5,8 @@ So an interrupted call can go on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.result import SegmentationResult
-from dpcenet.segmentation.review.quality import Quality, assess
+from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality, assess
 from dpcenet.segmentation.review.signals import label_map_of
+from dpcenet.segmentation.review.slice_matches import SliceMatches, slice_matches
 from dpcenet.segmentation.review.suggest import signature_of
 from dpcenet.segmentation.review.thumbnails import picture
 from dpcenet.segmentation.segmenter import Segmenter
@@ -37,6 +38,7 @@ class ReviewedCase:
         labels: label name → quality.
         pictures: label name → a picture as a data URL; none where nothing was found.
         signature: what the case looks like; see `suggest.signature_of`.
+        matches: which labelled slices served; None in a case of a version that did not keep them.
     """
 
     case: str
@@ -44,6 +46,7 @@ class ReviewedCase:
     labels: Mapping[str, Quality]
     pictures: Mapping[str, str]
     signature: tuple[float, ...]
+    matches: SliceMatches | None = None
 
     @property
     def mean_dice(self) -> float:
@@ -55,6 +58,11 @@ class ReviewedCase:
         """Lowest predicted Dice of its labels."""
         return min(quality.dice for quality in self.labels.values())
 
+    def asking(self, accept_dice: float) -> ReviewedCase:
+        """The same case, its masks flagged for another Dice that is asked for."""
+        labels = {name: quality.asking(accept_dice) for name, quality in self.labels.items()}
+        return replace(self, labels=labels)
+
 
 def review_case(
     segmenter: Segmenter,
@@ -62,6 +70,8 @@ def review_case(
     result: SegmentationResult,
     case: str,
     mask: str,
+    accept_dice: float = ACCEPT_DICE,
+    against_all: Sequence[str] = (),
 ) -> ReviewedCase:
     """Predict the quality of one segmented case.
 
@@ -70,11 +80,12 @@ def review_case(
         result: what `Segmenter.find` found in the case.
         case: its name.
         mask: path of its mask, relative to the folder of the review.
+        accept_dice, against_all: see `assess`.
     """
     label_map = label_map_of(result)
     image = result.query.images[:, 0].cpu().numpy()
     names = {value: str(support.names.get(value, value)) for value in support.values}
-    qualities = assess(segmenter, result)
+    qualities = assess(segmenter, result, None, accept_dice, against_all)
     shown = {value: label_map == value for value in names}
     signature = signature_of(segmenter.predictor.method, result.query, label_map > 0)
     return ReviewedCase(
@@ -83,6 +94,7 @@ def review_case(
         {names[value]: quality for value, quality in qualities.items()},
         {names[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
         tuple(np.round(signature, 4).tolist()),
+        slice_matches(result, names),
     )
 
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import ndimage
 
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_matching import compare_slices
@@ -22,26 +20,15 @@ from dpcenet.inference.slice_plans import MatchedSlices
 from dpcenet.inference.slice_tasks import Matches
 from dpcenet.inference.support import LabelledScan, Labels
 from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.segmentation.review.neighbours import (
+    Centre,
+    centres_mm,
+    claimed_by_another,
+    displacement_mm,
+    taken_in_support,
+)
+from dpcenet.segmentation.review.shape import Shape, shape_of
 from dpcenet.volumes.metrics import Mask, dice
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Size and form of one label's mask.
-
-    Attributes:
-        volume_ml: in millilitres.
-        extent_mm: from its first to its last slice.
-        components: connected parts.
-        largest: share of its volume that the largest part holds.
-        continuity: mean Dice of neighbouring slices that show it.
-    """
-
-    volume_ml: float
-    extent_mm: float
-    components: int
-    largest: float
-    continuity: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +46,12 @@ class Signals:
         shape: of the mask.
         volume_ratio, extent_ratio: the mask's over the labelled scans'.
         continuity_loss: the labelled scans' continuity minus the mask's.
+        taken: share of the mask, carried back to a labelled scan, that lies on another label there.
+        claimed: share of the mask that another label claims in the query, too.
+        displacement_mm: from where the other labels put it; None where it is the only label.
+        size_mm: side of a cube of the labelled volume, to measure that by.
+        alignment: similarity of the organ and its surroundings to the labelled scan's, under the
+            alignment in 3-D; None where slices were matched one by one.
     """
 
     reverse: float
@@ -69,6 +62,11 @@ class Signals:
     volume_ratio: float
     extent_ratio: float
     continuity_loss: float
+    taken: float = 0.0
+    claimed: float = 0.0
+    displacement_mm: float | None = None
+    size_mm: float = 1.0
+    alignment: float | None = None
 
 
 def label_map_of(result: SegmentationResult) -> Labels:
@@ -88,15 +86,14 @@ def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signa
         result: what `Segmenter.find` found in a query.
     """
     label_map = label_map_of(result)
-    similarity = _similarity(predictor, result)
     values = [value for value in result.probability if (label_map == value).any()]
-    trips = [
-        _round_trip(predictor.at_first_look(), result, label_map, values, scan, matches)
+    trips = tuple(
+        _round_trip(predictor, result, label_map, values, scan, matches)
         for scan, matches in zip(result.scans, result.matches, strict=True)
-    ]
-    return {
-        value: _signals_of(trips, result, label_map == value, value, similarity) for value in values
-    }
+    )
+    centres = centres_mm(label_map, result.query.spacing)
+    evidence = _Evidence(result, label_map, trips, centres, _similarity(predictor, result))
+    return {value: _signals_of(evidence, value) for value in values}
 
 
 @dataclass(frozen=True)
@@ -107,11 +104,32 @@ class _RoundTrip:
         scan: the labelled scan.
         back: the labelled scan's labels, segmented from the query's own mask.
         alone: the query's labels, segmented from this scan alone.
+        centres: of the labels that a person drew.
     """
 
     scan: LabelledScan
     back: dict[int, Mask]
     alone: dict[int, Mask]
+    centres: dict[int, Centre]
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the signals of all labels of a query are made from.
+
+    Attributes:
+        result: of the query.
+        label_map: see `label_map_of`.
+        trips: one for each labelled scan.
+        centres: of the labels that were found.
+        similarity: (Z,) of each query slice to its match in the most similar labelled scan.
+    """
+
+    result: SegmentationResult
+    label_map: Labels
+    trips: tuple[_RoundTrip, ...]
+    centres: dict[int, Centre]
+    similarity: npt.NDArray[np.float64]
 
 
 def _round_trip(
@@ -122,52 +140,50 @@ def _round_trip(
     scan: LabelledScan,
     matches: Matches,
 ) -> _RoundTrip:
-    """Both ways without a second look: one labelled slice for each slice."""
-    query = LabelledScan("query", result.query, label_map)
-    back = predictor.segment([query], scan.slices, MatchedSlices(), values)
-    alone = predictor.segment([scan], result.query, MatchedSlices((matches,)), values)
-    return _RoundTrip(scan, back.masks, alone.masks)
+    """Both ways without a second look: one labelled slice for each slice.
+
+    The way back is found anew, as if nothing were known of the labelled scan.
+    """
+    query, once = LabelledScan("query", result.query, label_map), predictor.at_first_look()
+    way_back = predictor.blind_plan([query], scan.slices)
+    back = once.segment([query], scan.slices, way_back, values)
+    alone = once.segment([scan], result.query, MatchedSlices((matches,)), values)
+    centres = centres_mm(scan.label, scan.slices.spacing)
+    return _RoundTrip(scan, back.masks, alone.masks, centres)
 
 
-def _signals_of(
-    trips: Sequence[_RoundTrip],
-    result: SegmentationResult,
-    mask: Mask,
-    value: int,
-    similarity: npt.NDArray[np.float64],
-) -> Signals:
+def _signals_of(evidence: _Evidence, value: int) -> Signals:
     """The signals of one label, from the labelled scans that show it."""
+    result, mask = evidence.result, evidence.label_map == value
     probability = result.probability[value]
-    showing = [
-        (trip, trip.scan.label == value) for trip in trips if (trip.scan.label == value).any()
-    ]
+    trips = [trip for trip in evidence.trips if value in trip.centres]
+    truths = [trip.scan.label == value for trip in trips]
+    pairs = list(zip(trips, truths, strict=True))
     shape = shape_of(mask, result.query.spacing)
-    shapes = [shape_of(truth, trip.scan.slices.spacing) for trip, truth in showing]
+    shapes = [shape_of(truth, trip.scan.slices.spacing) for trip, truth in pairs]
+    volume_ml = fmean(other.volume_ml for other in shapes)
+    away = [displacement_mm(value, evidence.centres, trip.centres) for trip in trips]
     return Signals(
-        reverse=fmean(dice(trip.back[value], truth) for trip, truth in showing),
-        agreement=fmean(dice(trip.alone[value], mask) for trip, _ in showing),
+        reverse=fmean(dice(trip.back[value], truth) for trip, truth in pairs),
+        agreement=fmean(dice(trip.alone[value], mask) for trip in trips),
         confidence=float(2 * probability[mask].sum() / (probability.sum() + mask.sum())),
-        similarity=float(similarity[mask.any(axis=(1, 2))].mean()),
+        similarity=float(evidence.similarity[mask.any(axis=(1, 2))].mean()),
         shape=shape,
-        volume_ratio=shape.volume_ml / fmean(other.volume_ml for other in shapes),
+        volume_ratio=shape.volume_ml / volume_ml,
         extent_ratio=shape.extent_mm / fmean(other.extent_mm for other in shapes),
         continuity_loss=fmean(other.continuity for other in shapes) - shape.continuity,
+        taken=fmean(taken_in_support(trip.back[value], trip.scan.label, value) for trip in trips),
+        claimed=claimed_by_another(result.probability, mask, value),
+        displacement_mm=None if None in away else fmean(mm for mm in away if mm is not None),
+        size_mm=(1000 * volume_ml) ** (1 / 3),
+        alignment=_alignment(result, value),
     )
 
 
-def shape_of(mask: Mask, spacing: tuple[float, float, float]) -> Shape:
-    """Describe a mask (Z, H, W) that is not empty; spacing along z, y, x in mm."""
-    shown = np.flatnonzero(mask.any(axis=(1, 2)))
-    parts, count = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())[1:]
-    steps = [dice(mask[[low]], mask[[high]]) for low, high in pairwise(shown)]
-    return Shape(
-        volume_ml=float(sizes.sum() * np.prod(spacing) / 1000),
-        extent_mm=float((shown[-1] - shown[0] + 1) * spacing[0]),
-        components=int(count),
-        largest=float(sizes.max() / sizes.sum()),
-        continuity=fmean(steps) if steps else 1.0,
-    )
+def _alignment(result: SegmentationResult, value: int) -> float | None:
+    """How alike the organ is under the best alignment; None where none shows it."""
+    known = [found.organ_similarity.get(value) for found in result.alignments if found is not None]
+    return max((one for one in known if one is not None), default=None)
 
 
 def _similarity(predictor: Predictor, result: SegmentationResult) -> npt.NDArray[np.float64]:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from dpcenet.volumes.dicom.headers import bad
 from dpcenet.volumes.facts import Code as TermCode
+from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, Code, property_of
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
@@ -20,76 +21,12 @@ if TYPE_CHECKING:
 
 
 SCT = "SCT"
-
-
-Code = tuple[str, str]  # value and meaning in SNOMED CT
-
-
-ANATOMICAL_STRUCTURE: Code = ("91723000", "Anatomical Structure")
-
-
-LEFT: Code = ("7771000", "Left")
-
-
-RIGHT: Code = ("24028007", "Right")
-
-
-@dataclass(frozen=True)
-class Property:
-    """What a segment shows: a type, and its side where there are two."""
-
-    kind: Code = ANATOMICAL_STRUCTURE
-    side: Code | None = None
-
-
-_KIDNEY: Code = ("64033007", "Kidney")
-
-
-_LEFT_VENTRICLE = Property(("87878005", "Left ventricle"))
-
-
-_RIGHT_VENTRICLE = Property(("53085002", "Right ventricle"))
-
-
-_LEFT_MYOCARDIUM = Property(("49848007", "Left Ventricle Myocardium"))
-
-
-_PROPERTIES = {
-    "liver": Property(("10200004", "Liver")),
-    "spleen": Property(("78961009", "Spleen")),
-    "kidney": Property(_KIDNEY),
-    "left kidney": Property(_KIDNEY, LEFT),
-    "kidney left": Property(_KIDNEY, LEFT),
-    "right kidney": Property(_KIDNEY, RIGHT),
-    "kidney right": Property(_KIDNEY, RIGHT),
-    "left ventricle": _LEFT_VENTRICLE,
-    "lv": _LEFT_VENTRICLE,
-    "lv bp": _LEFT_VENTRICLE,
-    "right ventricle": _RIGHT_VENTRICLE,
-    "rv": _RIGHT_VENTRICLE,
-    "left ventricle myocardium": _LEFT_MYOCARDIUM,
-    "lv myo": _LEFT_MYOCARDIUM,
-}
-
-
-def property_of(name: str) -> Property:
-    """The property of a label by its name; a name that is not in the table claims no organ."""
-    words = re.sub(r"[^a-z]+", " ", name.lower()).strip()
-    return _PROPERTIES.get(words, Property())
-
-
 RESEARCH = "For research use only."
-
-
 _VALUE = re.compile(r"Label (\d+) of the labelled scan")
-
-
 _COLOURS = (  # matplotlib's "tab10"; viewers draw segments without one all alike
     *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
     *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
 )
-
-
 _LONG_STRING = 64  # characters of DICOM's LO
 
 
@@ -99,11 +36,15 @@ class Algorithm:
 
     Attributes:
         version: of dpcenet.
-        model: which weights, such as the first digits of their sha256.
+        model: which weights, such as the first digits of their sha256; "" where none took part.
+        kind: in DICOM's words: MANUAL is drawn by a person, SEMIAUTOMATIC by both.
+        name: of the algorithm; no file says one of a mask that was drawn.
     """
 
     version: str
     model: str
+    kind: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] = "AUTOMATIC"
+    name: str = "dpcenet"
 
 
 def describe(
@@ -121,10 +62,11 @@ def describe(
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
+    drawn = algorithm.kind == "MANUAL"  # the standard wants no algorithm of these
     maker = hd.AlgorithmIdentificationSequence(
-        name="dpcenet",
+        name=algorithm.name,
         family=codes.cid7162.ArtificialIntelligence,
-        version=f"{algorithm.version}+{algorithm.model}"[:_LONG_STRING],
+        version="+".join(filter(None, (algorithm.version, algorithm.model)))[:_LONG_STRING],
     )
     found = []
     for number, (value, name) in enumerate(names.items(), start=1):
@@ -133,10 +75,10 @@ def describe(
         segment = hd.seg.SegmentDescription(
             segment_number=number,
             segment_label=name[:_LONG_STRING],
-            segmented_property_category=_coded(ANATOMICAL_STRUCTURE),
+            segmented_property_category=_coded(shown.category),
             segmented_property_type=_coded((code.value, code.meaning), code.scheme),
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=maker,
+            algorithm_type=algorithm.kind,
+            algorithm_identification=None if drawn else maker,
             display_color=hd.color.CIELabColor.from_string(_COLOURS[(number - 1) % len(_COLOURS)]),
         )
         segment.SegmentDescription = f"Label {value} of the labelled scan. {RESEARCH}"

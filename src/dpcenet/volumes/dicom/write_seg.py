@@ -46,6 +46,11 @@ _SERIES_NUMBER = 9000
 """Far from a scanner's own numbers."""
 _EXACT = 2e-3
 """Slices this close to their place, as part of a gap, are where their headers say."""
+_HOW = {
+    "AUTOMATIC": "Few-shot segmentation by dpcenet.",
+    "SEMIAUTOMATIC": "By a person and an algorithm.",
+    "MANUAL": "Drawn by a person.",
+}
 _NAMESPACE = uuid.UUID("9c2b1f0e-6d0a-5a53-8a54-6f1f6f0f3c11")
 
 
@@ -190,10 +195,10 @@ def _segmentation(
             manufacturer="dpcenet developers",
             manufacturer_model_name="dpcenet",
             software_versions=algorithm.version,
-            device_serial_number=algorithm.model,
+            device_serial_number=algorithm.model or "none",
             content_creator_name="dpcenet^",
             content_label="RESEARCH_USE",
-            content_description=f"Few-shot segmentation by dpcenet. {RESEARCH}",
+            content_description=f"{_HOW[algorithm.kind]} {RESEARCH}",
             series_description=f"dpcenet segmentation. {RESEARCH}",
             content_qualification=hd.ContentQualificationValues.RESEARCH,
             content_date=made.date(),

@@ -34,7 +34,8 @@ export async function exportPage(view) {
   }
 
   async function show() {
-    const { folder, files: found } = await get("/api/export");
+    const [{ folder, files: found }, job] = await Promise.all([get("/api/export"), get("/api/jobs/latest?kind=export")]);
+    const said = job.log ? el("details", {}, el("summary", { class: "muted small" }, t("export.said")), el("pre", {}, job.log)) : null;
     const names = Object.entries(found);
     start.disabled = Boolean(currentJob());
     if (!names.length) return fill(files, el("p", { class: "muted" }, t("export.none")));
@@ -43,6 +44,7 @@ export async function exportPage(view) {
       el("div", { class: "row" }, el("h2", { class: "grow" }, t("export.files", { n: names.length })), el("a", { class: "button", href: "/api/export/all.zip", download: "dpcenet-export.zip" }, t("export.all"))),
       el("p", { class: "muted small" }, t("export.folder"), " ", el("code", {}, folder)),
       el("table", {}, el("tbody", {}, names.slice(0, 400).map(([name, size]) => el("tr", {}, el("td", {}, el("a", { href: `/api/export/file?name=${encodeURIComponent(name)}`, download: name.split("/").at(-1) }, name)), el("td", { class: "right muted number" }, sizeText(size)))))),
+      said,
     );
   }
 

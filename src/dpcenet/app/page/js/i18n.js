@@ -4,6 +4,7 @@ export const LANGUAGES = { en: "English", zh: "中文" };
 const KEPT = "dpcenet-language";
 let texts = {};
 let language = "en";
+let sentences = []; // of the program: [pattern, key of the text]
 
 export async function loadTexts() {
   const wanted = localStorage.getItem(KEPT) ?? navigator.language.slice(0, 2);
@@ -11,6 +12,7 @@ export async function loadTexts() {
   const answers = await Promise.all(["en", language].map((each) => fetch(`/page/texts/${each}.json`)));
   const [english, chosen] = await Promise.all(answers.map((answer) => answer.json()));
   texts = { ...english, ...chosen };
+  sentences = Object.entries(english).filter(([key]) => key.startsWith("said.")).map(([key, text]) => [patternOf(text), key]);
   document.documentElement.lang = language === "zh" ? "zh-CN" : language;
 }
 
@@ -26,4 +28,19 @@ export function chooseLanguage(next) {
 export function t(key, values = {}) {
   const text = texts[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+// A sentence of the program (a reason, a note on a scan) in the chosen language; as it is where it
+// is none of the texts "said.…".
+export function said(sentence) {
+  for (const [pattern, key] of sentences) {
+    const match = pattern.exec(sentence);
+    if (match) return t(key, match.groups);
+  }
+  return sentence;
+}
+
+function patternOf(text) {
+  const plain = text.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
+  return new RegExp(`^${plain.replace(/\{(\w+)\}/g, "(?<$1>.+?)")}$`);
 }

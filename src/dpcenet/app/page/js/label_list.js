@@ -2,7 +2,7 @@
 
 import { button, el, fill, toast } from "./dom.js";
 import { get, send } from "./api.js";
-import { t } from "./i18n.js";
+import { currentLanguage, t } from "./i18n.js";
 
 export async function loadLabels() {
   return get("/api/labels");
@@ -10,7 +10,7 @@ export async function loadLabels() {
 
 export function labelList(editor, known, store) {
   const list = el("ul", { class: "labels", role: "listbox", "aria-label": t("labels.title") });
-  const names = el("datalist", { id: "start-names" }, known.start.map((name) => el("option", { value: name })));
+  const names = el("datalist", { id: "start-names" }, known.start[currentLanguage()].map((name) => el("option", { value: name })));
   const name = el("input", { type: "text", list: "start-names", placeholder: t("labels.new"), "aria-label": t("labels.new"), maxlength: "60" });
   const form = el("form", { class: "row" }, name, el("button", { type: "submit" }, t("labels.add")), names);
   form.addEventListener("submit", async (event) => {

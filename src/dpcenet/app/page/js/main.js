@@ -43,6 +43,7 @@ function frame(project) {
   fill(document.getElementById("steps"), steps);
   document.title = `${project.name} · dpcenet`;
   document.querySelector(".skip").textContent = t("skip");
+  document.getElementById("research").textContent = t("research");
   const theme = button("", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"), { class: "plain", id: "theme" });
   const other = Object.keys(LANGUAGES).find((each) => each !== currentLanguage());
   const language = button(LANGUAGES[other], () => chooseLanguage(other), { class: "plain", lang: other, id: "language" });

@@ -17,13 +17,13 @@ const SORTS = {
 const FILTERS = {
   all: () => true,
   open: (row) => !row.decision && row.state === "segmented",
-  look: (row) => row.labels.some((label) => label.flag !== "accept"),
+  look: (row) => row.state === "segmented" && row.labels.some((label) => label.flag !== "accept"),
   accept: (row) => row.decision === "accept",
   reject: (row) => row.decision === "reject",
 };
 
 function agreement(row) {
-  const values = Object.values(row.changed ?? {});
+  const values = Object.values(row.changed ?? {}).map((each) => each.dice);
   return values.length ? Math.min(...values) : 2;
 }
 
@@ -32,7 +32,8 @@ function standing(row) {
   if (row.decision) return el("span", { class: `badge ${row.decision} firm` }, t(`decision.${row.decision}`));
   if (row.state !== "segmented" || !row.labels.length) return badge(row.state);
   const worst = ["reject", "look", "accept"].find((flag) => row.labels.some((label) => label.flag === flag));
-  return el("span", { class: `badge ${worst}` }, t(`flag.${worst}`));
+  const asked = row.labels[0].accept_dice.toFixed(2);
+  return el("span", { class: `badge ${worst}`, title: t(`flag.${worst}.help`, { dice: asked }) }, t(`flag.${worst}`, { dice: asked }));
 }
 
 export async function reviewPage(view, go, { id }) {
@@ -74,7 +75,9 @@ export async function reviewPage(view, go, { id }) {
     const picture = first
       ? el("img", { src: `/api/review/${row.id}/picture/${encodeURIComponent(first.label)}?${row.written}`, alt: "", loading: "lazy" })
       : el("img", { src: `/api/scans/${row.id}/thumbnail.png`, alt: "", loading: "lazy" });
-    const dice = row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
+    const expected = row.state === "segmented" && row.labels.length ? t("review.expected", { dice: row.worst.toFixed(2) }) : "";
+    const changed = sort.value === "changed" && agreement(row) < 2;
+    const dice = changed ? t("review.changed.short", { dice: agreement(row).toFixed(2) }) : expected;
     const text = el("span", { class: "grow stack" }, el("span", {}, row.name), el("span", { class: "muted small number" }, dice));
     text.style.gap = "0";
     return el("li", {}, el("button", { type: "button", "aria-current": String(row.id === current), onclick: () => open(row.id) }, picture, text, standing(row)));
@@ -88,9 +91,10 @@ export async function reviewPage(view, go, { id }) {
     const before = pair;
     pair = null;
     before?.close();
-    const beside = rows.find((each) => each.state === "labelled" && each.id !== row.id) ?? rows.find((each) => each.state !== "segmented" && each.id !== row.id);
+    const persons = rows.filter((each) => each.state !== "segmented" && each.id !== row.id);
+    const labelled = persons.sort((a, b) => (b.state === "labelled") - (a.state === "labelled"));
     try {
-      const made = await reviewPair({ row, beside, known, decide, next: move, saved: load });
+      const made = await reviewPair({ row, labelled, known, decide, next: move, saved: load });
       if (current !== next) return made.close();
       pair = made;
       fill(place, made.node);

@@ -1,33 +1,22 @@
 // A result beside the labelled scan: linked scrolling, heat, what the network expects, correcting.
 
-import { get } from "./api.js";
 import { button, coloured, el, fill, toast } from "./dom.js";
-import { t } from "./i18n.js";
+import { said, t } from "./i18n.js";
 import { currentJob, onJob, startJob } from "./job_bar.js";
+import { besideView, extent } from "./review_beside.js";
 import { saved } from "./saver.js";
 import { Scene } from "./scene.js";
 import { SliceView } from "./slice_view.js";
 import { drawingKey, lookControls, makeEditor, sliceStrip, toolBar } from "./viewer.js";
 
-export async function reviewPair({ row, beside, known, decide, next, saved: reload }) {
+export async function reviewPair({ row, labelled, known, decide, next, saved: reload }) {
   const scene = await Scene.open(row.id, known.labels);
-  const other = beside ? await Scene.open(beside.id, known.labels) : null;
   const view = new SliceView(scene, 0, { crosshair: false });
-  const otherView = other ? new SliceView(other, 0, { crosshair: false }) : null;
   const editor = makeEditor(scene, [view]);
   editor.set({ enabled: false });
-  const [mine, theirs] = await Promise.all([extent(scene), other ? extent(other) : null]);
+  const mine = await extent(scene);
   if (mine) scene.go(0, mine.largest);
-  const unlink = other ? scene.onchange(link) : () => undefined;
-  link();
-
-  // The slice of the labelled scan at the same part of the labels' extent.
-  function link() {
-    if (!other || !mine || !theirs) return;
-    const share = (scene.at[0] - mine.first) / Math.max(1, mine.last - mine.first);
-    other.go(0, Math.round(theirs.first + share * (theirs.last - theirs.first)));
-    other.set({ opacity: scene.opacity, outlines: scene.outlines });
-  }
+  const beside = await besideView({ scene, row, labelled, known });
 
   const facts = el("div", { class: "facts" });
   const tools = el("div", { class: "strip" });
@@ -38,7 +27,6 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
   fill(heat, el("option", { value: "" }, t("review.heat.none")), known.labels.map((label) => el("option", { value: String(label.value) }, t("review.heat.of", { name: label.name }))));
   const mark = view.node.querySelector(".title");
   mark.textContent = row.name;
-  if (otherView) otherView.node.querySelector(".title").textContent = t("review.beside", { name: beside.name });
 
   function decisionButton(kind) {
     return button(t(`review.${kind}`), () => decide(row, kind), { "aria-pressed": String(row.decision === kind), title: kind[0].toUpperCase() });
@@ -77,11 +65,11 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
   function refresh() {
     correct.textContent = t(editor.enabled ? "review.correct.done" : "review.correct");
     correct.setAttribute("aria-pressed", String(editor.enabled));
-    const changed = Object.entries(row.changed ?? {}).map(([value, dice]) => `${nameOf(value)} ${dice.toFixed(2)}`);
+    const changed = Object.entries(row.changed ?? {}).map(([value, now]) => t("review.change", { name: nameOf(value), dice: now.dice.toFixed(2), before: millilitres(now.before_ml), after: millilitres(now.after_ml) }));
     fill(
       facts,
       el("div", { class: "row wrap" }, el("h1", { class: "grow" }, row.name), decisionButton("accept"), decisionButton("reject"), correct, button(t("review.next"), () => next(1), { title: "N" })),
-      el("div", { class: "quality" }, row.labels.map(quality)),
+      row.state === "segmented" ? el("div", { class: "quality" }, row.labels.map(quality)) : null,
       row.decided && row.decision ? el("p", { class: "muted small" }, t("review.decided", { time: new Date(row.decided).toLocaleString() })) : null,
       changed.length ? el("p", { class: "muted small" }, t("review.changed", { list: changed.join(", ") })) : null,
     );
@@ -109,16 +97,16 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
     middle.style.left = `${label.dice * 100}%`;
     bar.append(range, middle);
     const text = t("review.dice", { dice: label.dice.toFixed(2), low: label.low.toFixed(2), high: label.high.toFixed(2) });
-    const reasons = label.reasons.length ? el("span", { class: "note" }, label.reasons.join("; ")) : null;
+    const reasons = label.reasons.length ? el("span", { class: "note" }, label.reasons.map(said).join("; ")) : null;
     return el("div", {}, el("div", { class: "row small" }, coloured(colour), el("strong", {}, label.label), bar, el("span", { class: "number muted", title: t("review.dice.help") }, text)), reasons);
   }
 
-  const look = el("div", { class: "row" }, lookControls(scene));
+  const look = el("div", { class: "row" }, lookControls(scene), beside.controls);
   look.style.cssText = "padding: 6px 14px; gap: 24px; align-items: center;";
   refresh();
-  const node = el("div", { class: "stage" }, facts, el("div", { class: "pair" }, view.node, otherView?.node ?? el("div", { class: "view" })), tools, look);
+  const node = el("div", { class: "stage" }, facts, el("div", { class: "pair" }, view.node, beside.place), tools, look);
   node.style.height = "100%";
-  window.dpcenet = { scene, editor, views: [view], other };
+  window.dpcenet = { scene, editor, views: [view], beside };
   return {
     node,
     refresh,
@@ -133,17 +121,12 @@ export async function reviewPair({ row, beside, known, decide, next, saved: relo
     },
     close() {
       stops.forEach((stop) => stop());
-      unlink();
       view.close();
-      otherView?.close();
+      beside.close();
     },
   };
 }
 
-// First and last slice with a label, and the one with most of it.
-async function extent(scene) {
-  const { slices } = await get(`${scene.path}/extent`);
-  const shown = slices.flatMap((count, z) => (count ? [z] : []));
-  if (!shown.length) return null;
-  return { first: shown[0], last: shown.at(-1), largest: slices.indexOf(Math.max(...slices)) };
+function millilitres(ml) {
+  return ml < 10 ? ml.toFixed(1) : String(Math.round(ml));
 }

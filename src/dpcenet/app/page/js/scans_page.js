@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { button, el, fill } from "./dom.js";
-import { t } from "./i18n.js";
+import { said, t } from "./i18n.js";
 
 export async function scansPage(view, go) {
   const grid = el("div", { class: "cards" });
@@ -41,7 +41,7 @@ function card(scan, go) {
       const known = scan.facts ?? (await get(`/api/scans/${scan.id}`));
       picture.replaceWith(el("img", { src: `/api/scans/${scan.id}/thumbnail.png`, alt: t("scans.picture", { name: scan.name }) }));
       facts.textContent = factsText(known);
-      fill(notes, known.errors.map((text) => el("div", { class: "note bad" }, text)), known.notes.map((text) => el("div", { class: "muted small" }, text)));
+      fill(notes, known.errors.map((text) => el("div", { class: "note bad" }, text)), known.notes.map((text) => el("div", { class: "muted small" }, said(text))));
     } catch (error) {
       facts.textContent = "";
       node.disabled = true;

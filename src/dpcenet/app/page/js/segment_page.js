@@ -10,6 +10,8 @@ export async function segmentPage(view, go) {
   const choices = el("div", {});
   const start = button(t("segment.start"), begin, { class: "primary" });
   const hint = el("p", { class: "muted small" });
+  const accept = el("input", { type: "number", min: "0.5", max: "1", step: "0.05", value: "0.8" });
+  const asked = el("label", { class: "row small", title: t("segment.accept.help") }, t("segment.accept"), accept);
   const progress = el("div", { class: "panel stack" });
   fill(
     view,
@@ -17,7 +19,7 @@ export async function segmentPage(view, go) {
       "div",
       { class: "page" },
       el("header", {}, el("div", { class: "grow" }, el("h1", {}, t("segment.title")), el("p", { class: "muted" }, t("segment.about")))),
-      el("div", { class: "columns" }, el("div", { class: "panel stack" }, el("h2", {}, t("segment.labelled")), choices, start, hint), progress),
+      el("div", { class: "columns" }, el("div", { class: "panel stack" }, el("h2", {}, t("segment.labelled")), choices, asked, start, hint), progress),
     ),
   );
   let boxes = new Map();
@@ -41,9 +43,10 @@ export async function segmentPage(view, go) {
   }
 
   async function begin() {
+    if (!accept.reportValidity()) return;
     start.disabled = true;
     try {
-      await startJob("segment", { scans: [...boxes].filter(([, box]) => box.checked).map(([id]) => id) });
+      await startJob("segment", { accept_dice: Number(accept.value), scans: [...boxes].filter(([, box]) => box.checked).map(([id]) => id) });
     } catch (error) {
       toast(error.message, "bad");
       start.disabled = false;
@@ -51,7 +54,7 @@ export async function segmentPage(view, go) {
   }
 
   function show(job) {
-    if (job.kind !== "segment") {
+    if (!job.id) {
       fill(progress, el("p", { class: "muted" }, t("segment.nothing")));
       return;
     }
@@ -73,10 +76,10 @@ export async function segmentPage(view, go) {
   }
 
   const stop = onJob(async (job, ended) => {
-    show(job);
+    if (job.kind === "segment") show(job);
     if (ended || !job.id) await load();
   });
   await load();
-  show(await get("/api/jobs/latest"));
+  show(await get("/api/jobs/latest?kind=segment"));
   return { close: stop };
 }

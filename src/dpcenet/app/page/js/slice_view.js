@@ -7,9 +7,10 @@ import { t } from "./i18n.js";
 import { edges } from "./paint.js";
 
 export class SliceView {
-  // scene: what all views of a scan share (see scene.js); axis: across which the plane lies.
-  constructor(scene, axis, { crosshair = true } = {}) {
-    Object.assign(this, { scene, axis, crosshair, zoom: 1, pan: [0, 0], brush: null, path: null, ruler: null });
+  // scene: what all views of a scan share (see scene.js); axis: across which the plane lies; leader:
+  // the scene that the wheel scrolls, where this one only follows it.
+  constructor(scene, axis, { crosshair = true, leader = scene } = {}) {
+    Object.assign(this, { scene, axis, crosshair, leader, zoom: 1, pan: [0, 0], brush: null, path: null, ruler: null });
     this.screen = screenOf(scene.facts.affine, axis);
     this.name = t(planeName(scene.facts.affine, axis));
     this.canvas = el("canvas", { tabindex: "0", role: "img" });
@@ -123,7 +124,7 @@ export class SliceView {
   #wheel(event) {
     event.preventDefault();
     if (event.ctrlKey) this.zoomBy(event.deltaY < 0 ? 1.15 : 1 / 1.15, [event.offsetX, event.offsetY]);
-    else this.scene.step(this.axis, Math.sign(event.deltaY));
+    else this.leader.step(this.axis, Math.sign(event.deltaY));
   }
 
   #paint() {

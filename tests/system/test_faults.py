@@ -1,0 +1,89 @@
+"""A full disk and no memory, in whose words ever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dpcenet.__main__ import _mendable
+from dpcenet.system.faults import out_of_memory, out_of_space
+from dpcenet.system.files import write_atomically, write_json
+from dpcenet.training.checkpoint import save_tensors
+
+LIMIT = 50_000
+
+
+@pytest.fixture
+def full_disk() -> object:
+    """No file may grow beyond `LIMIT` bytes; Python ignores the signal, so a write fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def writers() -> dict[str, object]:
+    import nibabel
+    import SimpleITK as sitk
+
+    noise = np.random.default_rng(0).integers(0, 30_000, (40, 40, 40)).astype(np.int16)
+    image = nibabel.Nifti1Image(noise, np.eye(4))
+    return {
+        "a.json": lambda path: write_json(path, {"a": "x" * 100_000}),
+        "a.npy": lambda path: write_atomically(path, lambda p: np.save(p.open("wb"), noise)),
+        "a.safetensors": lambda path: save_tensors(path, {"a": torch.zeros(50_000)}, {}),
+        "a.nii.gz": lambda path: write_atomically(path, lambda p: nibabel.save(image, p)),
+        "a.mha": lambda path: write_atomically(
+            path, lambda p: sitk.WriteImage(sitk.GetImageFromArray(noise), str(p))
+        ),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", ["a.json", "a.npy", "a.safetensors", "a.nii.gz", "a.mha"])
+def test_a_full_disk_leaves_nothing_half_written(
+    full_disk: None, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    with pytest.raises(OSError) as caught:
+        writers()[name](path)  # type: ignore[operator]
+    assert out_of_space(caught.value) and caught.value.filename == str(path)
+    assert not list(tmp_path.iterdir())
+    text = _mendable(caught.value)
+    assert str(path) in text and "no space" in text and "again" in text
+
+
+def test_no_memory_in_the_words_of_torch_numpy_and_the_system() -> None:
+    with pytest.raises(RuntimeError) as torchs:
+        torch.empty(1 << 60)
+    with pytest.raises(MemoryError) as numpys:
+        np.empty(1 << 60, np.uint8)
+    for error in (torchs.value, numpys.value, OSError(errno.ENOMEM, "x"), torch.OutOfMemoryError()):
+        assert out_of_memory(error), error
+        assert "not enough memory" in _mendable(error)
+    for other in (RuntimeError("size mismatch"), ValueError("x"), OSError(errno.ENOENT, "x")):
+        assert not out_of_memory(other) and not out_of_space(other) and not _mendable(other)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_standard_output_that_cannot_be_written() -> None:
+    command = [sys.executable, "-m", "dpcenet", "segment", "--help"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("dpcenet: "), done.stderr
+    shell = f"{sys.executable} -m dpcenet segment --help >&-"
+    assert subprocess.run(shell, shell=True, stderr=subprocess.PIPE).stderr == b""
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert "Traceback" not in closed.stderr and "Exception ignored" not in closed.stderr
