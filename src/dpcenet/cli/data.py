@@ -110,8 +110,8 @@ def doctor_command(
 
     Scans are compared with the labelled one. Exit code 1 if something is wrong.
     """
-    labels = parse_masks(label, 1, "--label") if label else (None,)
-    check_there([*paths, *(paths_of(labels[0]) if labels[0] else ())])
+    mask: MaskFile | None = parse_masks(label, 1, "--label")[0] if label else None
+    check_there([*paths, *(paths_of(mask) if mask else ())])
     masks: tuple[MaskFile, ...] = ()
     if support_image is not None or support_mask:
         images = () if support_image is None else (support_image,)
@@ -126,9 +126,7 @@ def doctor_command(
     if support_image is not None:
         labelled = SourceCase(f"{support_image.name} (labelled)", support_image, masks[0])
     options = parse_options(echo, series, spacing, resample)
-    diagnosis = diagnose(
-        paths, label=labels[0], labelled=labelled, dataset=dataset, options=options
-    )
+    diagnosis = diagnose(paths, label=mask, labelled=labelled, dataset=dataset, options=options)
     fixed = write_fixed(diagnosis, fix) if fix is not None else []
     typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
     for line in fixed:

@@ -71,7 +71,7 @@ def test_organs_have_one_value_in_all_cases(tmp_path: Path) -> None:
         assert raw.labels is not None
         np.testing.assert_array_equal(raw.labels.data == 3, labels.data == 4)
     options = {"changes": {"size": 48}, "supervoxel_size": 100, "quiet": True}
-    prepared = prepare(tmp_path, tmp_path.with_name("out"), **options)  # type: ignore[arg-type]
+    prepared = prepare(tmp_path, tmp_path.with_name("out"), **options)
     assert prepared.labels == source.labels
     assert [sorted(np.unique(case.label)) for case in prepared.cases] == [
         [0, 2, 3],
@@ -149,8 +149,8 @@ def test_kind_of_scan_by_the_scans(tmp_path: Path) -> None:
         hu = random.integers(-900, 300, (6, 48, 40)).astype(np.int16)
         write_nifti(Volume(hu, affine), tmp_path / f"in/{number}.nii.gz")
     options = {"changes": {"size": 48}, "supervoxel_size": 100, "quiet": True}
-    prepared = prepare(tmp_path / "in", tmp_path / "out", **options)  # type: ignore[arg-type]
+    prepared = prepare(tmp_path / "in", tmp_path / "out", **options)
     assert prepared.modality == "ct"
     write_nifti(made_case()[0], tmp_path / "in/3.nii.gz")
     with pytest.raises(DatasetError, match="2 of 3 scans look like CT"):
-        prepare(tmp_path / "in", tmp_path / "out", **options)  # type: ignore[arg-type]
+        prepare(tmp_path / "in", tmp_path / "out", **options)
