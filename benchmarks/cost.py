@@ -13,7 +13,8 @@ from __future__ import annotations
 import sys
 
 from dpcenet.evaluation.benchmark.flops import arithmetic
-from dpcenet.training.config import load_preset, preset_names
+from dpcenet.methods.registry import preset_names
+from dpcenet.training.config import load_preset
 
 # Official code: parameters (M), those with gradient (M), GFLOP of a test slice and of a step.
 OFFICIAL = {

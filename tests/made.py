@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
 
-from dpcenet.methods.dpcenet.model import Options
+from dpcenet.methods.dpcenet.options import Options
 from dpcenet.nn.encoder import EncoderOptions
+from dpcenet.nn.resnet import ResNet
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.training.config import Config, TrainOptions
 from dpcenet.training.episodes import EpisodeOptions
@@ -90,13 +97,23 @@ def write_prepared(folder: Path, count: int = 7, labelled: bool = True) -> Path:
     return folder
 
 
+@cache
+def tiny_trunk() -> str:
+    """A file of a ResNet-18 that was never trained: a frozen trunk needs a file."""
+    folder = Path(mkdtemp(prefix="dpcenet-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    torch.manual_seed(0)
+    save_file(ResNet(18, "os8", ("layer2",)).state_dict(), folder / "trunk.safetensors")
+    return str(folder / "trunk.safetensors")
+
+
 def tiny_config(steps: int = 6, frozen: bool = False, views: int = 0) -> Config:
     """A DPCENet that trains in milliseconds."""
     return Config(
         method="dpcenet",
         preset="tiny",
         options=Options(
-            encoder=EncoderOptions("resnet18", "os8", ("layer1",), frozen=frozen),
+            encoder=EncoderOptions("resnet18", "os8", ("layer1",), frozen, tiny_trunk()),
             width=8,
             attention="normalised",
             decoder_width=4,

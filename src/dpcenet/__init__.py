@@ -1,9 +1,10 @@
 """Few-shot medical image segmentation: label one scan, segment the rest.
 
     import dpcenet
-    mask = dpcenet.segment("scan.nii.gz", "labelled.nii.gz", "labels.nii.gz", run="runs/mine")
+    mask = dpcenet.segment("scan.nii.gz", "labelled.nii.gz", "labels.nii.gz")
+    result = dpcenet.predict("scan.nii.gz", "labelled.nii.gz", "labels.nii.gz")
 
-For research only; not a medical device.
+`dir(dpcenet)` lists what is meant to be used from Python. For research only; not a medical device.
 """
 
 from __future__ import annotations
@@ -11,21 +12,68 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dpcenet.errors import (
+        ConfigError,
+        DatasetError,
+        DpcenetError,
+        InputError,
+        RunError,
+        TaskError,
+        VolumeError,
+        WeightsError,
+    )
+    from dpcenet.inference.support import Support
+    from dpcenet.segmentation.predict import Result, predict, predict_with
+    from dpcenet.segmentation.review.quality import Quality
     from dpcenet.segmentation.segmenter import Segmenter, segment
     from dpcenet.types import Volume
+    from dpcenet.volumes.statistics import LabelStatistics
 
 __version__ = "0.1.0"
-__all__ = ["Segmenter", "Volume", "__version__", "segment"]
+__all__ = [
+    "ConfigError",
+    "DatasetError",
+    "DpcenetError",
+    "InputError",
+    "LabelStatistics",
+    "Quality",
+    "Result",
+    "RunError",
+    "Segmenter",
+    "Support",
+    "TaskError",
+    "Volume",
+    "VolumeError",
+    "WeightsError",
+    "__version__",
+    "predict",
+    "predict_with",
+    "segment",
+]
+
+_MODULES = {
+    "LabelStatistics": "volumes.statistics",
+    "Quality": "segmentation.review.quality",
+    "Result": "segmentation.predict",
+    "Segmenter": "segmentation.segmenter",
+    "Support": "inference.support",
+    "Volume": "types",
+    "predict": "segmentation.predict",
+    "predict_with": "segmentation.predict",
+    "segment": "segmentation.segmenter",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: torch alone takes more than a second."""
-    if name in {"Segmenter", "segment"}:
-        import importlib
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-        return getattr(importlib.import_module("dpcenet.segmentation.segmenter"), name)
-    if name == "Volume":
-        from dpcenet.types import Volume
+    module = importlib.import_module(f"dpcenet.{_MODULES.get(name, 'errors')}")
+    return getattr(module, name)
 
-        return Volume
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """What is meant to be used."""
+    return __all__

@@ -33,6 +33,10 @@ class Volume:
     data: npt.NDArray[np.generic]
     affine: npt.NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        steps = " × ".join(f"{step:.4g}" for step in self.spacing)
+        return f"Volume({self.data.shape} {self.data.dtype}, voxels of {steps} mm)"
+
     @cached_property
     def spacing(self) -> tuple[float, float, float]:
         """Distance in mm between neighbours along z, y and x."""

@@ -31,10 +31,10 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_whole_way(scans: Path, tmp_path: Path) -> None:
     prepared, folder, out = tmp_path / "prepared", tmp_path / "run", tmp_path / "out"
-    first = run("prepare", scans, prepared, "--supervoxel-size", "500", "--label", "1=liver")
+    first = run("prepare", scans, prepared, "--supervoxel-size", "500", "--name", "1=liver")
     assert first.returncode == 0, first.stderr
     stamps = {path: path.stat().st_mtime_ns for path in prepared.rglob("*.npy")}
-    run("prepare", scans, prepared, "--supervoxel-size", "500", "--label", "1=liver")
+    run("prepare", scans, prepared, "--supervoxel-size", "500", "--name", "1=liver")
     assert stamps == {path: path.stat().st_mtime_ns for path in prepared.rglob("*.npy")}
     small = ["--set=options.encoder.outputs=[layer1]", "--set=options.width=8", "--steps", "2"]
     flags = ["--data", prepared, "--run", folder, "--fold", "0", "--folds", "2"]
@@ -65,7 +65,7 @@ def mistakes(scans: Path, folder: Path) -> list[tuple[list[object], str]]:
         (["train", "dpcenet/best", "--data", folder, "--run", folder / "r"], "prepared data set"),
         (["evaluate", folder], "not a run"),
         (["report", folder, "--out", folder], "not a run"),
-        (["prepare", scans, folder / "out", "--label", "liver"], "VALUE=NAME"),
+        (["prepare", scans, folder / "out", "--name", "liver"], "VALUE=NAME"),
     ]
 
 
@@ -99,7 +99,7 @@ def test_importing_the_package_is_quick() -> None:
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         times.append(float(done.stdout))
-    assert min(times) < 0.3
+    assert min(times) < 0.1
     code = "import sys, dpcenet.cli; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False"

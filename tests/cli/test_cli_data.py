@@ -86,7 +86,7 @@ def test_doctor_exit_codes(dpcenet, scans: Path, tmp_path: Path, capsys) -> None
         "label_3.nii.gz",
     ]
     assert dpcenet("doctor", tmp_path / "nowhere") == 2
-    assert dpcenet("doctor", scans, "--label", scans / "label_1.nii.gz") == 2
+    assert dpcenet("doctor", scans, "--mask", scans / "label_1.nii.gz") == 2
     assert dpcenet("doctor", scans, "--dataset", "nonsense") == 2
 
 

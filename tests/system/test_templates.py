@@ -5,17 +5,18 @@ from __future__ import annotations
 import jinja2
 import pytest
 
+from dpcenet.evaluation.report.texts import words
 from dpcenet.system.assets import asset_names
 from dpcenet.system.templates import render_page
 
-EMPTY_REPORT = {"sections": [], "summary": []}
+TEXTS = {"en": words("en"), "zh": words("zh")}
+EMPTY_REPORT = {"sections": [], "summary": [], "texts": TEXTS, "legend": {}}
 
 
 def test_text_is_escaped() -> None:
-    section = {
-        "title": "<b>scan & co</b>", "command": "", "facts": {}, "tables": [], "pictures": [],
-        "cost": [], "missing": {}, "runs": [], "configs": {},
-    }  # fmt: skip
+    nothing: dict[str, object] = {key: [] for key in ("tables", "pictures", "cost")}
+    section = {**nothing, "name": "plan", "title": "<b>scan & co</b>", "command": ""}
+    section |= {"facts": {}, "missing": {}, "configs": {}, "runs": []}
     page = render_page("report.html", **{**EMPTY_REPORT, "sections": [section]})
     assert "&lt;b&gt;scan &amp; co&lt;/b&gt;" in page and "<b>scan" not in page
 

@@ -18,17 +18,11 @@ from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.methods.incontext.weights import load_network
 from dpcenet.system.files import read_json
 from dpcenet.training import adapt as module
-from dpcenet.training.adapt import (
-    AdaptOptions,
-    Check,
-    adapt,
-    kept_state,
-    reverse_check,
-    stand_ins,
-)
+from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
 from dpcenet.training.config import load_preset
 from dpcenet.training.incontext_trainer import PretrainConfig
 from dpcenet.training.pretrain import WEIGHTS, pretrain
+from dpcenet.training.reverse_check import Check, reverse_check, stand_ins
 from dpcenet.training.run_folder import RunFlags, open_run
 from dpcenet.training.train import train
 from made import write_prepared
@@ -47,17 +41,33 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     monkeypatch.setattr(module, "reverse_check", lambda *_: next(left))
 
 
+class Clock:
+    """A clock that goes on by some seconds whenever somebody looks at it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+        self.now, self.step = 0.0, step
+        monkeypatch.setattr(module, "monotonic", self.look)
+
+    def look(self) -> float:
+        self.now += self.step
+        return self.now
+
+
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return open_run(folder).load_method(torch.device("cpu")).state_dict()
 
 
 def test_a_gain_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, [0.5, 0.7, 0.6])
-    adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
+    scripted(monkeypatch, [0.5, 0.5, 0.7, 0.7, 0.6, 0.6])  # of two other scans each
+    Clock(monkeypatch, 1.0)
+    options = AdaptOptions(minutes=0.75, checks=2, batch=1)
+    adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
     history = read_json(tmp_path / "run" / "adapt.json")
-    assert [line["step"] for line in history["checks"]] == [0, 1, 2]
-    assert history["kept"] == 1
-    assert "step 1 is kept" in kept_state(tmp_path / "run")
+    assert history["checked scans"] == 2
+    before, first, second = (line["step"] for line in history["checks"])
+    assert before == 0 < first < second
+    assert history["kept"] == first
+    assert f"step {first} is kept" in kept_state(tmp_path / "run")
     shipped = module.build_shipped(module.ShippedOptions()).state_dict()
     assert any(not torch.equal(v, shipped[k]) for k, v in weights_of(tmp_path / "run").items())
 
@@ -125,6 +135,25 @@ def test_a_second_time_is_refused(
     adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
     with pytest.raises(RunError, match="was adapted before"):
         adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
+
+
+def test_the_time_is_kept_in_all(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow checks become fewer, and are made in fewer scans, so that the training has its time."""
+    clock = Clock(monkeypatch, 1.0)
+
+    def slow(*_: object) -> float:
+        clock.now += 6
+        return 0.5
+
+    monkeypatch.setattr(module, "reverse_check", slow)
+    options = AdaptOptions(minutes=1, checks=8, patience=8, batch=1, made_up=100)
+    adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
+    assert 50 <= clock.now <= 1.2 * 60
+    history = read_json(tmp_path / "run" / "adapt.json")
+    assert history["checked scans"] == 1 and 3 <= len(history["checks"]) <= 5
+    assert history["checks"][-1]["step"] > 5
 
 
 def test_one_scan_is_too_few(tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.registry import METHODS
+from dpcenet.methods.registry import METHODS, preset_names
 from dpcenet.training.config import (
     config_to_dict,
     load_options,
     load_preset,
     parse_config,
-    preset_names,
 )
 from dpcenet.training.incontext_trainer import PretrainConfig
 

@@ -22,7 +22,10 @@ from dpcenet.volumes.adapters import name_of, open_mask, open_scan, same_kind, s
 from made import moved
 
 SHAPE, SPACING = (6, 48, 40), (9.0, 4.0, 5.0)
-KINDS = ["nibabel", "nibabel MGH", "SimpleITK", "MONAI", "MONAI with a channel", "MONAI in LPS"]
+KINDS = [
+    *("nibabel", "nibabel MGH", "SimpleITK", "MONAI", "MONAI with a channel", "MONAI in LPS"),
+    *("array (X, Y, Z)", "array (Z, Y, X)"),
+]
 
 
 class MetaTensor(torch.Tensor):
@@ -57,6 +60,10 @@ def as_kind(volume: Volume, kind: str, tensor: type = MetaTensor) -> Any:
         image.SetSpacing(size.tolist())
         image.SetDirection((lps[:3, :3] / size).ravel().tolist())
         return image
+    if kind == "array (X, Y, Z)":
+        return xyz, affine
+    if kind == "array (Z, Y, X)":
+        return volume.data, volume.affine
     data = torch.from_numpy(xyz)
     if kind == "MONAI in LPS":
         return tensor(data, meta={"affine": np.diag([-1.0, -1, 1, 1]) @ affine, "space": "LPS"})
@@ -68,6 +75,8 @@ def voxels_in_mm(mask: Any) -> dict[tuple[int, ...], int]:
     """Hundredths of RAS mm → label of each labelled voxel, by the image's own library."""
     if isinstance(mask, Volume):
         data, affine = mask.data.transpose(2, 1, 0), mask.affine[:, [2, 1, 0, 3]]
+    elif isinstance(mask, tuple):
+        data, affine = mask
     elif isinstance(mask, sitk.Image):
         data = sitk.GetArrayFromImage(mask).transpose(2, 1, 0)
         index = np.argwhere(data)
@@ -208,6 +217,44 @@ def test_monais_own_metatensor(
     assert isinstance(mask, monai.MetaTensor) and voxels_in_mm(mask) == plain
 
 
+def torchio_image(volume: Volume, kind: str) -> Any:
+    """The volume as an image of TorchIO, by its own words."""
+    torchio = pytest.importorskip("torchio", reason="TorchIO is not installed")
+    xyz = np.ascontiguousarray(volume.data.transpose(2, 1, 0))
+    made = getattr(torchio, kind)
+    return made(tensor=torch.from_numpy(xyz)[None], affine=volume.affine[:, [2, 1, 0, 3]])
+
+
+def test_torchios_own_images(
+    copier: Segmenter, case: tuple[Volume, Volume], plain: dict[tuple[int, ...], int]
+) -> None:
+    image, labels = torchio_image(case[0], "ScalarImage"), torchio_image(case[1], "LabelMap")
+    mask = copier.segment(image, copier.support(image, labels))
+    assert type(mask).__name__ == "LabelMap"
+    found = mask.data.numpy()[0]
+    assert voxels_in_mm((found, mask.affine)) == plain
+    share = same_kind(Volume(case[0].data.astype(np.float32), case[0].affine), image)
+    assert type(share).__name__ == "ScalarImage"
+
+
+def test_a_subject_of_torchio_gets_a_label_map(
+    copier: Segmenter, case: tuple[Volume, Volume], plain: dict[tuple[int, ...], int]
+) -> None:
+    torchio = pytest.importorskip("torchio", reason="TorchIO is not installed")
+    image, labels = torchio_image(case[0], "ScalarImage"), torchio_image(case[1], "LabelMap")
+    subject = torchio.Subject(t2=image, drawn=labels, age=61)
+    found = copier.segment(subject, copier.support(subject, subject))
+    assert isinstance(found, torchio.Subject) and set(found) == {*subject, "segmentation"}
+    mask = found["segmentation"]
+    assert voxels_in_mm((mask.data.numpy()[0], mask.affine)) == plain
+    two = torchio.Subject(t1=image, t2=image, drawn=labels)
+    with pytest.raises(VolumeError, match="2 images of kind ScalarImage: t1, t2"):
+        open_scan(two)
+    channels = torchio.ScalarImage(tensor=torch.zeros(2, 3, 4, 5))
+    with pytest.raises(VolumeError, match="2 channels"):
+        open_scan(channels)
+
+
 @pytest.mark.parametrize(
     ("scan", "message"),
     [
@@ -218,6 +265,7 @@ def test_monais_own_metatensor(
         (nibabel.Nifti1Image(np.zeros((3, 4, 5, 2), np.float32), np.eye(4)), r"\(2, 5, 4, 3\)"),
         (nibabel.Nifti1Image(np.zeros((3, 4, 5), np.complex64), np.eye(4)), "real numbers"),
         (MetaTensor(torch.zeros(2, 3, 4, 5), meta={"affine": np.eye(4)}), "3-D array"),
+        ((np.zeros((3, 4, 5)), np.zeros((3, 3))), "tuple has no place"),
         (Volume(np.zeros((3, 4, 5)), np.full((4, 4), np.nan)), "not finite"),
         (Volume(np.zeros((3, 0, 5)), np.eye(4)), "3-D array"),
     ],

@@ -25,16 +25,21 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.app.export_files import (
-    numbered,
     picture,
     write_dicom_seg,
     write_named_mask,
-    write_nnunet,
-    write_plain,
     write_seg_nrrd,
 )
 from dpcenet.app.mask_files import origin_of, read_labels, state_of
-from dpcenet.app.program import InputError, as_text, read_cases, read_json
+from dpcenet.app.program import (
+    InputError,
+    as_text,
+    case_name,
+    read_cases,
+    read_json,
+    write_case,
+    write_dataset,
+)
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.review_api import decisions_of
 from dpcenet.app.shown_scan import Facts, image_of, make_ready
@@ -114,23 +119,23 @@ def export(project: Project, parts: list[str]) -> Path:
         if case.kept:
             _write_parts(case, names, out, parts)
         if case.accepted and "nnunet" in parts:
-            accepted.append(write_nnunet_case(case, names, out))
+            accepted.append(write_nnunet_case(case, names, out / "nnunet"))
     if "table" in parts:
         _write_table(out / "table.csv", rows)
     if "nnunet" in parts:
-        write_nnunet(out / "nnunet", names, len(accepted))
+        called = [label.name for label in names]
+        write_dataset(out / "nnunet", called, len(accepted), accepted)
     return out
 
 
-def write_nnunet_case(case: Case, names: list[Label], out: Path) -> str:
-    """An accepted scan and its mask as nnU-Net wants them."""
-    name = flat(case.scan)
-    folder = out / "nnunet"
-    labels = numbered(case.labels, names)
-    write_plain(labels, case.facts, folder / "labelsTr" / f"{name}.nii.gz")
-    target = folder / "imagesTr" / f"{name}_0000.nii.gz"
-    write_plain(np.asarray(case.image), case.facts, target)
-    return name
+def write_nnunet_case(case: Case, names: list[Label], folder: Path) -> str:
+    """Write an accepted scan and its mask as nnU-Net wants them; the scan's modality."""
+    shown = (np.asarray(case.image), case.labels)
+    image, labels = (case.facts.orient.invert(each) for each in shown)
+    values = [label.value for label in names]
+    name = case_name(case.scan.name)
+    write_case(folder, name, image, labels, values, case.facts.source_grid)
+    return case.facts.modality
 
 
 def _write_parts(case: Case, names: list[Label], out: Path, parts: list[str]) -> None:

@@ -21,7 +21,6 @@ from dpcenet.app.program import (
     Labels,
     property_of,
     write_atomically,
-    write_json,
     write_labels,
     write_mask,
     write_nifti,
@@ -125,28 +124,3 @@ def picture(
     wide = round(pixels.shape[1] * facts.spacing[2] / facts.spacing[1])
     shown = Image.fromarray(pixels).resize((wide, pixels.shape[0]), Image.Resampling.BILINEAR)
     write_atomically(path, lambda part: shown.save(part, format="PNG"))
-
-
-def numbered(labels: npt.NDArray[np.uint8], names: list[Label]) -> npt.NDArray[np.uint8]:
-    """Labels numbered 1, 2, … in the order of their values, as nnU-Net wants them."""
-    table = np.zeros(256, np.uint8)
-    for number, label in enumerate(names, start=1):
-        table[label.value] = number
-    return np.asarray(table[labels])
-
-
-def write_nnunet(folder: Path, names: list[Label], count: int) -> None:
-    """dataset.json of masks that `numbered` made.
-
-    Source: nnU-Net v2, documentation/dataset_format.md.
-    """
-    labels = {"background": 0, **{label.name: n for n, label in enumerate(names, start=1)}}
-    write_json(
-        folder / "dataset.json",
-        {
-            "channel_names": {"0": "image"},
-            "labels": labels,
-            "numTraining": count,
-            "file_ending": ".nii.gz",
-        },
-    )

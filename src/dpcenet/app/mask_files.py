@@ -152,3 +152,14 @@ def write_shown(
         return
     called = {label.value: label.name for label in names if (labels == label.value).any()}
     write_somehow(stored, path, scan.query.read(), called, maker)
+
+
+def take_file(path: Path, scan: Scan, facts: Facts, names: list[Label]) -> None:
+    """Make the labels of a file the whole mask of a scan, without a server.
+
+    Raises:
+        VolumeError: they lie on another grid.
+    """
+    labels = read_labels(path, facts)
+    remember_origin(scan, "file")
+    write_shown(labels, scan.mask, scan, facts, names, maker_of(scan))

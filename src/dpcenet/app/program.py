@@ -37,6 +37,7 @@ from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.nnunet_raw import case_name, write_case, write_dataset
 from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, FINDING, property_of, start_names
 from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow
 
@@ -63,6 +64,7 @@ __all__ = [
     "VolumeError",
     "__version__",
     "as_text",
+    "case_name",
     "check_mask",
     "choose_modality",
     "dice",
@@ -87,6 +89,8 @@ __all__ = [
     "suffix_of",
     "validated",
     "write_atomically",
+    "write_case",
+    "write_dataset",
     "write_json",
     "write_labels",
     "write_mask",

@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from dpcenet.cli import benchmark, cite, complete, data, demo, page, segment, train
+from dpcenet.cli import (
+    benchmark,
+    cite,
+    complete,
+    data,
+    demo,
+    export,
+    export_nnunet,
+    list_all,
+    page,
+    segment,
+    train,
+)
 from dpcenet.cli.app import app
 
-__all__ = ["app", "benchmark", "cite", "complete", "data", "demo", "page", "segment", "train"]
+__all__ = [
+    "app",
+    "benchmark",
+    "cite",
+    "complete",
+    "data",
+    "demo",
+    "export",
+    "export_nnunet",
+    "list_all",
+    "page",
+    "segment",
+    "train",
+]

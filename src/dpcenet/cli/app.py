@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from dpcenet.errors import ConfigError
+from dpcenet.system.progress import Kind, progress_as
 
+GROUPS = {
+    "Segment": ("segment", "complete", "task", "app", "export"),
+    "Look at data": ("doctor", "prepare", "inspect"),
+    "Train and compare": ("adapt", "train", "evaluate", "report", "benchmark", "pretrain"),
+    "Other": ("demo", "cite", "download"),
+}
+"""The commands as `--help` lists them; one that is not here stands under the last heading."""
+
+
+class GroupedCommands(TyperGroup):
+    """Commands under headings, in the order of `GROUPS`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        headings = {name: title for title, names in GROUPS.items() for name in names}
+        for name, command in self.commands.items():
+            command.rich_help_panel = headings.get(name, [*GROUPS][-1])  # type: ignore[attr-defined, unused-ignore]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order in which they are listed."""
+        order = [name for names in GROUPS.values() for name in names]
+        known = [name for name in order if name in self.commands]
+        return known + [name for name in self.commands if name not in order]
+
+
+SHORT_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
+    cls=GroupedCommands,
     help="Few-shot medical image segmentation: label one scan, segment the rest. "
     "For research only; not a medical device.",
+    context_settings=SHORT_HELP,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
 DATASET_HELP = (
     "chaost2, sabs, cmr, acdc, nnunet, msd, lineage, chaost2-lineage, sabs-lineage, cmr-lineage, "
-    "or folder."
+    "folder, or one of another package; see `dpcenet list`."
 )
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 InPrecision = Annotated[
@@ -33,7 +62,23 @@ OnEngine = Annotated[
 Address = Annotated[
     str | None, typer.Option(help="Address of the Ray cluster; default: one on this machine.")
 ]
-Out = Annotated[Path, typer.Option(help="Output folder.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Output folder.")]
+
+
+def _choose_progress(ctx: typer.Context, kind: Kind) -> Kind:
+    """Show progress in this form until the command ends."""
+    ctx.with_resource(progress_as(kind))
+    return kind
+
+
+Progress = Annotated[
+    Kind,
+    typer.Option(
+        "--progress",
+        callback=_choose_progress,
+        help="bar; json: a line of JSON for each step on standard error, for programs; none.",
+    ),
+]
 
 
 def _version(asked: bool) -> None:
@@ -59,7 +104,7 @@ def root(
     """Common options."""
 
 
-def parse_label_name(text: str, flag: str = "--label") -> tuple[int, str]:
+def parse_label_name(text: str, flag: str = "--name") -> tuple[int, str]:
     """(1, "liver") from "1=liver".
 
     Raises:

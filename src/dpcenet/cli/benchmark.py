@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dpcenet.cli.app import Address, Device, OnEngine, Out, app
+from dpcenet.cli.app import Address, Device, OnEngine, Out, Progress, app
 from dpcenet.cli.checks import check_files, check_named, stopped
 from dpcenet.errors import RunError
 
@@ -48,6 +48,7 @@ def benchmark_command(
         bool, typer.Option(help="Keep complete runs of another version of the code.")
     ] = False,
     device: Device = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Train and evaluate every run of a plan. Call it again to continue."""
     check_named("plan", plan)

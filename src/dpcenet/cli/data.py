@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dpcenet.cli.app import DATASET_HELP, Out, app, parse_label_name
+from dpcenet.cli.app import DATASET_HELP, Out, Progress, app, parse_label_name
 from dpcenet.cli.checks import check_folder, check_prepared, check_there, stopped
 from dpcenet.cli.segment import Echo, OneSeries, Resample, Spacing
 from dpcenet.segmentation.check_input import labelled_scans
@@ -44,19 +44,20 @@ def prepare_command(
     supervoxel_size: Annotated[
         int | None, typer.Option(min=1, help="Voxels of the smallest supervoxel; 1000 for hearts.")
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Name of a label value, such as 1=liver; repeat.")
+    name: Annotated[
+        list[str] | None, typer.Option(help="VALUE=NAME of a label, such as 1=liver; repeat.")
     ] = None,
     echo: Echo = None,
     resample: Resample = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    progress: Progress = "bar",
 ) -> None:
     """Prepare scans: slices of 256x256, supervoxels, a manifest. Call it again to continue."""
     check_folder("", source)
     from dpcenet.data.prepare import prepare
     from dpcenet.volumes.options import ReadOptions
 
-    names = dict(parse_label_name(text) for text in label or []) or None
+    names = dict(parse_label_name(text) for text in name or []) or None
     changes = {
         "slice_spacing_mm": slice_spacing,
         "overflow": overflow,
@@ -83,7 +84,7 @@ def prepare_command(
 @app.command("doctor")
 def doctor_command(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    label: Annotated[
+    mask: Annotated[
         list[str] | None,
         typer.Option(
             help="Labels, if one scan is given: a file, a folder, or PATH=NAME for each organ."
@@ -105,13 +106,14 @@ def doctor_command(
         Path | None, typer.Option(help="Write corrected copies into this folder.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    progress: Progress = "bar",
 ) -> None:
     """Find faults of scans before the work, and what their files leave to choose.
 
     Scans are compared with the labelled one. Exit code 1 if something is wrong.
     """
-    mask: MaskFile | None = parse_masks(label, 1, "--label")[0] if label else None
-    check_there([*paths, *(paths_of(mask) if mask else ())])
+    labels: MaskFile | None = parse_masks(mask, 1, "--mask")[0] if mask else None
+    check_there([*paths, *(paths_of(labels) if labels else ())])
     masks: tuple[MaskFile, ...] = ()
     if support_image is not None or support_mask:
         images = () if support_image is None else (support_image,)
@@ -126,7 +128,7 @@ def doctor_command(
     if support_image is not None:
         labelled = SourceCase(f"{support_image.name} (labelled)", support_image, masks[0])
     options = parse_options(echo, series, spacing, resample)
-    diagnosis = diagnose(paths, label=mask, labelled=labelled, dataset=dataset, options=options)
+    diagnosis = diagnose(paths, label=labels, labelled=labelled, dataset=dataset, options=options)
     fixed = write_fixed(diagnosis, fix) if fix is not None else []
     typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
     for line in fixed:
@@ -139,7 +141,8 @@ def doctor_command(
 def inspect_command(
     data: Annotated[Path, typer.Argument(help="Prepared data set.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the sheet; default: in the data set.")
+        Path | None,
+        typer.Option("-o", "--out", help="Folder of the sheet; default: in the data set."),
     ] = None,
     slices: Annotated[int, typer.Option(min=1, help="Slices of each case.")] = 5,
 ) -> None:

@@ -18,12 +18,12 @@ def demo_command(
         typer.Option(help="Your own folder of image_* and label_* files; default: made-up scans."),
     ] = None,
     train: Annotated[
-        bool, typer.Option("--train", help="Train a small DPCENet instead, and compare it.")
+        bool, typer.Option("--train", help="Train a DPCENet instead, and compare it.")
     ] = False,
     jobs: Annotated[
         int, typer.Option(min=1, help="With --train: processes that prepare the scans.")
     ] = 2,
-    steps: Annotated[int | None, typer.Option(help="With --train: training steps.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="With --train: training steps.")] = 150,
 ) -> None:
     """Try it in a minute: one labelled scan, the others segmented, and a review of the masks."""
     typer.echo("For research only; not a medical device.")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dpcenet.app.mask_files import take_file
 from dpcenet.app.project import COLOURS, Label, Project
-from dpcenet.app.take_mask import main as take_mask
+from dpcenet.app.shown_scan import make_ready
 from dpcenet.cli.demo_table import result_table
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.phantom.phantom import PHANTOM_LABELS, Shape, write_phantoms
@@ -117,13 +118,11 @@ def _show_in_page(
 ) -> None:
     """Make the labels known to the page, and the labelled scan one that a person labelled."""
     scan = next(s for s in project.scans.values() if s.source.resolve() == labelled.resolve())
-    if not scan.mask.is_file():
-        copied = project.root / label.name
-        shutil.copy(label, copied)
-        take_mask(project.root, scan.id, copied)
     if names and not project.labels:
         project.set_labels([Label(value=v, name=n, colour=COLOURS[v]) for v, n in names.items()])
     project.add_labels(values)
+    if not scan.mask.is_file():
+        take_file(label, scan, make_ready(scan), project.labels)
 
 
 def _page_command(folder: Path, root: Path) -> str:

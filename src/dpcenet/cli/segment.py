@@ -13,6 +13,7 @@ from dpcenet.cli.app import (
     InPrecision,
     OnEngine,
     Out,
+    Progress,
     app,
     parse_label_name,
 )
@@ -69,10 +70,15 @@ Resample = Annotated[
 
 @app.command("segment")
 def segment_command(
-    queries: Annotated[
-        list[str], typer.Argument(help="Scans, folders, globs in quotes, DICOM folders.")
-    ],
     out: Out,
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(help="Scans, folders, globs in quotes, DICOM folders."),
+    ] = None,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--input", help="The same as an option; repeat."),
+    ] = None,
     support_image: SupportImage = None,
     support_mask: SupportMask = None,
     task: Annotated[Path | None, typer.Option(help="Task file, in place of scans.")] = None,
@@ -105,6 +111,14 @@ def segment_command(
         float,
         typer.Option(min=0.5, max=1, help="Accept a mask from which this Dice is expected."),
     ] = 0.8,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="First look only: quicker, and worse (docs/commands.md)."),
+    ] = False,
+    layout: Annotated[
+        Literal["default", "bids", "totalsegmentator", "nnunet"],
+        typer.Option(help="Names and folders of the results (docs/commands.md)."),
+    ] = "default",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Segment again what is finished.")
     ] = False,
@@ -127,11 +141,17 @@ def segment_command(
     modality: Kind = None,
     device: Device = "auto",
     precision: InPrecision = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Segment scans from one or several labelled scans; masks lie in each scan's own geometry.
 
     Run again, it goes on where it was: what is finished and has not changed is skipped.
     """
+    scans = [*(queries or ()), *(input_ or ())]
+    if not scans:
+        raise ConfigError("no scan to segment: name scans or folders, or give -i FOLDER")
+    if layout != "default" and form not in (None, "nifti"):
+        raise ConfigError(f"--format {form}: --layout {layout} is NIfTI; leave one of them out")
     images, masks = labelled_scans(support_image or (), support_mask or (), task)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.memory_cap import parse_size
@@ -147,16 +167,17 @@ def segment_command(
         masks=masks,
         task=task,
         labels=tuple(label or ()),
-        names=dict(parse_label_name(text, "--name") for text in name or []),
+        names=dict(parse_label_name(text) for text in name or []),
         run=run,
         modality=modality,
         device=device,
         precision=precision,
         options=parse_options(echo, series, spacing, resample),
+        fast=fast,
     )
     options = SegmentOptions(
         out=out,
-        outputs=OutputOptions(probability, mesh, form),
+        outputs=OutputOptions(probability, mesh, form, layout),
         consistency=Consistency(smooth, largest, min_volume),
         check=check,
         accept_dice=accept_dice,
@@ -171,7 +192,7 @@ def segment_command(
             )
         location = SegmentLocation(on_ray(address, cpus=1, gpus=0))
     summary = segment_folder(
-        queries, labelled, options, pattern, jobs, split_time, location, labelled_too
+        scans, labelled, options, pattern, jobs, split_time, location, labelled_too
     )
     _tell(summary, out)
 
@@ -205,7 +226,7 @@ def create(
         images=images,
         masks=masks,
         labels=tuple(label or ()),
-        names=dict(parse_label_name(text, "--name") for text in name or []),
+        names=dict(parse_label_name(text) for text in name or []),
         run=run,
         modality=modality,
         device=device,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from dpcenet.cli.app import Device, InPrecision, Out, app
+from dpcenet.cli.app import Device, InPrecision, Out, Progress, app
 from dpcenet.cli.checks import (
     check_files,
     check_named,
@@ -17,6 +17,7 @@ from dpcenet.cli.checks import (
     stopped,
 )
 from dpcenet.errors import ConfigError
+from dpcenet.system.progress import in_words, say
 
 if TYPE_CHECKING:
     from dpcenet.data.store import PreparedDataset
@@ -59,6 +60,7 @@ def train_command(
     workers: Annotated[int, typer.Option(help="Processes that prepare episodes.")] = 0,
     resume: Annotated[bool, typer.Option(help="Continue from the checkpoint.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Also log for TensorBoard.")] = False,
+    progress: Progress = "bar",
 ) -> None:
     """Train a method without labels, on episodes from pseudo-labels of the scans."""
     check_prepared("--data", data)
@@ -115,8 +117,17 @@ def evaluate_command(
         int | None,
         typer.Option(min=0, help="Support slices on either side; default: the method's."),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Module taken out after training, as DPCENet's sqca or dpce; repeat."),
+    ] = None,
+    cut: Annotated[
+        Literal["half", "checked"],
+        typer.Option(help="Probability of a label: above a half, or the training's own choice."),
+    ] = "half",
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Score a run on the test cases of its fold: scores-*.csv, summary-*.json in its folder."""
     check_run("", run)
@@ -127,7 +138,9 @@ def evaluate_command(
     from dpcenet.evaluation.report.tables import tables_of
     from dpcenet.training.run_folder import open_run
 
-    options = ProtocolOptions(protocol, support, shots, chunks, bounds, neighbours)
+    options = ProtocolOptions(
+        protocol, support, shots, chunks, bounds, neighbours, tuple(without or ()), cut
+    )
     with stopped("scores are written at the end: run the same command again"):
         evaluate(run, options, data=data, device=device)
     typer.echo(as_text(tables_of([open_run(run)])))
@@ -183,7 +196,7 @@ def adapt_command(
     data: Annotated[Path, typer.Option(help="Prepared data set; labels are not needed.")],
     run: Annotated[Path, typer.Option(help="Folder of the adapted network; a run.")],
     minutes: Annotated[
-        float, typer.Option(min=1e-4, help="Training time; checks come on top.")
+        float, typer.Option(min=1e-4, help="Time in all, checks and writing included.")
     ] = 20.0,
     start: Annotated[
         Path | None, typer.Option(help="Run to start from; default: the network of the package.")
@@ -198,10 +211,12 @@ def adapt_command(
     seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
     device: Device = "auto",
     precision: InPrecision = "auto",
+    progress: Progress = "bar",
 ) -> None:
     """Adapt the in-context network to your unlabelled scans; the best state is kept."""
     check_prepared("--data", data)
     check_run("--start", start)
+    say(f"adapt: loading the network and the scans; ends {in_words(60 * minutes)} from now")
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
     from dpcenet.training.run_folder import RunFlags

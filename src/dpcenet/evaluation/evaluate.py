@@ -8,7 +8,7 @@ slice of each from the images alone. The last two are told nothing of the query'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -57,7 +57,10 @@ def evaluate(
     run = open_run(folder)
     dataset = open_dataset(data or run.flags.data)
     place, options = choose_device(device), options or ProtocolOptions()
-    predictor = Predictor(run.load_method(place), run.precision, place, options.neighbours)
+    method = run.load_method(place)
+    for module in options.without:
+        method.take_out(module)
+    predictor = Predictor(method, run.precision, place, options.neighbours)
     evaluation = _Evaluation(run, dataset, predictor, options)
     sets = evaluation.fold.support_sets(options.support, options.shots)
     total = sum(len(queries) for _, queries in sets)
@@ -88,6 +91,15 @@ class _Evaluation:
     def fold(self) -> Fold:
         """Which cases were trained on, and which are tested."""
         return self.run.make_fold(self.dataset)
+
+    @cached_property
+    def cut(self) -> float:
+        """Above which probability a label is.
+
+        Raises:
+            RunError: it is to be the checked one, and the training checked none.
+        """
+        return self.run.checked_cut() if self.options.cut == "checked" else 0.5
 
     @cached_property
     def _kept(self) -> KeptScans | None:
@@ -123,6 +135,7 @@ class _Evaluation:
         values = self.run.flags.test_labels or tuple(self.dataset.labels)
         plan = self.options.plan(self.predictor, support, query)
         found = self.predictor.segment(support, query.slices, plan, values)
+        found = replace(found, cut=self.cut)
         request = Request(self.predictor.method, support, query.slices, values)
         chosen = plan.slices(request, support)
         pasting = Predictor(Copy(CopyOptions()))
@@ -189,6 +202,8 @@ class _Evaluation:
             "chunks": options.chunks if told else None,
             "neighbours": own if options.neighbours is None else options.neighbours,
             "bounds": options.bounds if told else None,
+            "without": list(options.without),
+            "cut": self.cut,
             "dataset": self.dataset.origin.name,
             "scheme": flags.scheme,
             "setting": flags.setting,

@@ -38,6 +38,9 @@ class ProtocolOptions:
         chunks: of "paper": 3, or 1.
         bounds: of "paper": how organ slices are cut into chunks.
         neighbours: support slices on either side that help; None takes the method's own number.
+        without: modules of the method that are taken out, as if they changed nothing.
+        cut: a label is where its probability is above "half", or above the cut that the training
+            "checked" on held-out episodes; the latter is outside the literature's protocol.
     """
 
     protocol: Protocol = "paper"
@@ -46,6 +49,8 @@ class ProtocolOptions:
     chunks: int = 3
     bounds: Bounds = "number"
     neighbours: int | None = None
+    without: tuple[str, ...] = ()
+    cut: Literal["half", "checked"] = "half"
 
     def plan(
         self, predictor: Predictor, support: Sequence[LabelledScan], query: LabelledScan
@@ -62,7 +67,9 @@ class ProtocolOptions:
         """What the files of this evaluation are called after."""
         shots = f"-{self.shots}shot" if self.shots > 1 else ""
         near = "" if self.neighbours is None else f"-near{self.neighbours}"
-        return f"{self.protocol}{shots}{near}"
+        without = "".join(f"-without-{name}" for name in self.without)
+        cut = "-cut" if self.cut == "checked" else ""
+        return f"{self.protocol}{shots}{near}{without}{cut}"
 
 
 @dataclass(frozen=True)

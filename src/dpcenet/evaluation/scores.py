@@ -71,6 +71,10 @@ def describe_rules(summary: Mapping[str, Any]) -> str:
     ]
     if summary["chunks"]:
         parts.insert(1, f"{summary['chunks']} chunks by {summary.get('bounds', 'number')}")
+    if without := summary.get("without"):
+        parts.append(f"without {' and '.join(without)}, taken out after training")
+    if summary.get("cut", 0.5) != 0.5:
+        parts.append("cut chosen on held-out supervoxels, outside the paper's protocol")
     if summary.get("neighbours"):
         parts.append(f"{summary['neighbours']} support slice on either side helps")
     if summary.get("supports_trained_on"):

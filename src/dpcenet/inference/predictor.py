@@ -44,16 +44,18 @@ class Segmented:
         scans: the labelled scans as they served, in the query's pose.
         slices: which slices of them served.
         probability: label value → (Z, H, W) float32; 0 on slices that nothing served.
+        cut: above which probability a label is.
     """
 
     scans: tuple[LabelledScan, ...]
     slices: SliceMap
     probability: dict[int, npt.NDArray[np.float32]]
+    cut: float = 0.5
 
     @property
     def masks(self) -> dict[int, Mask]:
-        """Label value → (Z, H, W) bool, where the label is likelier than not."""
-        return {value: np.asarray(each > 0.5) for value, each in self.probability.items()}
+        """Label value → (Z, H, W) bool; by default where the label is likelier than not."""
+        return {value: np.asarray(each > self.cut) for value, each in self.probability.items()}
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class Predictor:
     neighbours: int | None = None
     align: bool = True
     second_look: bool = True
+
+    def __repr__(self) -> str:
+        return f"Predictor({type(self.method).__name__}, {self.precision}, {self.device})"
 
     def at_first_look(self) -> Predictor:
         """The same, with one support slice for each query slice, no alignment and no window."""

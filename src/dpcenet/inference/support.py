@@ -85,6 +85,10 @@ class Support:
     notes: tuple[str, ...] = ()
     codes: Mapping[int, Code] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        labels = ", ".join(f"{v} = {self.names.get(v, f'label {v}')}" for v in self.values)
+        return f"Support({len(self.scans)} labelled scans; labels {labels})"
+
     def only(self, values: Sequence[int]) -> Support:
         """The same scans with some of the labels.
 

@@ -157,6 +157,14 @@ class Method(nn.Module, ABC):
         (prefix,) = (name for name, module in self.named_modules() if module is self.trunk.trunk)
         return {name for name in self.state_dict() if name.startswith(f"{prefix}.")}
 
+    def take_out(self, module: str) -> None:
+        """Let a module of a trained network change nothing from now on: the identity test.
+
+        Raises:
+            ConfigError: the method has no such module.
+        """
+        raise ConfigError(f"--without {module}: {type(self).__name__} has no module to take out")
+
     @abstractmethod
     def extract(self, images: Tensor) -> Features:
         """Trunk features of images (B, 1, H, W)."""

@@ -31,6 +31,7 @@ class LabelledInput:
         device: where it computes.
         options: how scans are read whose files leave a choice.
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
+        fast: the first look only: no alignment, and no window around small organs.
     """
 
     images: tuple[Path, ...] = ()
@@ -43,6 +44,7 @@ class LabelledInput:
     device: str = "auto"
     precision: Precision = "auto"
     options: ReadOptions = AS_IT_IS
+    fast: bool = False
 
     def open(self) -> tuple[Segmenter, Support]:
         """Load the network; encode the labelled scans, or read the task.
@@ -76,5 +78,9 @@ class LabelledInput:
     def segmenter(self) -> Segmenter:
         """The network alone."""
         if self.run is not None:
-            return Segmenter.from_run(self.run, self.device, self.precision)
-        return Segmenter.shipped(self.device, self.modality, self.precision)
+            segmenter = Segmenter.from_run(self.run, self.device, self.precision)
+        else:
+            segmenter = Segmenter.shipped(self.device, self.modality, self.precision)
+        if not self.fast:
+            return segmenter
+        return replace(segmenter, predictor=segmenter.predictor.at_first_look())

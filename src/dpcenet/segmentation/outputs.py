@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from dpcenet.segmentation.layout import Layout, label_path, probability_path
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.mesh import surface, write_stl
 from dpcenet.volumes.nifti import write_nifti
-from dpcenet.volumes.write_masks import write_somehow
+from dpcenet.volumes.write_masks import write_mask, write_somehow
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class OutputOptions:
         probability: of each label, float32 NIfTI on the query's own grid: NAME_prob_VALUE.nii.gz.
         mesh: of each label, binary STL in LPS+ mm: NAME_mesh_VALUE.stl.
         form: of the mask: "nifti", "dicom-seg", "seg.nrrd" or "mha"; None takes the scan's own.
+        layout: where all of it lies, and how it is called.
     """
 
     probability: bool = False
     mesh: bool = False
     form: str | None = None
+    layout: Layout = "default"
 
 
 def write_outputs(
@@ -62,8 +65,13 @@ def write_outputs(
     )
     paths = [written]
     for value, probability in result.probability.items():
+        if outputs.layout == "totalsegmentator":
+            paths.append(_cleared(label_path(mask, known[value])))
+            paths[-1].parent.mkdir(exist_ok=True)
+            write_mask((result.mask.data == value).astype(np.uint8), paths[-1], scan.grid)
         if outputs.probability:
-            paths.append(_cleared(mask.with_name(f"{name}_prob_{value}.nii.gz")))
+            path = probability_path(mask, name, value, known[value], outputs.layout)
+            paths.append(_cleared(path))
             write_nifti(result.record.restore_probability(probability), paths[-1], scan.grid)
         if outputs.mesh:
             paths.append(_cleared(mask.with_name(f"{name}_mesh_{value}.stl")))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dpcenet.errors import DatasetError, NotAScanError
 from dpcenet.segmentation.distinct_names import Named, distinct
+from dpcenet.segmentation.layout import Layout, mask_name
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
@@ -46,6 +47,7 @@ class Query:
         suffix: of its mask.
         options: how it is read where its files leave a choice.
         searched: whether it was found in a folder or by a glob; else a person named it.
+        layout: how its mask is called.
     """
 
     source: Path | Series
@@ -53,11 +55,12 @@ class Query:
     suffix: str
     options: ReadOptions = AS_IT_IS
     searched: bool = False
+    layout: Layout = "default"
 
     @property
     def mask_name(self) -> Path:
         """Path of its mask, relative to the folder of the results."""
-        return self.name.with_name(f"{self.name.name}_seg{self.suffix}")
+        return mask_name(self.name, self.suffix, self.layout)
 
     @property
     def mask_names(self) -> tuple[Path, ...]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpcenet.inference.support import Support
+from dpcenet.segmentation.estimate import estimate
 from dpcenet.segmentation.labelled_input import LabelledInput
+from dpcenet.segmentation.layout import write_layout_files
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import accept_words
@@ -19,6 +21,7 @@ from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
+from dpcenet.system.progress import say
 from dpcenet.volumes.mask_files import all_files
 from dpcenet.volumes.walk_folders import LeftAside
 
@@ -78,7 +81,7 @@ def segment_folder(
         split: take each volume of a 4-D file or series as a query of its own.
         location: where to segment instead; files must have the same paths there.
         labelled_too: segment a labelled scan, too, that lies in a folder of queries.
-        quiet: no progress bar.
+        quiet: no progress bar, and no estimate of the time.
 
     Raises:
         InputError, RunError: nothing can be segmented. A single scan that cannot is an outcome.
@@ -92,11 +95,19 @@ def segment_folder(
     found = find_queries(
         paths, pattern, options.out, labelled.options, split, options.outputs.form, aside
     )
-    found = [q for q in found if options.keep.isdisjoint(path.resolve() for path in q.files)]
+    found = [
+        replace(query, layout=options.outputs.layout)
+        for query in found
+        if options.keep.isdisjoint(path.resolve() for path in query.files)
+    ]
     queries = found if labelled_too else _without_labelled(found, labelled, aside)
+    say("segment: loading the network and the labelled scans", quiet)
     segmenter, support = labelled.open()
+    if location is None:
+        say(f"segment: {estimate(segmenter, support, len(queries), options.check, jobs)}", quiet)
     with locked(options.out):
         check_targets(queries, options)
+        write_layout_files(options.out, support.names, options.outputs.layout)
         if location is not None:
             each = segment_on(location.engine, labelled, queries, options, location.threads)
         elif (processes := min(jobs, len(queries))) > 1:

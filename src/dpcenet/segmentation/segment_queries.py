@@ -39,6 +39,7 @@ from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.modality import doubts_of
+from dpcenet.volumes.options import AS_IT_IS
 
 _DISK_FULL = (*NO_SPACE, errno.EROFS)
 """Errors that every later scan would meet too."""
@@ -118,6 +119,7 @@ def _common_inputs(
         "outputs": asdict(options.outputs),
         "consistency": asdict(options.consistency),
         "check": options.check,
+        "fast": not segmenter.predictor.second_look,
         "dpcenet": dpcenet.__version__,
     }
 
@@ -175,6 +177,7 @@ def _segment_one(
             "labels": sizes(result),
             "seconds": round(time.perf_counter() - start, 2),
             "precision": segmenter.predictor.precision,
+            **_source(read.query),
             **({"notes": notes} if notes else {}),
         }
         for mask in (options.out / name for name in read.query.mask_names):
@@ -184,6 +187,12 @@ def _segment_one(
         mask_record.withdraw(read.mask)
         return _failed(read.query, error)
     return Outcome(read.query.name, read.mask, facts=facts)
+
+
+def _source(query: Query) -> dict[str, Any]:
+    """Where the scan lies and how it was read, so that `export` finds it again."""
+    how = {} if query.options == AS_IT_IS else {"read": asdict(query.options)}
+    return {"scan": str(query.files[0].absolute()), **how}
 
 
 def _predict(

@@ -49,6 +49,12 @@ class Segmenter:
     predictor: Predictor
     rules: Preprocessing | None
 
+    def __repr__(self) -> str:
+        rules = (
+            "scans of any kind" if self.rules is None else f"{self.rules.modality.upper()} scans"
+        )
+        return f"Segmenter({self.predictor!r}, {rules})"
+
     @staticmethod
     def from_run(
         folder: Path | str, device: str = "auto", precision: Precision = "auto"
@@ -229,8 +235,8 @@ def segment(
 
     Args:
         query, support_image, support_mask: paths (of a file, or of a folder with one DICOM
-            series), `dpcenet.Volume(data (Z, Y, X), affine)`, or images of nibabel, SimpleITK or
-            MONAI; the three may differ in kind.
+            series), `dpcenet.Volume(data (Z, Y, X), affine)`, pairs (array, affine), images of
+            nibabel, SimpleITK, MONAI or TorchIO, or TorchIO subjects; the three may differ in kind.
         run: folder of a trained run; by default the network of the package.
         labels: values to segment; by default every value of the mask.
         device: "auto", "cpu", "cuda", …

@@ -7,39 +7,35 @@ The best state is kept, which may be the one before.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
+from time import monotonic
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
-from dpcenet.errors import ConfigError, DatasetError, RunError
+from dpcenet.errors import ConfigError, RunError
 from dpcenet.inference.predictor import Predictor
-from dpcenet.inference.slice_plans import MatchedSlices
-from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.incontext.model import InContext
 from dpcenet.methods.incontext.weights import Options as ShippedOptions
 from dpcenet.methods.incontext.weights import build as build_shipped
 from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.system.files import read_json, write_json
-from dpcenet.system.progress import progress_bar
+from dpcenet.system.progress import Advance, progress_bar
 from dpcenet.training.checkpoint import CHECKPOINT, save_checkpoint
 from dpcenet.training.config import load_preset
 from dpcenet.training.incontext_trainer import PairTraining, PretrainConfig
+from dpcenet.training.reverse_check import Check, reverse_check, what_to_check
 from dpcenet.training.run_folder import ADAPTED, Run, RunFlags, create_run, open_run
 from dpcenet.training.supervoxel_pairs import ScanPairs
-from dpcenet.volumes.metrics import dice
 
 PRESET, SHIPPED = "incontext/adapted", "shipped"
-STAND_INS = 6  # supervoxels that stand in for organs where no label may be used
-CHECKED = 4  # scans in which the reverse check seeks them
+FIRST_CHECK = 0.15  # of the time: the first check seeks in as many scans as this allows
+ALL_CHECKS = 0.4  # of the time that is left then: the later checks become fewer if need be
 
 
 @dataclass(frozen=True)
@@ -47,8 +43,9 @@ class AdaptOptions:
     """How to adapt.
 
     Attributes:
-        minutes: of training, checks not counted.
-        checks: into how many parts the time is cut; each ends with a reverse check.
+        minutes: in all, from the start to the last file. Where a single check or step takes
+            longer, it is still made.
+        checks: into how many parts the training is cut, at most; each ends with a reverse check.
         patience: checks without a gain after which it ends early.
         made_up: of how many batches one is made up, so that what was learnt is not lost.
         batch: pairs of a step.
@@ -63,23 +60,6 @@ class AdaptOptions:
     batch: int = 8
     learning_rate: float = 2e-4
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Check:
-    """What the reverse check seeks, and where.
-
-    Attributes:
-        case: the scan in which some regions are known.
-        label: (Z, H, W), the regions: its labels, or supervoxels in their place.
-        values: of `label`.
-        others: scans in which the regions are sought.
-    """
-
-    case: PreparedCase
-    label: npt.NDArray[np.uint8]
-    values: tuple[int, ...]
-    others: tuple[PreparedCase, ...]
 
 
 def adapt(
@@ -112,6 +92,7 @@ def adapt(
         RunError: the folder was adapted before.
     """
     options = options or AdaptOptions()
+    clock = _Clock(60 * options.minutes)
     place = choose_device(device)
     dataset = open_dataset(flags.data)
     network = _network(start, place)
@@ -124,11 +105,12 @@ def adapt(
     if flags.fold is not None:
         names = set(run.make_fold(dataset).train)
     cases = [case for case in dataset.cases if case.name in names]
-    check = _what_to_check(cases, None if support is None else dataset.case(support))
+    check = what_to_check(cases, None if support is None else dataset.case(support))
     pairs = _pairs(cases, network, options, place)
     made = {**asdict(options), "start": str(start or SHIPPED), "support": support}
     training = PairTraining(network, _training_config(network, options, run.precision), place)
-    _train(run, training, pairs, check, options, made, quiet)
+    with progress_bar("adapt (seconds)", max(1, round(clock.seconds)), quiet=quiet) as bar:
+        _Adapting(run, training, pairs, check, options, made, clock, bar).go()
     return run
 
 
@@ -142,61 +124,98 @@ def kept_state(folder: Path) -> str:
     return f"{folder}: step {history['kept']} is kept ({scores} then); segment with --run {folder}"
 
 
-def reverse_check(predictor: Predictor, check: Check) -> float:
-    """How well what a scan shows is found back, by way of each of the others: mean Dice."""
-    first_look = predictor.at_first_look()
-    slices, *others = (
-        first_look.encode(case.image, case.spacing) for case in (check.case, *check.others)
-    )
-    here = LabelledScan(check.case.name, slices, check.label)
-    scores = []
-    for other in others:
-        found = first_look.segment([here], other, MatchedSlices(), check.values)
-        for value, mask in found.masks.items():
-            there = LabelledScan("other", other, mask.astype(np.uint8))
-            back = first_look.segment([there], slices, MatchedSlices(), [1])
-            scores.append(dice(back.masks[1], check.label == value))
-    return fmean(scores)
+@dataclass(frozen=True)
+class _Clock:
+    """How much of the time is left."""
+
+    seconds: float
+    began: float = field(default_factory=lambda: monotonic())
+
+    @property
+    def passed(self) -> float:
+        return monotonic() - self.began
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.seconds - self.passed)
 
 
-def _train(
-    run: Run,
-    training: PairTraining,
-    pairs: Callable[[int], Pairs],
-    check: Check,
-    options: AdaptOptions,
-    made: dict[str, Any],
-    quiet: bool,
-) -> None:
+@dataclass
+class _Adapting:
     """Trains part by part; after each the averaged weights are kept if they are the best so far."""
-    predictor = Predictor(training.average.eval(), run.precision, training.device)
-    checks: list[dict[str, float]] = []
-    kept = 0
-    with progress_bar("adapt", options.checks, quiet=quiet) as bar:
-        for part in range(options.checks + 1):
-            line: dict[str, float] = {"step": training.step}
-            if part:
-                line["loss"] = _train_for(training, pairs, 60 * options.minutes / options.checks)
-                line["step"] = training.step
-            line["reverse"] = reverse_check(predictor, check)
-            checks.append(line)
-            if line["reverse"] > checks[kept]["reverse"] or part == 0:
-                kept = part
-                save_checkpoint(run.folder, training.average, None, training.step)
-            history = {"options": made, "checks": checks, "kept": checks[kept]["step"]}
-            write_json(run.folder / ADAPTED, history)
-            best = 100 * checks[kept]["reverse"]
-            bar(part, f"reverse check {100 * line['reverse']:.1f} %, best {best:.1f} %")
-            if part - kept >= options.patience:
+
+    run: Run
+    training: PairTraining
+    pairs: Callable[[int], Pairs]
+    check: Check
+    options: AdaptOptions
+    made: dict[str, Any]
+    clock: _Clock
+    bar: Advance
+    checks: list[dict[str, float]] = field(default_factory=list)
+    kept: int = 0
+
+    def go(self) -> None:
+        predictor = Predictor(
+            self.training.average.eval(), self.run.precision, self.training.device
+        )
+        each = self._first_check(predictor)
+        parts = self.options.checks
+        parts = max(1, min(parts, int(ALL_CHECKS * self.clock.left / max(each, 1e-6))))
+        for part in range(parts):
+            ahead = parts - part
+            loss = self._train_for(self.clock.left / ahead - each, f"part {part + 1} of {parts}")
+            began = self.clock.passed
+            self._show("reverse check")
+            score = fmean(self._found_back(predictor, other) for other in self.check.others)
+            self._keep({"step": self.training.step, "loss": loss, "reverse": score})
+            each = max(each, self.clock.passed - began)
+            if len(self.checks) - 1 - self.kept >= self.options.patience:
                 break
 
+    def _first_check(self, predictor: Predictor) -> float:
+        """The score before training, over as many scans as there is time for; its seconds."""
+        scores, began = list[float](), self.clock.passed
+        for number, other in enumerate(self.check.others, start=1):
+            self._show(f"reverse check before training, scan {number}")
+            scores.append(self._found_back(predictor, other))
+            each = (self.clock.passed - began) / number
+            if (number + 1) * each > FIRST_CHECK * self.clock.seconds:
+                break
+        self.check = replace(self.check, others=self.check.others[: len(scores)])
+        self._keep({"step": 0, "reverse": fmean(scores)})
+        return self.clock.passed - began
 
-def _train_for(training: PairTraining, pairs: Callable[[int], Pairs], seconds: float) -> float:
-    """Trains that long, one step at least; the mean loss."""
-    losses, started = list[torch.Tensor](), time.monotonic()
-    while not losses or time.monotonic() - started < seconds:
-        losses.append(training.advance(pairs(training.step)))
-    return float(torch.stack(losses).mean())
+    def _found_back(self, predictor: Predictor, other: PreparedCase) -> float:
+        return reverse_check(predictor, replace(self.check, others=(other,)))
+
+    def _train_for(self, seconds: float, part: str) -> float:
+        """Trains that long, one step at least; the mean loss."""
+        losses, end = list[torch.Tensor](), self.clock.passed + seconds
+        while not losses or self.clock.passed < end:
+            losses.append(self.training.advance(self.pairs(self.training.step)))
+            self._show(f"training, {part}, step {self.training.step}")
+        return float(torch.stack(losses).mean())
+
+    def _keep(self, line: dict[str, float]) -> None:
+        """Write how the check came out, and the weights if they are the best so far."""
+        self.checks.append(line)
+        if line["reverse"] > self.checks[self.kept]["reverse"] or len(self.checks) == 1:
+            self.kept = len(self.checks) - 1
+            save_checkpoint(self.run.folder, self.training.average, None, self.training.step)
+        history = {
+            "options": self.made,
+            "checked scans": len(self.check.others),
+            "checks": self.checks,
+            "kept": self.checks[self.kept]["step"],
+        }
+        write_json(self.run.folder / ADAPTED, history)
+
+    def _show(self, doing: str) -> None:
+        best = ""
+        if self.checks:
+            best = f", best reverse check {100 * self.checks[self.kept]['reverse']:.1f} %"
+        self.bar(min(round(self.clock.passed), max(1, round(self.clock.seconds))), doing + best)
 
 
 def _training_config(
@@ -227,35 +246,6 @@ def _pairs(
         return made_up(number) if number % options.made_up == 0 else of_scans(number).to(device)
 
     return pairs
-
-
-def _what_to_check(cases: Sequence[PreparedCase], labelled: PreparedCase | None) -> Check:
-    """Seek the labels of the labelled case, or large supervoxels of the first, in other scans."""
-    case = labelled or cases[0]
-    others = tuple(other for other in cases if other.name != case.name)[:CHECKED]
-    if not others:
-        raise DatasetError("to adapt takes two scans or more")
-    label = case.label if labelled else stand_ins(case.supervoxels)
-    values = tuple(int(value) for value in np.unique(label) if value)
-    return Check(case, label, values, others)
-
-
-def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-    """The largest supervoxels but the very largest, which is what lies between the organs.
-
-    Args:
-        supervoxels: (Z, H, W), 0 outside the body.
-
-    Returns:
-        (Z, H, W) uint8, 1 … `STAND_INS`.
-    """
-    sizes = np.bincount(supervoxels.ravel())
-    sizes[0] = 0
-    chosen = np.argsort(-sizes, kind="stable")[1 : 1 + STAND_INS]
-    number = np.zeros(len(sizes), dtype=np.uint8)
-    number[chosen] = np.where(sizes[chosen] > 0, np.arange(1, 1 + len(chosen)), 0)
-    label: npt.NDArray[np.uint8] = number[supervoxels]
-    return label
 
 
 def _network(start: Path | None, device: torch.device) -> InContext:

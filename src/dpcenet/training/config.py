@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.registry import METHODS
-from dpcenet.system.assets import asset
+from dpcenet.methods.registry import GROUP, METHODS, method_entry, preset_names, presets_of
+from dpcenet.system import plugins
 from dpcenet.system.device import Precision
 from dpcenet.system.files import read_yaml
 from dpcenet.system.structured import parse_yaml, yaml_value
@@ -75,22 +76,11 @@ class Config:
     train: TrainOptions = field(default_factory=TrainOptions)
 
 
-def preset_names() -> list[str]:
-    """The presets that come with the package, as "method/preset"."""
-    return sorted(
-        f"{folder.name}/{file.name.removesuffix('.yaml')}"
-        for folder in asset("presets").iterdir()
-        if folder.is_dir()
-        for file in folder.iterdir()
-        if file.name.endswith(".yaml")
-    )
-
-
 def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     """Read a preset by name ("dpcenet/paper") or by path.
 
     Args:
-        name: of a preset of the package, or a YAML file.
+        name: of a preset of this package or another one, or a YAML file.
         overrides: "key.key=value" texts that replace single values.
 
     Raises:
@@ -99,16 +89,28 @@ def load_preset(name: str, overrides: tuple[str, ...] = ()) -> Config:
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
         data, label = read_yaml(path), path.stem
-    elif name in preset_names():
-        data, label = parse_yaml(asset(f"presets/{name}.yaml").read_text("utf-8"), name), name
     else:
-        raise ConfigError(
-            f"preset {name!r}: there is none of that name; give a YAML file or one of "
-            f"{', '.join(preset_names())}"
-        )
+        data, label = parse_yaml(_preset_file(name).read_text("utf-8"), name), name
     for override in overrides:
         _override(data, override)
     return parse_config(data, label, source=name)
+
+
+def _preset_file(name: str) -> Traversable:
+    """The file of a preset by its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    method = name.partition("/")[0]
+    if method in METHODS or method in plugins.offered(GROUP):
+        files = presets_of(method)
+        if name in files:
+            return files[name]
+    raise ConfigError(
+        f"preset {name!r}: there is none of that name; give a YAML file or one of "
+        f"{', '.join(preset_names())}"
+    )
 
 
 def parse_config(data: object, preset: str, source: str) -> Config:
@@ -118,9 +120,13 @@ def parse_config(data: object, preset: str, source: str) -> Config:
         ConfigError: an unknown key or a wrong value; the message names `source` and the key.
     """
     method = data.get("method") if isinstance(data, dict) else data
-    if not isinstance(data, dict) or not isinstance(method, str) or method not in METHODS:
+    if not isinstance(data, dict) or not isinstance(method, str):
         raise ConfigError(f"{source}: method {shown(method)}; choose one of {', '.join(METHODS)}")
-    options = validated(METHODS[method].options, data.get("options") or {}, source, "options")
+    try:
+        kind = method_entry(method).options
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    options = validated(kind, data.get("options") or {}, source, "options")
     whole = {**data, "preset": data.get("preset", preset), "options": None}
     config = validated(Config, whole, source)
     return dataclasses.replace(config, options=options)

@@ -87,7 +87,8 @@ class KeptWeights:
         moving = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
         if not self.average:
             self.average = {name: tensor.clone() for name, tensor in moving.items()}
-        move_average(list(self.average.values()), list(moving.values()), step, average)
+        means = [self.average[name] for name in moving]  # a file keeps names, and not their order
+        move_average(means, list(moving.values()), step, average)
 
     def check(self, method: Method, held_out: HeldOut, step: int) -> Check:
         """Check the weights that would predict; they are kept if they are the best so far."""

@@ -133,6 +133,20 @@ class Run:
             ready_to_predict(method, self.precision == "bfloat16")
         return method.to(device).eval()
 
+    def checked_cut(self) -> float:
+        """The cut of the probability that the check on held-out episodes chose.
+
+        Raises:
+            RunError: the training made no such check.
+        """
+        checkpoint = load_checkpoint(self.folder)
+        check = None if checkpoint is None else checkpoint.kept.chosen
+        if check is None:
+            raise RunError(
+                f"{self.folder}: no check chose a cut; train with --set train.validation.every=250"
+            )
+        return check.cut
+
 
 def fold_of(flags: RunFlags, dataset: PreparedDataset) -> Fold:
     """The fold that the flags name; there must be one."""

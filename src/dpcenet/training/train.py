@@ -93,6 +93,7 @@ def train(
         restore(checkpoint, method, optimiser)
         start, kept = checkpoint.step, checkpoint.kept
     else:
+        refuse_frozen_noise(config, method)
         method.calibrate(calibration_images(sampler, flags.seed).to(place))
     log = Log(folder, start, context.is_first, tensorboard)
     if optimiser is None:  # nothing to train, as in `copy`: the run is complete
@@ -193,6 +194,20 @@ def make_sampler(
     return EpisodeSampler(
         cases, options, flags.seed + stream, excluded, flags.exclusion, trained, device
     )
+
+
+def refuse_frozen_noise(config: Config, method: Method) -> None:
+    """
+    Raises:
+        ConfigError: the trunk has random weights and is not trained either.
+    """
+    trunk = method.trunk
+    if method.trunk_frozen and trunk is not None and trunk.options.weights is None:
+        raise ConfigError(
+            f"preset {config.preset}: the trunk {trunk.options.name} is frozen and has no weights; "
+            "give its file with --weights, take the preset own of the method, or --set "
+            "options.encoder.frozen=false"
+        )
 
 
 def make_optimiser(method: Method, options: TrainOptions) -> torch.optim.Optimizer | None:

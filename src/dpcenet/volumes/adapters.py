@@ -3,6 +3,7 @@
 A `Volume` is (Z, Y, X) with an affine to RAS+ mm. nibabel has (X, Y, Z) and RAS+ mm; SimpleITK's
 arrays are (Z, Y, X), its mm LPS+; MONAI has (X, Y, Z), perhaps with a channel in front, and RAS+
 mm unless its image says LPS. MONAI is no dependency: its MetaTensor is known by what it carries.
+A pair (array, affine) may have its axes in any order: its affine takes their index to RAS+ mm.
 """
 
 # nibabel and SimpleITK have few annotations:
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +34,19 @@ from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.nifti import geometry_fields, header_for
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.torchio_images import TorchIO, is_torchio, label_volume, scan_volume, with_mask
 
 Native = ScanFile | Volume | Series | Path | str
 Image = SpatialImage | sitk.Image | torch.Tensor
-Scan = Native | Image
-ImageT = TypeVar("ImageT", bound=Image)
+ArrayPair = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+Scan = Native | Image | ArrayPair | TorchIO
+ImageT = TypeVar("ImageT", bound=Image | ArrayPair | TorchIO)
 ScanT = TypeVar("ScanT")
 
-_AN_IMAGE = "Give a path, dpcenet.Volume(data, affine), or a nibabel, SimpleITK or MONAI image."
+_AN_IMAGE = (
+    "Give a path, dpcenet.Volume(data, affine), (array, affine), or an image of nibabel, "
+    "SimpleITK, MONAI or TorchIO."
+)
 
 
 def open_scan(scan: Scan, options: ReadOptions = AS_IT_IS) -> ScanFile:
@@ -48,7 +54,8 @@ def open_scan(scan: Scan, options: ReadOptions = AS_IT_IS) -> ScanFile:
 
     Args:
         scan: a path (of a file, or of a folder with one DICOM series), a Series, a Volume, a
-            ScanFile, or an image of nibabel, SimpleITK or MONAI.
+            ScanFile, a pair (array, affine), an image of nibabel, SimpleITK, MONAI or TorchIO, or
+            a TorchIO subject with one intensity image.
         options: how it is read where its files leave a choice.
 
     Raises:
@@ -68,6 +75,10 @@ def open_scan(scan: Scan, options: ReadOptions = AS_IT_IS) -> ScanFile:
         volume = _from_simpleitk(scan)
     elif _is_metatensor(scan):
         volume = _from_monai(scan)
+    elif is_torchio(scan):
+        volume = scan_volume(scan)
+    elif is_pair(scan):
+        volume = Volume(scan[0], np.asarray(scan[1], dtype=np.float64))
     else:
         found = f"{type(scan).__name__} has no place in the patient"
         raise VolumeError("the array", found, "an image with its geometry", _AN_IMAGE)
@@ -92,14 +103,16 @@ def open_labelled(mask: Scan | OrganMasks, image: ScanFile) -> ScanFile:
     """
     if isinstance(mask, OrganMasks):
         return read_mask(mask, image)
-    return read_mask(Path(mask), image) if isinstance(mask, Path | str) else open_scan(mask)
+    if isinstance(mask, Path | str):
+        return read_mask(Path(mask), image)
+    return open_scan(label_volume(mask) if is_torchio(mask) else mask)
 
 
 def same_kind(mask: Volume, scan: Scan) -> Any:
     """A mask in the kind of its scan: an image as an image, anything else as the volume.
 
     Args:
-        mask: (Z, Y, X) labels on the scan's grid.
+        mask: (Z, Y, X) labels or probabilities on the scan's grid.
         scan: what `open_scan` opened.
     """
     if isinstance(scan, SpatialImage):
@@ -110,12 +123,24 @@ def same_kind(mask: Volume, scan: Scan) -> Any:
         return image
     if isinstance(scan, torch.Tensor):
         return _to_monai(mask, scan)
-    return mask
+    if is_torchio(scan):
+        return with_mask(mask, scan)
+    return (mask.data, mask.affine) if is_pair(scan) else mask
+
+
+def is_pair(scan: object) -> TypeGuard[ArrayPair]:
+    """Whether it is (array, affine), and not two scans."""
+    return (
+        isinstance(scan, tuple)
+        and len(scan) == 2
+        and all(isinstance(part, np.ndarray) for part in scan)
+        and scan[1].shape == (4, 4)
+    )
 
 
 def several(scans: ScanT | Sequence[ScanT]) -> list[ScanT]:
     """One scan or mask, or a list or tuple of them, as a list."""
-    if isinstance(scans, list | tuple):
+    if isinstance(scans, list | tuple) and not is_pair(scans):
         return list(scans)
     return [cast("ScanT", scans)]  # images are sequences, too, as far as a type checker knows
 

@@ -14,7 +14,7 @@ from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, on_grid
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.nifti import forms_apart_mm
 
-_TAKE_PLACE = "`dpcenet doctor SCAN --label MASK --fix OUT` gives the mask the scan's place."
+_TAKE_PLACE = "`dpcenet doctor SCAN --mask MASK --fix OUT` gives the mask the scan's place."
 
 FEW = 16
 """A file with so few different whole numbers is no scan."""

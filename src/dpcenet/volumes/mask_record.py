@@ -36,7 +36,7 @@ def key_of(inputs: Mapping[str, Any]) -> str:
 
 def finished(mask: Path, key: str) -> dict[str, Any] | None:
     """The record of a mask that was made from the same inputs and lies there whole, or None."""
-    record = _record(mask)
+    record = read_record(mask)
     if record.get("key") != key or "facts" not in record:
         return None
     there = all((mask.parent / name).is_file() for name in record["outputs"])
@@ -62,12 +62,12 @@ def set_damaged_aside(mask: Path) -> None:
 
 def is_foreign(mask: Path) -> bool:
     """Whether a file lies there that this program did not write."""
-    return mask.exists() and not _record(mask)
+    return mask.exists() and not read_record(mask)
 
 
 def is_corrected(mask: Path) -> bool:
     """Whether a finished mask was changed since."""
-    written = _record(mask).get("sha256")
+    written = read_record(mask).get("sha256")
     return written is not None and mask.is_file() and file_hash(mask) != written
 
 
@@ -105,10 +105,10 @@ def write_record(
     Args:
         mask: the first of the outputs.
         inputs: what they were made from.
-        outputs: files in the folder of the mask.
+        outputs: files in the folder of the mask, or below it.
         facts: what is worth knowing of them.
     """
-    names = [path.name for path in outputs]
+    names = [path.relative_to(mask.parent).as_posix() for path in outputs]
     head = {
         "format": FORMAT,
         "key": key_of(inputs),
@@ -120,14 +120,14 @@ def write_record(
 
 def outputs_named_in(mask: Path) -> list[Path]:
     """What an earlier run wrote, if the file is a mask of it."""
-    return [mask.parent / name for name in _record(mask).get("outputs", [])]
+    return [mask.parent / name for name in read_record(mask).get("outputs", [])]
 
 
 def results_in(folder: Path) -> set[Path]:
     """The files of a folder that a record there names as written by an earlier run."""
     records = [path for path in folder.glob("*.json") if path.is_file()]
     masks = [path.with_name(path.name.removesuffix(".json")) for path in records]
-    return {path for mask in masks for path in (mask, *outputs_named_in(mask)) if _record(mask)}
+    return {path for mask in masks for path in (mask, *outputs_named_in(mask)) if read_record(mask)}
 
 
 def without_results(files: Sequence[Path]) -> list[Path]:
@@ -136,8 +136,8 @@ def without_results(files: Sequence[Path]) -> list[Path]:
     return [file for file in files if file not in written]
 
 
-def _record(mask: Path) -> dict[str, Any]:
-    """The record of a mask; empty where there is none that can be read."""
+def read_record(mask: Path) -> dict[str, Any]:
+    """What is recorded of a mask; empty where there is no record that can be read."""
     path = record_path(mask)
     if not path.is_file():
         return {}
@@ -145,5 +145,10 @@ def _record(mask: Path) -> dict[str, Any]:
         record = read_json(path, {"format": str, "outputs": list})
     except ConfigError:
         return {}
-    plain = all(isinstance(n, str) and n == Path(n).name for n in record["outputs"])
+    plain = all(isinstance(n, str) and _is_below(Path(n)) for n in record["outputs"])
     return record if plain and record["format"] == FORMAT else {}
+
+
+def _is_below(path: Path) -> bool:
+    """Whether a path stays in the folder that it is relative to."""
+    return not path.is_absolute() and ".." not in path.parts

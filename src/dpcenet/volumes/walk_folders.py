@@ -53,7 +53,7 @@ def folders_below(
         except OSError as error:
             aside.append(LeftAside(folder, f"the folder cannot be opened ({error.strerror})"))
             continue
-        files, below = [], list[Path]()
+        files, below = list[Path](), list[Path]()
         for child in children:
             why = _sort(child, files, below, links)
             if why:

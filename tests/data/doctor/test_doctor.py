@@ -277,7 +277,7 @@ def test_misuse(tmp_path: Path) -> None:
         diagnose([tmp_path], quiet=True)
     for name in "ab":
         write_pair(tmp_path, name, straight()[0])
-    with pytest.raises(ConfigError, match="--label goes with one scan"):
+    with pytest.raises(ConfigError, match="--mask goes with one scan"):
         diagnose([tmp_path], label=tmp_path / "label.nii.gz", quiet=True)
 
 

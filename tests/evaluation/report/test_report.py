@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from dpcenet.evaluation.report.report import report
+from dpcenet.evaluation.report.sections import COUNTED, MEASURED
+from dpcenet.evaluation.report.texts import LANGUAGES, legend, words
 from reports import score, write_run
 
 
@@ -31,8 +33,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_begins_with_two_sentences(out: Path) -> None:
     text = re.sub(r"\s+", " ", (out / "report.html").read_text())
-    first = re.search(r"<p><b>(.*?)</b></p>", text)
+    first = re.search(r'<p><b><span lang="en">(.*?)</span><span lang="zh">(.*?)</span></b>', text)
     assert first is not None and first.start() < text.index("<table>")
+    assert first[2].startswith("在 made 上，tiny 的平均 Dice 最高：3 个病例的平均值为 51.0 %。")
     assert first[1] == (
         "On made, tiny has the highest mean Dice: 51.0 % over 3 cases. It is 30.0 points better "
         "than the second, copy (the pasted mask); that is not significant: with these cases it "
@@ -40,15 +43,41 @@ def test_the_page_begins_with_two_sentences(out: Path) -> None:
     )
 
 
-def test_every_column_has_its_word_in_the_legend(out: Path) -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_column_has_its_word_in_the_legend(out: Path, language: str) -> None:
     page = (out / "report.html").read_text()
-    legend = page[page.index("<dl>") : page.index("</dl>")]
-    columns = re.findall(r"<th>(.*?)</th>", page)
-    assert {"95 %", "HD95 mm", "NSD %", "cases"} <= set(columns)
-    for column in set(columns) - {"method", "liver", "cases"}:
-        assert f"<dt>{column}</dt>" in legend
-    for word in ("Dice", "copy", "p", "wins", "protocol", "setting", "case"):
-        assert f"<dt>{word}</dt>" in legend
+    (shown,) = re.findall(rf'<dl lang="{language}">(.*?)</dl>', page, re.DOTALL)
+    heads = re.findall(r"<th>(.*?)</th>", page)
+    spans = [re.search(rf'<span lang="{language}">(.*?)</span>', head) for head in heads]
+    columns = {s[1] if s else head for s, head in zip(spans, heads, strict=True)}
+    assert {"95 %", "HD95 mm", "NSD %", words(language)["head.cases"]} <= columns
+    for column in columns - {"liver"}:
+        assert f"<dt>{column}</dt>" in shown
+    for word in ("Dice", "copy", "p", words(language)["head.wins"], "protocol", "setting"):
+        assert f"<dt>{word}</dt>" in shown
+
+
+def test_both_languages_say_the_same_things() -> None:
+    """The same keys but for the terms, which are heads of columns; the same blanks filled in."""
+    english, chinese = words("en"), words("zh")
+    terms = [[k for k in each if k.startswith("term.")] for each in (english, chinese)]
+    assert len(terms[0]) == len(terms[1])
+    rest = english.keys() - set(terms[0])
+    assert rest == chinese.keys() - set(terms[1])
+    for key in rest:
+        blanks = [sorted(re.findall(r"\{(\w+)\}", each[key])) for each in (english, chinese)]
+        assert blanks[0] == blanks[1], key
+        assert (
+            key == "summary.stop"
+            or re.search(r"[\u4e00-\u9fff]", chinese[key])
+            or (key in ("head.p", "note.seeds"))
+        ), key
+
+
+def test_every_cost_column_is_in_the_legend() -> None:
+    explained = " ".join(legend(words()))
+    for column in (*MEASURED, *COUNTED):
+        assert column in explained or "core-s" in column, column
 
 
 def test_the_page_is_self_contained_escaped_and_dark_where_wanted(out: Path) -> None:
@@ -73,4 +102,4 @@ def test_many_runs_show_one_config_for_each_method(tmp_path: Path) -> None:
         for fold in range(7)
     ]
     page = report(runs, tmp_path / "out").read_text()
-    assert page.count("Resolved config: tiny") == 1 and "run3" not in page
+    assert page.count("</span>: tiny</summary>") == 1 and "run3" not in page

@@ -11,7 +11,9 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 
 from dpcenet.methods.dpcenet.attention import PATHS, CrossAlignment, DualPerspective, Similarity
-from dpcenet.methods.dpcenet.model import DPCENet, Options, Scale
+from dpcenet.methods.dpcenet.model import DPCENet
+from dpcenet.methods.dpcenet.options import Options
+from dpcenet.methods.dpcenet.scale import Scale
 from dpcenet.nn.attention import effective_keys
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import segmentation_loss

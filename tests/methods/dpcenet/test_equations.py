@@ -15,7 +15,8 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from dpcenet.methods.dpcenet.model import DPCENet, Options
+from dpcenet.methods.dpcenet.model import DPCENet
+from dpcenet.methods.dpcenet.options import Options
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.types import Features
 

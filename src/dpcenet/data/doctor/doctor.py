@@ -98,7 +98,7 @@ def diagnose(
         cases += [piece for case in found for piece in _pieces(case, options)]
         reports += [CaseReport(str(path), str(path), errors=errors)] if errors else []
     if label is not None and len({case.files.image for case in cases}) != 1:
-        raise ConfigError(f"--label goes with one scan, and there are {len(cases)}")
+        raise ConfigError(f"--mask goes with one scan, and there are {len(cases)}")
     cases = [_with_place(case, cases) for case in cases]
     examined = _examined(cases, quiet)
     by_path = {report.path: case for report, case in zip(examined, cases, strict=True)}

@@ -12,6 +12,8 @@ from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.benchmark.plan import MethodRow, Plan, Setting
 from dpcenet.evaluation.protocols import ProtocolOptions
+from dpcenet.nn.own_trunk import SHA256 as SHIPPED_SHA256
+from dpcenet.nn.own_trunk import SHIPPED
 from dpcenet.system.device import Precision
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.training.config import Config, config_to_dict, load_preset
@@ -97,6 +99,9 @@ def _config(plan: Plan, row: MethodRow, inputs: PlanInputs) -> Config:
     changes += [*plan.set, f"train.precision={inputs.precision}"]
     if plan.steps is not None:
         changes.append(f"train.steps={plan.steps}")
+    config = load_preset(row.preset, tuple(changes))
+    if config.options.trunk is not None and config.options.trunk.weights == SHIPPED:
+        return config
     if inputs.weights is not None:
         changes.append(f"options.encoder.weights={inputs.weights.resolve()}")
     elif plan.pretrained:
@@ -132,7 +137,7 @@ def _values(dataset: PreparedDataset, setting: Setting) -> tuple[int, ...]:
     if missing:
         raise ConfigError(
             f"{dataset.folder}: no label {', '.join(missing)}; it has {', '.join(by_name)}. "
-            "Prepare it with those names (--label), or change the plan"
+            "Prepare it with those names (--name), or change the plan"
         )
     return tuple(by_name[name] for name in setting.labels)
 
@@ -147,7 +152,8 @@ def _key(
     """sha256 of what decides the numbers, except the code."""
     options = config.options
     if options.trunk is not None and options.trunk.weights:
-        options = options.with_weights(weights)
+        shipped = options.trunk.weights == SHIPPED
+        options = options.with_weights(SHIPPED_SHA256 if shipped else weights)
     plain = config_to_dict(replace(config, options=options))
     return hash_of(
         {

@@ -25,13 +25,15 @@ from dpcenet.evaluation.report.run_labels import row_names
 from dpcenet.evaluation.report.sections import Section, cost_table, sections_of
 from dpcenet.evaluation.report.summary import in_two_sentences
 from dpcenet.evaluation.report.table_formats import (
+    TableText,
     as_csv,
     as_latex,
     as_markdown,
     markdown_rows,
     table_text,
 )
-from dpcenet.evaluation.report.tables import evaluations, table_of, tables_of
+from dpcenet.evaluation.report.tables import Table, evaluations, table_of, tables_of
+from dpcenet.evaluation.report.texts import LANGUAGES, in_each_language, legend, words
 from dpcenet.system.files import write_atomically, write_text
 from dpcenet.system.templates import render_page
 from dpcenet.training.config import config_to_dict
@@ -59,7 +61,13 @@ def report(folders: Sequence[Path], out: Path, published: bool = False) -> Path:
     every = [table for of_section in tables.values() for table in of_section]
     page = render_page(
         "report.html",
-        summary=[in_two_sentences(of_section[0]) for of_section in tables.values() if of_section],
+        texts={language: words(language) for language in LANGUAGES},
+        legend=in_each_language(legend),
+        summary=[
+            in_each_language(partial(in_two_sentences, of_section[0]))
+            for of_section in tables.values()
+            if of_section
+        ],
         sections=[_on_page(section, out) for section in sections],
     )
     write_text(out / "report.html", page)
@@ -87,16 +95,21 @@ def _on_page(section: Section, out: Path) -> dict[str, Any]:
         path = out / "figures" / f"{section.name}-{name}.png"
         write_atomically(path, partial(Path.write_bytes, data=png))
         address = "data:image/png;base64," + base64.b64encode(png).decode()
-        pictures.append({"caption": caption, "address": address})
+        pictures.append({"caption": caption.in_each_language(), "address": address})
     few = len(section.runs) <= FEW_RUNS
     return {
         **vars(section),
-        "tables": [table_text(table, published=True) for table in tables_of(section.runs)],
+        "tables": [_table_on_page(table) for table in tables_of(section.runs)],
         "pictures": pictures,
         "cost": cost_table(section.runs),
         "runs": [_run_on_page(run) for run in section.runs] if few else [],
         "configs": {} if few else _configs(section.runs),
     }
+
+
+def _table_on_page(table: Table) -> dict[str, TableText]:
+    """The texts of a table in each language; the numbers are the same."""
+    return in_each_language(lambda say: table_text(table, True, say))
 
 
 def _run_on_page(run: Run) -> dict[str, Any]:
@@ -105,8 +118,7 @@ def _run_on_page(run: Run) -> dict[str, Any]:
         "name": run.folder.name,
         "preset": run.config.preset,
         "tables": [
-            table_text(table_of(rules, scores), published=True)
-            for _, scores, rules in evaluations(run)
+            _table_on_page(table_of(rules, scores)) for _, scores, rules in evaluations(run)
         ],
         "config": _config(run),
         "facts": {

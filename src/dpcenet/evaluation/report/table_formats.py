@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from dpcenet.evaluation.report.published import PublishedRow
 from dpcenet.evaluation.report.tables import MEAN, Cell, Row, Table
+from dpcenet.evaluation.report.texts import Words, words
 
 NOTHING = "–"
 FAULT = "*"
@@ -45,27 +46,30 @@ class TableText:
     notes: tuple[str, ...]
 
 
-def table_text(table: Table, published: bool = False) -> TableText:
+def table_text(table: Table, published: bool = False, say: Words | None = None) -> TableText:
     """The texts of a table.
 
     Args:
         table: the numbers.
         published: each method's line is followed by what papers print for it.
+        say: the texts of a language; English by default.
     """
+    say = say or words()
     data = f"{table.data.dataset}: " if table.data and table.data.dataset else ""
     trained = f" ({table.budget})" if table.budget else ""
-    tests = ["p", "wins"] if table.compared else []
-    head = ("method", *table.labels, MEAN, "95 %", *tests, "HD95 mm", "NSD %", "cases")
+    tests = ["p", say["head.wins"]] if table.compared else []
+    scored = (*table.labels, say["head.mean"], "95 %", *tests, "HD95 mm", "NSD %")
+    head = (say["head.method"], *scored, say["head.cases"])
     lines = []
     for row in table.rows:
         lines.append(_line(table, row))
         if published:
             lines += [_published_line(printed, len(head)) for printed in table.published(row)]
     return TableText(
-        caption=f"{data}Dice in percent, {table.rules}{trained}",
+        caption=say["caption"].format(data=data, rules=table.rules, budget=trained),
         head=head,
         lines=tuple(lines),
-        notes=(*_notes(table), *(_sources(table) if published else [])),
+        notes=(*_notes(table, say), *(_sources(table) if published else [])),
     )
 
 
@@ -106,27 +110,17 @@ def _published_line(row: PublishedRow, columns: int) -> Line:
     return Line(tuple(texts), (False,) * columns, printed=True, notes=row.faults)
 
 
-def _notes(table: Table) -> list[str]:
+def _notes(table: Table, say: Words) -> list[str]:
     """How the numbers of a table are read."""
     several_seeds = any(cell and cell.seed_sd is not None for r in table.rows for cell in r.cells)
-    found = [
-        "mean ± standard deviation over cases"
-        + (" (seeds: deviation of the mean over seeds)" if several_seeds else "")
-        + "; 95 %: bootstrap interval of the mean over cases.",
-    ]
+    seeds = say["note.seeds"] if several_seeds else ""
+    found = [say["note.cells"] + seeds + say["note.interval"]]
     if table.compared:
-        found.append(
-            "p: paired Wilcoxon test of the cases' means against DPCENet, corrected by Holm over "
-            f"the methods; wins: cases in which the method is better. {_least_p(table)}"
-            "Bold: best of its column, and significantly (0.05) better than every other line."
-        )
+        cases = max(row.cases for row in table.rows)
+        # What so few cases can show at all.
+        least = say["note.least"].format(cases=cases, p=f"{2 / 2**cases:.2g}") if cases < 8 else ""
+        found.append(say["note.tests"].format(least=least))
     return found
-
-
-def _least_p(table: Table) -> str:
-    """What so few cases can show at all."""
-    cases = max(row.cases for row in table.rows)
-    return f"With {cases} cases no single p is below {2 / 2**cases:.2g}. " if cases < 8 else ""
 
 
 def _sources(table: Table) -> list[str]:

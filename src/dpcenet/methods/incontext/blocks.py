@@ -52,7 +52,7 @@ def prototype_similarity(support: Tensor, weight: Tensor, query: Tensor, groups:
     total = weight.sum((1, 3, 4))[..., None, None] + 1e-3
     prototype = (support * weight).sum((1, 3, 4))[..., None, None] / total
     direction = prototype - centre * (total - 1e-3) / total
-    grouped = direction.view(len(query), groups, -1, 1, 1)
+    grouped = torch.unflatten(direction, 1, (groups, -1))
     direction = F.normalize(grouped, dim=2, eps=1e-3).flatten(1, 2)
     centred = query - centre
     dot, square = (_group_sum(x, groups) for x in (centred * direction, centred.square()))

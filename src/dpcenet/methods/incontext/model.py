@@ -93,7 +93,7 @@ class InContext(Method):
         seed: int = 0,
     ) -> Prediction:
         """Segment the queries; see `Method.match`. `losses` holds "presence" when training."""
-        count = len(query)
+        count = query["key"].shape[0]  # len() would be a constant where the network is exported
         supports = support.apply(lambda x: x[None].expand(count, *x.shape))
         masks = support_masks[None].expand(count, *support_masks.shape)
         logits, presence = self.compare(

@@ -61,6 +61,9 @@ class Quality:
         flag = flag_of(self.dice, self.low, self.reasons, accept_dice)
         return replace(self, flag=flag, accept_dice=accept_dice)
 
+    def __repr__(self) -> str:
+        return f"Quality(Dice {self.dice:.2f}, {self.low:.2f} to {self.high:.2f}, {self.flag})"
+
 
 def assess(
     segmenter: Segmenter,

@@ -47,7 +47,7 @@ def test_figures_of_slices_need_the_scans(tmp_path: Path) -> None:
     found = figures_of([run_with_masks(tmp_path / "run", data)])
     assert set(found) == {"1-box", "1-position", "1-cases-liver"}
     caption, figure = found["1-cases-liver"]
-    assert "best, median and worst case of tiny" in caption
+    assert "best, median and worst case of tiny" in str(caption)
     assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == [
         "best: 51 %", "median and worst: 50 %",
     ]  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dpcenet.evaluation.report.figures.plots import (
+    HEIGHT,
     WIDTH,
     box_plot,
     by_position,
@@ -20,8 +21,8 @@ from dpcenet.evaluation.report.figures.plots import (
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (4, 1), (5, 2)])
 def test_panels_of_all_figures_have_one_size(count: int, rows: int) -> None:
-    figure, found = panels([str(number) for number in range(count)], height=3)
-    assert len(found) == count and figure.get_size_inches().tolist() == [WIDTH, 3 * rows]
+    figure, found = panels([str(number) for number in range(count)])
+    assert len(found) == count and figure.get_size_inches().tolist() == [WIDTH, HEIGHT * rows]
     assert [axes.get_title() for axes in found] == [str(number) for number in range(count)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,12 +28,30 @@ from dpcenet.evaluation.report.figures.slices import (
 )
 from dpcenet.evaluation.report.run_labels import data_key, row_names
 from dpcenet.evaluation.report.tables import case_dice, evaluations, in_order, reference_of
+from dpcenet.evaluation.report.texts import in_each_language
 from dpcenet.evaluation.scores import Score
 from dpcenet.methods.dpcenet.model import DPCENet
 from dpcenet.training.run_folder import Run
 
-Captioned = tuple[str, Figure]
 Groups = dict[str, list[Run]]
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A text of `report.texts`, and what is filled in."""
+
+    key: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.in_each_language()["en"]
+
+    def in_each_language(self) -> dict[str, str]:
+        """Language → the caption."""
+        return in_each_language(lambda say: say[f"figure.{self.key}"].format(**self.values))
+
+
+Captioned = tuple[Caption, Figure]
 
 
 def figures_of(runs: Sequence[Run]) -> dict[str, Captioned]:
@@ -55,26 +74,20 @@ def _figures(methods: Groups) -> Iterator[tuple[str, Captioned]]:
     first = {name: _scores(runs) for name, runs in methods.items()}
     scored = {name: scores for name, scores in first.items() if scores}
     if scored:
-        text = "Dice of each case, by organ and method; boxes where there are five cases or more"
-        yield "box", (text, box_plot(_units(scored)))
+        yield "box", (Caption("box"), box_plot(_units(scored)))
     curves = training_curves({n: runs[0].folder / "log.jsonl" for n, runs in methods.items()})
     if curves is not None:
-        yield "training", ("Training loss of the first run of each method", curves)
+        yield "training", (Caption("training"), curves)
     try:
         dataset = open_dataset(next(iter(methods.values()))[0].flags.data)
     except DatasetError:
         return  # the scans have been moved or deleted
     if scored:
-        text = "Dice of slices against their place in the organ, mean over cases"
-        yield "position", (text, by_position(_positions(dataset, methods, scored)))
+        yield "position", (Caption("position"), by_position(_positions(dataset, methods, scored)))
         yield from _grids(dataset, methods, scored)
     attentions = _attentions(dataset, methods)
     if attentions:
-        text = (
-            "What DPCENet attends to: from the pixel marked +, over channels, and the weight that "
-            "each path gives to the two perspectives"
-        )
-        yield "attention", (text, draw_attention(attentions))
+        yield "attention", (Caption("attention"), draw_attention(attentions))
 
 
 def _scores(runs: Sequence[Run]) -> list[Score]:
@@ -128,8 +141,8 @@ def _grids(
             (f"{rank}: {100 * score.dice:.0f} %", case_panels(dataset, score, methods))
             for rank, score in ranked([s for s in one_seed if s.label == label])
         ]
-        text = f"{label}: the best, median and worst case of {reference} by Dice"
-        yield f"cases-{label.replace(' ', '-')}", (text, draw(rows))
+        caption = Caption("cases", {"label": label, "method": reference})
+        yield f"cases-{label.replace(' ', '-')}", (caption, draw(rows))
 
 
 def _attentions(dataset: PreparedDataset, methods: Groups) -> list[Attention]:

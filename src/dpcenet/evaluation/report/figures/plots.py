@@ -14,16 +14,17 @@ from dpcenet.training.log import read_log
 from dpcenet.volumes.metrics import Mask
 
 WIDTH = 11.0  # inches of every figure of a report, so that all are shown at one size
+HEIGHT = 3.3  # inches of a row of panels
 IN_A_ROW = 4  # panels
 BINS = 10  # of the relative position in an organ
 LEAST = 5  # cases of which a box plot is drawn; fewer are shown as points only
 Values = npt.NDArray[np.float64]
 
 
-def panels(labels: Sequence[str], height: float = 3.2) -> tuple[Figure, list[Axes]]:
+def panels(labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """A figure with a panel for each label, four in a row, and those panels."""
     rows = -(-len(labels) // IN_A_ROW)
-    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT * rows), layout="constrained")
     grid = figure.subplots(rows, IN_A_ROW, sharey=True, squeeze=False)
     for axes in grid.flat[len(labels) :]:
         axes.set_axis_off()
@@ -41,7 +42,7 @@ def box_plot(units: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     Args:
         units: label → method → a value for each case.
     """
-    figure, grid = panels([*units], height=3.4)
+    figure, grid = panels([*units])
     for axes, methods in zip(grid, units.values(), strict=True):
         for place, values in enumerate(methods.values(), start=1):
             if len(values) >= LEAST:
@@ -94,7 +95,7 @@ def training_curves(logs: Mapping[str, Path]) -> Figure | None:
     Returns:
         None where nothing was logged.
     """
-    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.add_subplot()
     for name, path in logs.items():
         rows = [row for row in read_log(path) if "loss" in row]

@@ -1,0 +1,1 @@
+"""dpcenet in napari. For research only; not a medical device."""

@@ -1,0 +1,35 @@
+"""What the report says, in each language: assets/texts/report.LANGUAGE.json, one key for one text.
+
+Tables in files and in the terminal are English; the page has every language, and a switch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import TypeVar
+
+from dpcenet.system.assets import asset
+
+LANGUAGES = ("en", "zh")
+Words = Mapping[str, str]
+T = TypeVar("T")
+
+
+@cache
+def words(language: str = "en") -> Words:
+    """The texts of a language by their keys."""
+    text = asset(f"texts/report.{language}.json").read_text("utf-8")
+    return MappingProxyType(json.loads(text))
+
+
+def in_each_language(make: Callable[[Words], T]) -> dict[str, T]:
+    """Language → what is made with its texts."""
+    return {language: make(words(language)) for language in LANGUAGES}
+
+
+def legend(of: Words) -> dict[str, str]:
+    """Term → what it means."""
+    return {key.removeprefix("term."): text for key, text in of.items() if key.startswith("term.")}

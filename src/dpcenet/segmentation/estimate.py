@@ -1,0 +1,77 @@
+"""What segmenting will take, said before it begins: time from a measured slice, and memory.
+
+The factors are computing time on one core in units of one encoded slice, on CHAOS T2-SPIR scans of
+31 to 36 slices with one and with four labels (docs/commands.md).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from dpcenet.errors import ConfigError
+from dpcenet.inference.batched import encode_slices
+from dpcenet.inference.support import Support
+from dpcenet.segmentation import memory_cap
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.system.progress import in_words
+
+SAMPLE = 8  # slices that are encoded to see how fast this machine is
+SCAN, LABEL = 4.0, 7.0  # slices encoded in the time in which one is segmented: for itself, a label
+CHECK_SCAN, CHECK_LABEL = 2.0, 3.0  # the same for its check
+FAST_SCAN, FAST_LABEL = 2.0, 1.4  # the same with `--fast`
+COPIES = 3  # of a scan's slices, features and probabilities: two scans are held at a time
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What it will take.
+
+    Attributes:
+        scans: how many; each is taken to have as many slices as the labelled scan.
+        each: seconds for one scan.
+        jobs: processes.
+        memory: bytes that a process will hold at most; None where the system does not tell.
+    """
+
+    scans: int
+    each: float
+    jobs: int
+    memory: int | None
+
+    def __str__(self) -> str:
+        total = self.each * -(-self.scans // max(1, self.jobs))
+        held = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB"
+        of_each = " for each process" if held and self.jobs > 1 else ""
+        return (
+            f"{self.scans} scans, {in_words(self.each)} each: {in_words(total)} at most, if they "
+            f"are as large as the labelled one{held}{of_each}"
+        )
+
+
+def estimate(
+    segmenter: Segmenter, support: Support, scans: int, check: bool, jobs: int
+) -> Estimate:
+    """What segmenting some scans will take; a few slices are encoded to find out.
+
+    Args:
+        segmenter, support: the network and the labelled scans.
+        scans: how many.
+        check: whether each result is judged.
+        jobs: processes.
+    """
+    predictor, first = segmenter.predictor, support.scans[0]
+    sample = first.slices.images[:SAMPLE]
+    began = time.perf_counter()
+    encode_slices(predictor.method, sample, predictor.precision)
+    slice_s = (time.perf_counter() - began) / len(sample)
+    labels, slices = len(support.values), len(first.label)
+    factor = SCAN + LABEL * labels if predictor.second_look else FAST_SCAN + FAST_LABEL * labels
+    factor += CHECK_SCAN + CHECK_LABEL * labels if check else 0.0
+    held = sum(each.nbytes for each in first.slices.features.maps.values())
+    held += (3 + labels) * first.slices.images.nbytes
+    try:
+        memory = memory_cap.peak() + COPIES * held
+    except ConfigError:
+        memory = None
+    return Estimate(scans, slices * factor * slice_s, jobs, memory)

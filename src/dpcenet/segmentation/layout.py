@@ -1,0 +1,94 @@
+"""Where results lie and how they are called: our way, or that of BIDS, TotalSegmentator, nnU-Net.
+
+| layout | mask | of each label |
+|---|---|---|
+| default | NAME_seg.* | – |
+| nnunet | NAME.nii.gz, for a scan NAME_0000.nii.gz | – |
+| totalsegmentator | NAME.nii.gz | NAME/LABEL.nii.gz |
+| bids | sub-…_desc-dpcenet…_dseg.nii.gz | sub-…_label-…_probseg.nii.gz |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from dpcenet import __version__
+from dpcenet.system.files import write_json, write_text
+
+Layout = Literal["default", "bids", "totalsegmentator", "nnunet"]
+NIFTI = ".nii.gz"
+_CHANNEL = re.compile(r"_0000$")  # nnU-Net's name of the first and only channel
+_IGNORED = ("*.nii.gz.json", "*.stl", "segment.json", "review*", "statistics*", ".dpcenet-lock")
+
+
+def mask_name(name: Path, suffix: str, layout: Layout) -> Path:
+    """Path of a scan's mask in the folder of the results.
+
+    Args:
+        name: path of the scan below the folder that was searched, without its ending.
+        suffix: of the mask in the default layout; the other layouts are NIfTI.
+        layout: whose names.
+    """
+    if layout == "bids":
+        return _bids(name, f"dseg{NIFTI}")
+    if layout == "nnunet":
+        return name.with_name(_CHANNEL.sub("", name.name) + NIFTI)
+    if layout == "totalsegmentator":
+        return name.with_name(name.name + NIFTI)
+    return name.with_name(f"{name.name}_seg{suffix}")
+
+
+def probability_path(mask: Path, name: str, value: int, label: str, layout: Layout) -> Path:
+    """Path of a label's probability, beside the mask."""
+    if layout == "bids":
+        return mask.with_name(mask.name.replace("_dseg", f"_label-{_alnum(label)}_probseg"))
+    return mask.with_name(f"{name}_prob_{value}{NIFTI}")
+
+
+def label_path(mask: Path, label: str) -> Path:
+    """Path of the mask of one label, as TotalSegmentator writes it."""
+    organ = re.sub(r"[^\w.-]+", "_", label.strip())
+    return mask.with_name(mask.name.removesuffix(NIFTI)) / f"{organ}{NIFTI}"
+
+
+def write_layout_files(out: Path, names: Mapping[int, str], layout: Layout) -> None:
+    """What a layout wants beside the results.
+
+    Source: Brain Imaging Data Structure 1.9.0, "Derivatives" and "Segmentations".
+    """
+    if layout != "bids":
+        return
+    facts = {
+        "Name": "Segmentations by dpcenet, for research only",
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "dpcenet", "Version": __version__}],
+    }
+    write_json(out / "dataset_description.json", facts)
+    rows = ["index\tname", "0\tbackground", *(f"{v}\t{name}" for v, name in names.items())]
+    write_text(out / "dseg.tsv", "\n".join(rows) + "\n")
+    write_text(out / ".bidsignore", "\n".join(_IGNORED) + "\n")
+
+
+def _bids(name: Path, ending: str) -> Path:
+    """A name of BIDS derivatives; a scan that has none of BIDS becomes a subject of its own."""
+    parts = name.name.split("_")
+    if not re.fullmatch(r"sub-[A-Za-z0-9]+", parts[0]):
+        subject = f"sub-{_alnum(name.as_posix())}"
+        return Path(subject, "anat", f"{subject}_desc-dpcenet_{ending}")
+    entities = [part for part in parts if "-" in part and not part.startswith("desc-")]
+    # T1w and T2w of one subject must not get one name.
+    contrast = "" if "-" in parts[-1] else _alnum(parts[-1])
+    folder = name.parent
+    if not any(part == parts[0] for part in folder.parts):
+        session = [part for part in entities if part.startswith("ses-")]
+        folder = folder.joinpath(parts[0], *session, "anat")
+    return folder / "_".join([*entities, f"desc-dpcenet{contrast}", ending])
+
+
+def _alnum(text: str) -> str:
+    """Letters and digits of a text, as BIDS allows them in labels."""
+    return re.sub(r"[^A-Za-z0-9]", "", text)

@@ -1,0 +1,86 @@
+"""The reverse check: what one scan shows is sought in others, and from there back in the first.
+
+It needs no label: large supervoxels stand in for organs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+
+from dpcenet.data.store import PreparedCase
+from dpcenet.errors import DatasetError
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import MatchedSlices
+from dpcenet.inference.support import LabelledScan
+from dpcenet.volumes.metrics import dice
+
+STAND_INS = 6  # supervoxels that stand in for organs where no label may be used
+CHECKED = 4  # scans in which the reverse check seeks them
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the reverse check seeks, and where.
+
+    Attributes:
+        case: the scan in which some regions are known.
+        label: (Z, H, W), the regions: its labels, or supervoxels in their place.
+        values: of `label`.
+        others: scans in which the regions are sought.
+    """
+
+    case: PreparedCase
+    label: npt.NDArray[np.uint8]
+    values: tuple[int, ...]
+    others: tuple[PreparedCase, ...]
+
+
+def what_to_check(cases: Sequence[PreparedCase], labelled: PreparedCase | None) -> Check:
+    """Seek the labels of the labelled case, or large supervoxels of the first, in other scans."""
+    case = labelled or cases[0]
+    others = tuple(other for other in cases if other.name != case.name)[:CHECKED]
+    if not others:
+        raise DatasetError("to adapt takes two scans or more")
+    label = case.label if labelled else stand_ins(case.supervoxels)
+    values = tuple(int(value) for value in np.unique(label) if value)
+    return Check(case, label, values, others)
+
+
+def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    """The largest supervoxels but the very largest, which is what lies between the organs.
+
+    Args:
+        supervoxels: (Z, H, W), 0 outside the body.
+
+    Returns:
+        (Z, H, W) uint8, 1 … `STAND_INS`.
+    """
+    sizes = np.bincount(supervoxels.ravel())
+    sizes[0] = 0
+    chosen = np.argsort(-sizes, kind="stable")[1 : 1 + STAND_INS]
+    number = np.zeros(len(sizes), dtype=np.uint8)
+    number[chosen] = np.where(sizes[chosen] > 0, np.arange(1, 1 + len(chosen)), 0)
+    label: npt.NDArray[np.uint8] = number[supervoxels]
+    return label
+
+
+def reverse_check(predictor: Predictor, check: Check) -> float:
+    """How well what a scan shows is found back, by way of each of the others: mean Dice."""
+    first_look = predictor.at_first_look()
+    slices, *others = (
+        first_look.encode(case.image, case.spacing) for case in (check.case, *check.others)
+    )
+    here = LabelledScan(check.case.name, slices, check.label)
+    scores = []
+    for other in others:
+        found = first_look.segment([here], other, MatchedSlices(), check.values)
+        for value, mask in found.masks.items():
+            there = LabelledScan("other", other, mask.astype(np.uint8))
+            back = first_look.segment([there], slices, MatchedSlices(), [1])
+            scores.append(dice(back.masks[1], check.label == value))
+    return fmean(scores)

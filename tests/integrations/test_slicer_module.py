@@ -1,0 +1,134 @@
+"""The 3D Slicer module as far as it goes without Slicer: its files, and its logic."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from dpcenet.volumes.facts import Labels
+from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.write_masks import write_mask
+from made_scans import write_scans
+
+FOLDER = Path(__file__).parents[2] / "integrations" / "slicer"
+MODULE = FOLDER / "DpcenetSegment"
+
+
+class Base:
+    """Stands for Slicer's base classes."""
+
+    def __init__(self, parent: Any = None) -> None:
+        self.parent = parent
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module with a stand-in for Slicer that notes what is loaded."""
+    slicer, scripted = ModuleType("slicer"), ModuleType("slicer.ScriptedLoadableModule")
+    for part in ("", "Logic", "Test", "Widget"):
+        setattr(scripted, f"ScriptedLoadableModule{part}", type(f"Base{part}", (Base,), {}))
+    loaded: list[str] = []
+
+    def load(path: str, _: Any = None) -> Any:
+        loaded.append(Path(path).name)
+        display = SimpleNamespace(SetVisibility=lambda shown: loaded.append(f"shown {shown}"))
+        return SimpleNamespace(
+            SetName=loaded.append,
+            SetReferenceImageGeometryParameterFromVolumeNode=lambda volume: None,
+            GetDisplayNode=lambda: display,
+        )
+
+    slicer.util = SimpleNamespace(  # type: ignore[attr-defined]
+        startupEnvironment=lambda: dict(os.environ),
+        saveNode=lambda node, path: bool(node.save(Path(path))),
+        loadVolume=load,
+        loadSegmentation=load,
+    )
+    monkeypatch.setitem(sys.modules, "slicer", slicer)
+    monkeypatch.setitem(sys.modules, "slicer.ScriptedLoadableModule", scripted)
+    monkeypatch.syspath_prepend(str(MODULE))
+    monkeypatch.delitem(sys.modules, "DpcenetSegment", raising=False)
+    found = importlib.import_module("DpcenetSegment")
+    found.loaded = loaded  # type: ignore[attr-defined]
+    return found
+
+
+def test_the_panel_has_every_widget_that_the_code_uses() -> None:
+    tree = ElementTree.parse(MODULE / "Resources" / "UI" / "DpcenetSegment.ui")
+    named = {widget.get("name") for widget in tree.iter("widget")}
+    used = set(re.findall(r"self\.ui\.(\w+)", (MODULE / "DpcenetSegment.py").read_text("utf-8")))
+    assert used and used <= named
+    custom = {each.findtext("class") for each in tree.iter("customwidget")}
+    assert {
+        w.get("class") for w in tree.iter("widget") if not w.get("class", "").startswith("Q")
+    } <= custom
+
+
+def test_cmake_names_files_that_exist() -> None:
+    text = (MODULE / "CMakeLists.txt").read_text("utf-8")
+    (name,) = re.findall(r"set\(MODULE_NAME (\w+)\)", text)
+    for file in re.findall(r"^\s+(\S*\$\{MODULE_NAME\}\.\w+)", text, re.MULTILINE):
+        assert (MODULE / file.replace("${MODULE_NAME}", name)).is_file(), file
+    top = (FOLDER / "CMakeLists.txt").read_text("utf-8")
+    assert f"add_subdirectory({name})" in top
+    for each in (text, top):
+        assert each.count("(") == each.count(")")
+        assert each.count("if(") - each.count("endif(") == each.count("endif(")
+
+
+def test_slicers_base_classes_are_those_of_the_module(module: Any) -> None:
+    """Slicer finds the parts of a module by their names."""
+    shown = module.DpcenetSegment(SimpleNamespace())
+    assert shown.parent.title and "not a medical device" in shown.parent.helpText
+    for part in ("Widget", "Logic", "Test"):
+        assert hasattr(module, f"DpcenetSegment{part}")
+
+
+def test_from_a_labelled_scan_to_loaded_masks(module: Any, tmp_path: Path) -> None:
+    """The real program, called as Slicer would call it."""
+    scans, results = tmp_path / "scans", tmp_path / "results"
+    (image, label), _ = write_scans(tmp_path / "all", 2)
+    scans.mkdir()
+    for path in (tmp_path / "all").glob("image_*"):
+        path.rename(scans / path.name)
+    drawn = read_volume(label)
+
+    def save(path: Path) -> bool:
+        write_mask(drawn.volume.data, path, drawn.grid, Labels({4: "spleen"}))
+        return True
+
+    stored = SimpleNamespace(GetFullNameFromFileName=lambda: str(scans / image.name))
+    volume = SimpleNamespace(GetStorageNode=lambda: stored)
+    logic = module.DpcenetSegmentLogic()
+    source, labels = logic.save_labelled(volume, SimpleNamespace(save=save), results)
+    program = tmp_path / "dpcenet"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dpcenet "$@"\n')
+    program.chmod(0o755)
+    events: list[dict[str, Any]] = []
+    logic.run(logic.command(str(program), scans, source, labels, results, True), events.append)
+    assert events[0]["event"] == "state" and events[-1]["done"] == events[-1]["total"]
+    found = logic.results(results)
+    assert found and all(scan.is_file() and mask.is_file() for _, scan, mask in found)
+    assert logic.load(results) == len(found)
+    assert module.loaded[0] == found[0][1].name and module.loaded.count("shown True") == 1
+    with pytest.raises(RuntimeError, match="give pairs"):
+        logic.run(
+            [str(program), "segment", str(scans), "-o", str(results), "--support-image", "x"], print
+        )
+
+
+def test_what_is_not_chosen_is_asked_for(module: Any, tmp_path: Path) -> None:
+    logic = module.DpcenetSegmentLogic()
+    with pytest.raises(ValueError, match="choose"):
+        logic.save_labelled(None, None, tmp_path)
+    unsaved = SimpleNamespace(GetStorageNode=lambda: None)
+    with pytest.raises(ValueError, match="save it first"):
+        logic.save_labelled(unsaved, SimpleNamespace(), tmp_path)
