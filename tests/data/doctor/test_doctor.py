@@ -310,7 +310,8 @@ def test_masks_of_an_earlier_run_are_no_scans(tmp_path: Path) -> None:
     write_phantoms(tmp_path, 2)
     for name in ("image_01_seg.nii.gz", "other_seg.nii.gz"):
         shutil.copy(tmp_path / "label_01.nii.gz", tmp_path / name)
-    ledger.write_record(tmp_path / "image_01_seg.nii.gz", {}, [Path("image_01_seg.nii.gz")], {})
+    result = tmp_path / "image_01_seg.nii.gz"
+    ledger.write_record(result, {}, [result], {})
     cases = [report.case for report in diagnose([tmp_path]).reports]
     assert cases == ["01", "02"]  # nor is what is named like a mask, and holds labels
 
