@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dpcenet.errors import ConfigError
-from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of, together
+from dpcenet.volumes.mask_files import MaskFile, OrganMasks, parse_masks, paths_of, together
 
 
 def check_labelled(images: Sequence[Path], masks: Sequence[MaskFile], task: Path | None) -> None:
@@ -34,7 +34,7 @@ def labelled_scans(
 ) -> tuple[tuple[Path, ...], tuple[MaskFile, ...]]:
     """Labelled scans and the masks of each, from words of the command line, checked.
 
-    A scan that is named several times gets all its masks.
+    A scan that is named several times gets all its masks that have names (PATH=NAME).
 
     Raises:
         ConfigError: as `check_labelled`, or a mask is written wrongly.
@@ -42,18 +42,22 @@ def labelled_scans(
     if task is not None or not images or not masks:
         check_labelled(images, tuple(map(Path, masks)), task)
         return (), ()
-    if len(images) == 1:
-        found = parse_masks(masks, 1, "--support-mask")
-    else:
-        each = parse_masks(masks, len(images), "--support-mask")
-        distinct = list(dict.fromkeys(images))
-        found = tuple(
-            together([mask for image, mask in zip(images, each, strict=True) if image == one])
-            for one in distinct
-        )
-        images = distinct
-    check_labelled(images, found, task)
-    return tuple(images), found
+    found = parse_masks(masks, len(images), "--support-mask")
+    pairs: list[tuple[Path, MaskFile]] = []
+    for image, mask in zip(images, found, strict=True):
+        same = [n for n, (one, other) in enumerate(pairs) if one == image and _named(other)]
+        if same and _named(mask):
+            pairs[same[0]] = (image, together([pairs[same[0]][1], mask]))
+        else:
+            pairs.append((image, mask))
+    scans, labels = tuple(image for image, _ in pairs), tuple(mask for _, mask in pairs)
+    check_labelled(scans, labels, task)
+    return scans, labels
+
+
+def _named(mask: MaskFile) -> bool:
+    """Whether the person said what a mask shows."""
+    return isinstance(mask, OrganMasks) and all(mask.names)
 
 
 def _check_there(flag: str, paths: Sequence[Path]) -> None:
