@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from dpcenet.cli import app
-from dpcenet.cli.app import GROUPS
+from dpcenet.cli.app import GROUPS, OPTION_GROUPS
 from made_scans import write_scans
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -59,6 +59,18 @@ def test_help_lists_commands_under_headings_segment_first() -> None:
     assert sorted(rows) == sorted(ROOT.commands)
 
 
+def test_the_many_options_of_segment_stand_under_headings() -> None:
+    shown = CliRunner().invoke(app, ["segment", "-h"], env={"COLUMNS": "120"}).output
+    places = [shown.index(f" {title} ─") for title in ("Options", *OPTION_GROUPS)]
+    assert places == sorted(places)
+    for title, names in OPTION_GROUPS.items():
+        (panel,) = re.findall(rf"─ {title} ─.*?╰", shown, re.DOTALL)
+        for name in {"support_image", "echo", "layout", "device"} & set(names):
+            assert f"--{name.replace('_', '-')}" in panel
+    (rest,) = re.findall(r"─ Options ─.*?╰", shown, re.DOTALL)
+    assert {"out", "input", "help"} <= set(re.findall(r"--([a-z-]+)", rest))
+
+
 def test_every_command_answers_to_h_and_says_where_its_output_goes_with_o() -> None:
     for name, command in commands().items():
         assert "-h" in command.context_settings.get("help_option_names", []) or (
@@ -95,7 +107,7 @@ def test_shells_complete_commands(shell: str) -> None:
 
 def test_the_input_may_be_an_option(scans: Path, tmp_path: Path) -> None:
     """As other programs have it: -i IN -o OUT. A program reads the progress meanwhile."""
-    flags = ["--no-check", "--fast", "--progress", "json"]
+    flags = ["--no-check", "--fast", "--labelled-too", "--progress", "json"]
     done = dpcenet("segment", "-i", scans, "-o", tmp_path, *given(scans), *flags)
     assert done.returncode == 0, done.stderr
     assert "2 masks in" in done.stdout
@@ -120,11 +132,11 @@ def test_exit_codes_are_those_of_the_document(
     (tmp_path / "image_9.nii.gz").write_bytes(b"no scan")
     assert CliRunner().invoke(app, ["doctor", str(tmp_path)]).exit_code == 1
 
-    def ended(_: Path) -> None:
+    def ended(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dpcenet.data.store.open_dataset", ended)
-    assert CliRunner().invoke(app, ["inspect", str(tmp_path)]).exit_code == 130
+    monkeypatch.setattr("dpcenet.data.doctor.doctor.diagnose", ended)
+    assert CliRunner().invoke(app, ["doctor", str(tmp_path)]).exit_code == 130
 
 
 def test_the_document_names_every_command() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dpcenet.errors import ConfigError
-from dpcenet.segmentation.labelled_input import LabelledInput
+from dpcenet.segmentation.labelled_input import LabelledInput, _told_apart
 from dpcenet.segmentation.task_file import write_task
 from made_scans import write_scans
 
@@ -35,6 +35,14 @@ def test_labels_and_names_of_a_task_can_be_changed(tmp_path: Path) -> None:
     assert np.array_equal(again.scans[0].label, support.scans[0].label)
     with pytest.raises(ConfigError, match=r"--name 2=…: the labels are \[1, 4\]"):
         replace(of_task, names={2: "kidney"}).open()
+    with pytest.raises(ConfigError, match=r"--name 1=organ: labels \[1, 4\] have this name"):
+        replace(of_task, names={1: "organ", 4: "organ"}).open()
+
+
+def test_two_labels_of_one_name_in_a_file_are_told_apart() -> None:
+    names = {1: "organ", 2: "liver", 4: "organ", 5: ""}
+    told = _told_apart(names, (1, 2, 4, 5, 6), {})
+    assert told == {1: "organ (1)", 2: "liver", 4: "organ (4)", 5: ""}
 
 
 def test_absolute_paths_hold_in_another_folder() -> None:

@@ -55,7 +55,8 @@ def segmented(tmp_path: Path, layout: Layout) -> tuple[Path, Path]:
     scans, out = tmp_path / "scans", tmp_path / "out"
     pairs = write_scans(scans, 2)
     options = SegmentOptions(out, OutputOptions(probability=True, layout=layout))
-    done = segment_folder([scans], QuickInput(*pairs[0]), options, quiet=True)  # type: ignore[arg-type]
+    labelled = QuickInput(*pairs[0])
+    done = segment_folder([scans], labelled, options, labelled_too=True, quiet=True)  # type: ignore[arg-type]
     assert [outcome.error for outcome in done.outcomes] == ["", ""]
     return out, scans
 
@@ -88,7 +89,7 @@ def test_what_is_finished_is_finished_in_every_layout(tmp_path: Path) -> None:
     image = scans / "image_01.nii.gz"
     labelled = QuickInput(image, scans / "label_01.nii.gz")
     options = SegmentOptions(out, OutputOptions(probability=True, layout="nnunet"))
-    again = segment_folder([scans], labelled, options, quiet=True)  # type: ignore[arg-type]
+    again = segment_folder([scans], labelled, options, labelled_too=True, quiet=True)  # type: ignore[arg-type]
     assert [outcome.skipped for outcome in again.outcomes] == [True, True]
 
 

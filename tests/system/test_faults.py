@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from dpcenet.__main__ import _mendable
+from dpcenet.data.prepare_case import save
 from dpcenet.system.faults import out_of_memory, out_of_space
 from dpcenet.system.files import write_atomically, write_json
 from dpcenet.training.checkpoint import save_tensors
@@ -38,7 +40,7 @@ def writers() -> dict[str, object]:
     image = nibabel.Nifti1Image(noise, np.eye(4))
     return {
         "a.json": lambda path: write_json(path, {"a": "x" * 100_000}),
-        "a.npy": lambda path: write_atomically(path, lambda p: np.save(p.open("wb"), noise)),
+        "a.npy": lambda path: write_atomically(path, partial(save, noise)),
         "a.safetensors": lambda path: save_tensors(path, {"a": torch.zeros(50_000)}, {}),
         "a.nii.gz": lambda path: write_atomically(path, lambda p: nibabel.save(image, p)),
         "a.mha": lambda path: write_atomically(

@@ -14,6 +14,7 @@ table.
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from dpcenet.app.program import (
     case_name,
     read_cases,
     read_json,
+    write_atomically,
     write_case,
     write_dataset,
 )
@@ -220,10 +222,12 @@ def largest_diameter_mm(
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    content = stream.getvalue().encode()
+    write_atomically(path, lambda part: part.write_bytes(content))
 
 
 def flat(scan: Scan) -> str:

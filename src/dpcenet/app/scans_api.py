@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse
 from PIL import Image
 
 from dpcenet.app.mask_files import state_of
-from dpcenet.app.program import read_volume
+from dpcenet.app.program import read_volume, write_atomically
 from dpcenet.app.project import Scan
 from dpcenet.app.session import Session
 from dpcenet.app.shown_scan import Facts, image_of, shown_facts, thumbnail_of
@@ -119,7 +119,8 @@ def _probability(scan: Scan, facts: Facts, value: int) -> npt.NDArray[np.uint8]:
     kept = scan.cache / f"probability-{value}.npy"
     if not kept.is_file() or kept.stat().st_mtime_ns < path.stat().st_mtime_ns:
         volume = facts.orient.apply(read_volume(path).volume)
-        np.save(kept, np.rint(np.clip(volume.data.astype(np.float32), 0, 1) * 255).astype(np.uint8))
+        shown = np.rint(np.clip(volume.data.astype(np.float32), 0, 1) * 255).astype(np.uint8)
+        write_atomically(kept, lambda part: np.save(part, shown))
     loaded: npt.NDArray[np.uint8] = np.load(kept, mmap_mode="r", allow_pickle=False)
     return loaded
 

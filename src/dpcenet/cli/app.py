@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from dpcenet.errors import ConfigError
 from dpcenet.system.progress import Kind, progress_as
@@ -14,10 +14,20 @@ from dpcenet.system.progress import Kind, progress_as
 GROUPS = {
     "Segment": ("segment", "complete", "task", "app", "export"),
     "Look at data": ("doctor", "prepare", "inspect"),
-    "Train and compare": ("adapt", "train", "evaluate", "report", "benchmark", "pretrain"),
+    "Train and compare": ("adapt", "train", "evaluate", "report", "benchmark", "pretrain", "list"),
     "Other": ("demo", "cite", "download"),
 }
 """The commands as `--help` lists them; one that is not here stands under the last heading."""
+OPTION_GROUPS = {
+    "Labelled scans": ("support_image", "support_mask", "task", "run", "label", "name", "modality"),
+    "Reading": ("pattern", "echo", "series", "spacing", "resample", "split_time", "labelled_too"),
+    "Results": (
+        *("probability", "mesh", "form", "layout", "smooth", "largest", "min_volume"),
+        *("check", "accept_dice", "fast", "overwrite"),
+    ),
+    "Computing": (*("jobs", "memory_cap", "engine", "address", "device", "precision", "progress"),),
+}
+"""Parameters of a command with many options, as its `--help` lists them."""
 
 
 class GroupedCommands(TyperGroup):
@@ -34,6 +44,17 @@ class GroupedCommands(TyperGroup):
         order = [name for names in GROUPS.values() for name in names]
         known = [name for name in order if name in self.commands]
         return known + [name for name in self.commands if name not in order]
+
+
+class GroupedOptions(TyperCommand):
+    """A command whose options stand under the headings of `OPTION_GROUPS`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        headings = {name: title for title, names in OPTION_GROUPS.items() for name in names}
+        for option in self.params:
+            if option.name in headings:
+                option.rich_help_panel = headings[option.name]  # type: ignore[attr-defined, unused-ignore]
 
 
 SHORT_HELP = {"help_option_names": ["-h", "--help"]}

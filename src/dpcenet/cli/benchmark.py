@@ -17,7 +17,9 @@ from dpcenet.errors import RunError
 
 @app.command("benchmark")
 def benchmark_command(
-    plan: Annotated[str, typer.Argument(help="table1 … table4, episodes, smoke, or a YAML file.")],
+    plan: Annotated[
+        str, typer.Argument(help="table1 … table4, own, episodes, smoke, or a YAML file.")
+    ],
     out: Out,
     data: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER of a prepared data set; repeat.")

@@ -10,6 +10,7 @@ import typer
 from dpcenet.cli.app import (
     Address,
     Device,
+    GroupedOptions,
     InPrecision,
     OnEngine,
     Out,
@@ -68,7 +69,7 @@ Resample = Annotated[
 ]
 
 
-@app.command("segment")
+@app.command("segment", cls=GroupedOptions)
 def segment_command(
     out: Out,
     queries: Annotated[
@@ -197,7 +198,7 @@ def segment_command(
     _tell(summary, out)
 
 
-@task_app.command()
+@task_app.command(cls=GroupedOptions)
 def create(
     support_image: SupportImage = None,
     support_mask: SupportMask = None,

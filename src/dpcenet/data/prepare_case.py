@@ -18,6 +18,7 @@ from dpcenet.data.datasets.spec import RawCase, SourceCase, check_case, read_pai
 from dpcenet.data.pseudo_labels.superpixels import superpixels
 from dpcenet.data.pseudo_labels.supervoxels import supervoxels
 from dpcenet.data.store import FORMAT
+from dpcenet.errors import ConfigError
 from dpcenet.system.files import (
     file_hash,
     hash_of,
@@ -130,9 +131,13 @@ def save(array: npt.NDArray[Any], path: Path) -> None:
 
 def intact(folder: Path) -> bool:
     """Whether every array that case.json names is there and unchanged."""
+    try:
+        arrays = read_json(folder / "case.json", {"arrays": dict})["arrays"]
+    except ConfigError:
+        return False
     return all(
         (folder / f"{name}.npy").is_file() and file_hash(folder / f"{name}.npy") == digest
-        for name, digest in read_json(folder / "case.json")["arrays"].items()
+        for name, digest in arrays.items()
     )
 
 

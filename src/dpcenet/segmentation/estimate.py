@@ -17,9 +17,29 @@ from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.progress import in_words
 
 SAMPLE = 8  # slices that are encoded to see how fast this machine is
-SCAN, LABEL = 4.0, 7.0  # slices encoded in the time in which one is segmented: for itself, a label
-CHECK_SCAN, CHECK_LABEL = 2.0, 3.0  # the same for its check
-FAST_SCAN, FAST_LABEL = 2.0, 1.4  # the same with `--fast`
+
+
+@dataclass(frozen=True)
+class Work:
+    """Slices that could be encoded in the time in which one is segmented, and judged.
+
+    Attributes:
+        scan, label: for the slice itself, and for each label.
+        check, check_label: the same for the check.
+    """
+
+    scan: float
+    label: float
+    check: float
+    check_label: float
+
+    def of(self, labels: int, check: bool) -> float:
+        """For a slice of a scan with so many labels."""
+        judged = self.check + self.check_label * labels if check else 0.0
+        return self.scan + self.label * labels + judged
+
+
+FULL, FAST = Work(6.0, 8.5, 5.0, 6.0), Work(2.0, 1.4, 3.0, 3.0)
 COPIES = 3  # of a scan's slices, features and probabilities: two scans are held at a time
 
 
@@ -66,8 +86,7 @@ def estimate(
     encode_slices(predictor.method, sample, predictor.precision)
     slice_s = (time.perf_counter() - began) / len(sample)
     labels, slices = len(support.values), len(first.label)
-    factor = SCAN + LABEL * labels if predictor.second_look else FAST_SCAN + FAST_LABEL * labels
-    factor += CHECK_SCAN + CHECK_LABEL * labels if check else 0.0
+    factor = (FULL if predictor.second_look else FAST).of(labels, check)
     held = sum(each.nbytes for each in first.slices.features.maps.values())
     held += (3 + labels) * first.slices.images.nbytes
     try:

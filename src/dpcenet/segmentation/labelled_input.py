@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -63,7 +64,8 @@ class LabelledInput:
             support = support.only(self.labels) if self.labels else support
         if unknown := sorted(set(self.names) - set(support.values)):
             raise ConfigError(f"--name {unknown[0]}=…: the labels are {list(support.values)}")
-        return segmenter, replace(support, names={**support.names, **self.names})
+        names = {**support.names, **self.names}
+        return segmenter, replace(support, names=_told_apart(names, support.values, self.names))
 
     def absolute(self) -> LabelledInput:
         """The same with absolute paths, for workers in other folders."""
@@ -84,3 +86,21 @@ class LabelledInput:
         if not self.fast:
             return segmenter
         return replace(segmenter, predictor=segmenter.predictor.at_first_look())
+
+
+def _told_apart(
+    names: Mapping[int, str], values: Sequence[int], given: Mapping[int, str]
+) -> dict[int, str]:
+    """Names of labels of which no two are alike: the value goes behind those of a file.
+
+    Raises:
+        ConfigError: a person gave one name to two labels.
+    """
+    often = Counter(names.get(value, "") for value in values)
+    twice = [value for value in values if names.get(value) and often[names[value]] > 1]
+    for value in twice:
+        if value in given:
+            alike = [each for each in twice if names[each] == names[value]]
+            found = f"--name {value}={names[value]}: labels {alike} have this name"
+            raise ConfigError(f"{found}; give each its own")
+    return {**names, **{value: f"{names[value]} ({value})" for value in twice}}

@@ -75,14 +75,14 @@ def export_nnunet(
     left_out, modalities = dict(accepted.left_out), [each.modality for each, _ in accepted.masks]
     done = _write_labelled(folder, labelled, names)
     with progress_bar("export nnunet", len(accepted.masks)) as bar:
-        for each, query in accepted.masks:
+        for number, (each, query) in enumerate(accepted.masks, start=1):
             try:
                 scan = query.read()
                 _write(folder, each.name, scan, open_labelled(each.mask, scan), names)
                 done += 1
             except (InputError, OSError) as error:
                 left_out[each.name] = str(error)
-            bar(done, each.name)
+            bar(number, each.name)
     write_dataset(folder, [*names.values()], done, modalities)
     return Exported(folder, tuple(names.values()), done, left_out)
 

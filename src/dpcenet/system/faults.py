@@ -29,4 +29,5 @@ def out_of_space(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return True
     text = str(error).lower()
-    return any(words in text for words in _DISK)
+    numpys = isinstance(error, OSError) and text.endswith(" written") and " requested and " in text
+    return numpys or any(words in text for words in _DISK)

@@ -109,7 +109,8 @@ def adapt(
     pairs = _pairs(cases, network, options, place)
     made = {**asdict(options), "start": str(start or SHIPPED), "support": support}
     training = PairTraining(network, _training_config(network, options, run.precision), place)
-    with progress_bar("adapt (seconds)", max(1, round(clock.seconds)), quiet=quiet) as bar:
+    whole = max(1, round(clock.seconds))
+    with progress_bar("adapt (seconds)", whole, min(whole, round(clock.passed)), quiet) as bar:
         _Adapting(run, training, pairs, check, options, made, clock, bar).go()
     return run
 

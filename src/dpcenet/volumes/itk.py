@@ -114,8 +114,12 @@ def write_itk(
     def write(temporary: Path) -> None:
         # ITK chooses by the suffix whether the voxels go inside.
         inside = temporary.with_suffix(_ONE_FILE.get(suffix, suffix))
-        sitk.WriteImage(image, str(inside), useCompression=True)
-        inside.replace(temporary)
+        try:
+            sitk.WriteImage(image, str(inside), useCompression=True)
+            inside.replace(temporary)
+        except RuntimeError:  # the disk is full
+            inside.unlink(missing_ok=True)
+            raise
 
     write_atomically(path, write)
 

@@ -37,7 +37,7 @@ def key_of(inputs: Mapping[str, Any]) -> str:
 def finished(mask: Path, key: str) -> dict[str, Any] | None:
     """The record of a mask that was made from the same inputs and lies there whole, or None."""
     record = read_record(mask)
-    if record.get("key") != key or "facts" not in record:
+    if record.get("key") != key or not isinstance(record.get("facts"), dict):
         return None
     there = all((mask.parent / name).is_file() for name in record["outputs"])
     facts: dict[str, Any] = record["facts"]

@@ -40,7 +40,7 @@ def folders_below(
     """
     waiting, links = [root], list[Path]()
     seen: set[tuple[int, int]] = set()
-    if skip is not None and skip.is_dir():
+    if skip is not None and skip.is_dir() and not skip.samefile(root):
         seen.add(_identity(skip))
     deepest = len(root.parts) + MOST_DEPTH
     while waiting or links:

@@ -18,7 +18,7 @@ from tiny_plan import write_plan
 
 
 def test_shipped_plans_can_be_read() -> None:
-    assert plan_names() == ["episodes", "smoke", "table1", "table2", "table3", "table4"]
+    assert plan_names() == ["episodes", "own", "smoke", "table1", "table2", "table3", "table4"]
     for name in plan_names():
         assert "DPCENet" in [row.name for row in load_plan(name).methods]
 

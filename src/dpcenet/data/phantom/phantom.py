@@ -11,6 +11,7 @@ spleen and bowel alike, fluid bright. No threshold finds an organ; place, shape 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -20,6 +21,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from dpcenet.data.phantom.anatomy import BODY, IN_THE_BELLY, Organ, Part, Vector
+from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
 
 PHANTOM_LABELS = {1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"}
@@ -91,7 +93,7 @@ def write_phantoms(
             affine = volume.affine[:, [2, 1, 0, 3]]
             nifti = nib.Nifti1Image(volume.data.T, affine)  # type: ignore[no-untyped-call]
             nifti.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
-            nib.save(nifti, path)
+            write_atomically(path, partial(nib.save, nifti))
         pairs.append(pair)
     return pairs
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dpcenet.data.synthetic.episodes import Episodes
 from dpcenet.data.synthetic.pairs import Pairs
+from dpcenet.system.files import write_atomically
 
 _RED = np.array([255.0, 40.0, 40.0])
 
@@ -41,7 +42,8 @@ def contact_sheet(batch: Episodes | Pairs, columns: int = 8) -> npt.NDArray[np.u
 
 def save_contact_sheet(batch: Episodes | Pairs, path: Path, columns: int = 8) -> None:
     """Writes `contact_sheet` as a PNG."""
-    Image.fromarray(contact_sheet(batch, columns)).save(path)
+    sheet = Image.fromarray(contact_sheet(batch, columns))
+    write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
 
 
 def _shown(image: Tensor, mask: Tensor | None) -> npt.NDArray[np.uint8]:

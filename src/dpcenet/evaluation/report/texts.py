@@ -5,13 +5,13 @@ Tables in files and in the terminal are English; the page has every language, an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import TypeVar
 
 from dpcenet.system.assets import asset
+from dpcenet.system.structured import parse_json
 
 LANGUAGES = ("en", "zh")
 Words = Mapping[str, str]
@@ -22,7 +22,7 @@ T = TypeVar("T")
 def words(language: str = "en") -> Words:
     """The texts of a language by their keys."""
     text = asset(f"texts/report.{language}.json").read_text("utf-8")
-    return MappingProxyType(json.loads(text))
+    return MappingProxyType(parse_json(text, "texts"))
 
 
 def in_each_language(make: Callable[[Words], T]) -> dict[str, T]:

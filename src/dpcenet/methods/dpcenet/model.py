@@ -45,8 +45,9 @@ class DPCENet(TrunkMethod):
                 if options.decoder_width
             }
         )
+        self.neighbours = options.neighbours
         if options.second_look:
-            self.second_look = SecondLook(options.encoder.size, gain=6.0, min_half=48.0)
+            self.second_look = SecondLook(options.encoder.size, gain=4.5, min_half=40.0)
 
     def take_out(self, module: str) -> None:
         """See `Method.take_out`: "sqca" leaves F_s* = F_s, "dpce" F_f = F_b = F_s*."""

@@ -32,6 +32,7 @@ class Options(TrunkOptions):
         temperature: where those of "normalised" attention start.
         decoder_width: channels of the decoders' residual pair; 0 averages the scales' maps.
         decoder: "plain", as printed; "added" to the mean of the scales' maps, and starting at 0.
+        neighbours: support slices on either side of the chosen one that help, when predicting.
         second_look: whether slices are segmented once more through windows, when predicting.
         cosine_scale: factor of the cosine maps (the decoder's input, or the softmax's).
         centre: subtract the training slices' mean from trunk features.
@@ -51,6 +52,7 @@ class Options(TrunkOptions):
     temperature: float = 10.0
     decoder_width: int = 32
     decoder: DecoderForm = "plain"
+    neighbours: int = 0
     second_look: bool = False
     cosine_scale: float = 1.0
     centre: bool = False
