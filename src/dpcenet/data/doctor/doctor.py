@@ -87,7 +87,9 @@ def diagnose(
         DatasetError: a folder holds no scan.
     """
     spec = dataset_spec(dataset)
-    cases = [] if labelled is None else [DoctorCase(replace(labelled, options=options), spec)]
+    cases: list[DoctorCase] = []
+    if labelled is not None:
+        cases.append(DoctorCase(replace(labelled, options=options), spec))
     reports: list[CaseReport] = []
     for path in paths:
         if (path / "manifest.json").is_file():
