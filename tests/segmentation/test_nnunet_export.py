@@ -107,6 +107,18 @@ def test_labelled_scans_go_along(reviewed: Path, tmp_path: Path) -> None:
     assert cases_in(folder) == ["image_01.nii.gz", "image_03.nii.gz", "image_04.nii.gz"]
 
 
+def test_what_a_person_drew_is_not_replaced_by_a_result(reviewed: Path, tmp_path: Path) -> None:
+    image, mask = (tmp_path / "scans" / f"{kind}_01.nii.gz" for kind in ("image", "label"))
+    shutil.copy(tmp_path / "scans" / "label_02.nii.gz", reviewed / "image_01_seg.nii.gz")
+    given = ["--support-image", image, "--support-mask", mask]
+    done = call(reviewed, "--dataset", 8, "-o", tmp_path, *given)
+    assert "2 cases" in done.output and "left out: image_01: a scan of this name" in done.output
+    folder = tmp_path / "Dataset008_dpcenet"
+    assert cases_in(folder) == ["image_01.nii.gz", "image_04.nii.gz"]
+    written = read_volume(folder / "labelsTr" / "image_01.nii.gz").volume.data
+    assert np.array_equal(written == 1, read_volume(mask).volume.data == 2)
+
+
 def test_a_scan_that_changed_is_left_out(reviewed: Path, tmp_path: Path) -> None:
     scan = tmp_path / "scans" / "image_01.nii.gz"
     shutil.copy(tmp_path / "scans" / "image_02.nii.gz", scan)

@@ -73,18 +73,21 @@ def export_nnunet(
         )
     names = _names([found for found, _ in accepted.masks])
     left_out, modalities = dict(accepted.left_out), [each.modality for each, _ in accepted.masks]
-    done = _write_labelled(folder, labelled, names)
+    taken = _write_labelled(folder, labelled, names)
     with progress_bar("export nnunet", len(accepted.masks)) as bar:
         for number, (each, query) in enumerate(accepted.masks, start=1):
+            name = case_name(each.name)
             try:
+                if name in taken:  # what a person drew stands
+                    raise DatasetError("a scan of this name is in the data set already")
                 scan = query.read()
-                _write(folder, each.name, scan, open_labelled(each.mask, scan), names)
-                done += 1
+                _write(folder, name, scan, open_labelled(each.mask, scan), names)
+                taken.add(name)
             except (InputError, OSError) as error:
                 left_out[each.name] = str(error)
             bar(number, each.name)
-    write_dataset(folder, [*names.values()], done, modalities)
-    return Exported(folder, tuple(names.values()), done, left_out)
+    write_dataset(folder, [*names.values()], len(taken), modalities)
+    return Exported(folder, tuple(names.values()), len(taken), left_out)
 
 
 def _names(masks: Sequence[FoundMask]) -> dict[int, str]:
@@ -106,8 +109,13 @@ def _names(masks: Sequence[FoundMask]) -> dict[int, str]:
 
 def _write_labelled(
     folder: Path, labelled: Sequence[tuple[Path, MaskFile]], names: dict[int, str]
-) -> int:
-    """Write the scans that a person labelled; labels are known by their names, else by value."""
+) -> set[str]:
+    """Write the scans that a person labelled; labels are known by their names, else by value.
+
+    Returns:
+        the names of the cases.
+    """
+    taken: set[str] = set()
     wanted = {plain_name(name): value for value, name in names.items()}
     for image, mask in labelled:
         scan = open_scan(image)
@@ -116,10 +124,14 @@ def _write_labelled(
         table = {v: wanted[name] for v, name in known.items() if name in wanted}
         data = renumbered(stored.volume.data, table)
         truth = ScanFile(Volume(data, stored.volume.affine), stored.grid)
-        _write(folder, image.name.partition(".")[0], scan, truth, names)
-    return len(labelled)
+        name = case_name(image.name.partition(".")[0])
+        while name in taken:
+            name += "_2"
+        _write(folder, name, scan, truth, names)
+        taken.add(name)
+    return taken
 
 
 def _write(folder: Path, name: str, scan: ScanFile, mask: ScanFile, names: dict[int, str]) -> None:
     labels = check_mask(mask.volume, scan.volume, name).astype(np.uint8)
-    write_case(folder, case_name(name), scan.volume.data, labels, [*names], scan.grid)
+    write_case(folder, name, scan.volume.data, labels, [*names], scan.grid)
