@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.errors import ConfigError
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.types import Volume
@@ -114,6 +115,30 @@ def lost_labels(values: Sequence[int], label: npt.NDArray[np.uint8]) -> list[str
         for value in values
         if value not in left
     ]
+
+
+def check_meanings(opened: Sequence[LabelledFiles]) -> None:
+    """Refuse one value for two organs, in two masks of a scan that is given twice.
+
+    Raises:
+        ConfigError: a label's voxels in one mask are all elsewhere in the other.
+    """
+    for number, one in enumerate(opened):
+        for other in opened[:number]:
+            if not _same_scan(one, other):
+                continue
+            for value in set(one.values) & set(other.values):
+                if not ((one.scan.label == value) & (other.scan.label == value)).any():
+                    raise ConfigError(
+                        f"{one.scan.name}: label {value} is one thing in one of its masks and "
+                        "another in the next; name them: --support-mask liver.nii.gz=liver"
+                    )
+
+
+def _same_scan(one: LabelledFiles, other: LabelledFiles) -> bool:
+    if one.scan.name != other.scan.name:
+        return False
+    return np.array_equal(one.file.volume.data, other.file.volume.data)
 
 
 def gap_note(name: str, counts: Mapping[int, int], names: Mapping[int, str]) -> str:
