@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dpcenet.cli.app import Device, InPrecision, app
-from dpcenet.cli.segment import (
+from dpcenet.cli.scan_options import (
     Echo,
     Kind,
     Labels,

@@ -80,22 +80,20 @@ def predict_with(
         segmenter: a network.
         support: labelled scans, from `segmenter.support`.
         query: of any kind that `dpcenet.segment` takes.
-        check: predict the Dice of each label.
+        check: predict the Dice of each label, in up to the same time again.
         accept_dice: the Dice that a mask must have to be accepted.
 
     Raises:
         VolumeError: the scan cannot be used.
     """
     scan = open_scan(query)
-    found = segmenter.find(scan, support)
-    unlike = mismatches(scan, support)
+    found, unlike = segmenter.find(scan, support), mismatches(scan, support)
     doubts = [d for d in doubts_of(scan, support.rules.modality) if d not in unlike]
-    quality = assess(segmenter, found, None, accept_dice, unlike) if check else {}
     return Result(
         mask=same_kind(found.mask, query),
         labels={value: support.names.get(value, f"label {value}") for value in support.values},
         statistics=measure_labels(scan.volume.data, found.mask.data, found.mask.affine),
-        quality=quality,
+        quality=assess(segmenter, found, None, accept_dice, unlike) if check else {},
         notes=(*scan.facts.notes, *unlike, *doubts),
         _scan=query,
         _found=found,
