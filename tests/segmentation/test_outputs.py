@@ -8,10 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from dpcenet.segmentation.outputs import OutputOptions, sizes, write_outputs
+from dpcenet.segmentation.outputs import OutputOptions, statistics_of, write_outputs
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
-from dpcenet.volumes.facts import NO_LABELS
+from dpcenet.volumes.facts import NO_LABELS, Code, Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import read_volume
 from made_scans import quick_segmenter, write_scans
@@ -60,10 +60,27 @@ def test_leftovers_of_a_killed_process_are_deleted(
     assert not mine.exists() and other.exists()
 
 
-def test_sizes_in_voxels_and_millilitres(segmented: tuple[ScanFile, SegmentationResult]) -> None:
-    _, result = segmented
-    told = sizes(result)
-    assert list(told) == ["1", "4"]
-    voxels = int(np.count_nonzero(result.mask.data == 4))
-    assert voxels > 0
-    assert told["4"] == {"voxels": voxels, "ml": pytest.approx(voxels * 11 * 6 * 6 / 1000)}
+def test_statistics_of_what_was_asked_for(
+    segmented: tuple[ScanFile, SegmentationResult],
+) -> None:
+    scan, result = segmented
+    told = statistics_of(scan.volume, result.mask, [1, 4, 9])
+    assert list(told) == ["1", "4", "9"] and told["9"] == {"ml": 0.0, "voxels": 0}
+    inside = result.mask.data == 4
+    assert told["4"]["voxels"] == int(inside.sum()) > 0
+    assert told["4"]["ml"] == pytest.approx(inside.sum() * 11 * 6 * 6 / 1000)
+    assert told["4"]["mean"] == pytest.approx(scan.volume.data[inside].mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".seg.nrrd"])
+def test_names_and_codes_reach_the_mask(
+    segmented: tuple[ScanFile, SegmentationResult], tmp_path: Path, suffix: str
+) -> None:
+    scan, result = segmented
+    code = Code("SCT", "10200004", "Liver")
+    mask = tmp_path / f"a_seg{suffix}"
+    write_outputs(
+        result, scan, mask, "a", OutputOptions(), Labels({1: "Leber"}, {1: code}), MADE_BY
+    )
+    found = read_volume(mask).facts.labels
+    assert found.names == {1: "Leber", 4: "label 4"} and found.codes == {1: code}
