@@ -71,7 +71,8 @@ def main(
         lines += [""]
     typer.echo("\n".join(lines))
     write_text(out / "quality.md", "\n".join(lines))
-    final = asdict(fit(samples_of(sets), weights, ", ".join(sets) + "; blind, one labelled scan"))
+    counts = ", ".join(f"{name} ({len(rows)} masks)" for name, rows in sets.items())
+    final = asdict(fit(samples_of(sets), weights, f"{counts}; blind, one labelled scan"))
     write_json(out / FILE, final)
     if ship:
         write_json(Path(dpcenet.__file__).parent / "assets" / "models" / FILE, final)

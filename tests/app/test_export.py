@@ -11,9 +11,8 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from scipy.spatial.distance import pdist
 
-from dpcenet.app.export import export, largest_diameter_mm
+from dpcenet.app.export import export
 from dpcenet.app.project import Label, Project
 from dpcenet.app.review_api import decide_on
 from dpcenet.volumes.io import read_volume
@@ -90,18 +89,18 @@ def test_seg_nrrd_lies_where_the_scan_lies(project: Project) -> None:
     assert np.array_equal(a == 1, b == 1) and np.array_equal(a == 4, b == 4)
 
 
-@pytest.mark.parametrize("shape", [(5, 6, 7), (1, 6, 7), (1, 1, 7), (1, 60, 70)])
-def test_the_largest_diameter_is_that_of_all_pairs(shape: tuple[int, int, int]) -> None:
-    random = np.random.default_rng(0)
-    inside = random.random(shape) < 0.5
-    inside.flat[:2] = True
-    spacing = (3.0, 1.0, 2.0)
-    expected = pdist(np.argwhere(inside) * spacing).max()
-    assert largest_diameter_mm(inside, spacing) == pytest.approx(expected)
-
-
-def test_the_largest_diameter_of_an_oblique_line() -> None:
-    inside = np.zeros((4, 4, 4), bool)
-    inside[range(4), range(4), range(4)] = True
-    assert largest_diameter_mm(inside, (1.0, 1.0, 1.0)) == pytest.approx(27**0.5)
-    assert largest_diameter_mm(np.zeros((2, 2, 2), bool), (1.0, 1.0, 1.0)) == 0
+def test_the_table_has_what_is_measured_of_each_label(project: Project) -> None:
+    out = export(project, ["table"])
+    row = next(csv.DictReader((out / "table.csv").read_text().splitlines()))
+    scan = next(iter(project.scans.values()))
+    image, mask = (sitk.ReadImage(str(path)) for path in (scan.source, scan.mask))
+    inside = sitk.GetArrayFromImage(mask) == 1
+    volume = inside.sum() * np.prod(mask.GetSpacing()) / 1000
+    assert (row["label"], row["value"]) == ("liver", "1")
+    assert float(row["volume ml"]) == pytest.approx(volume, abs=1e-3)
+    grey = sitk.GetArrayFromImage(image)[inside]
+    assert float(row["median"]) == pytest.approx(np.median(grey), abs=1e-3)
+    places = [mask.TransformIndexToPhysicalPoint(i[::-1].tolist()) for i in np.argwhere(inside)]
+    centre = np.mean(places, axis=0) * (-1, -1, 1)
+    found = [float(row[f"centre {axis} mm"]) for axis in "RAS"]
+    np.testing.assert_allclose(found, centre, atol=0.01)

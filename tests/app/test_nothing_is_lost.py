@@ -104,7 +104,7 @@ def test_a_cancelled_job_ends_and_a_second_one_goes_on(
     wanted = b'{"kind": "segment", "accept_dice": 0.75}'
     second = ask(served, "/api/jobs", "POST", wanted, **names)
     asked = [other["command"][-2:] for other in (job, second)]
-    assert asked == [["--accept-dice", "0.8"], ["--accept-dice", "0.75"]]
+    assert asked == [["--accept-dice", "0.7"], ["--accept-dice", "0.75"]]
     assert second["id"] != job["id"] and log.is_file()
     ask(served, f"/api/jobs/{second['id']}/cancel", "POST")
 

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from dpcenet.app.project import Project
-from dpcenet.cli.demo_segment import demo_segment
+from dpcenet.cli.demo_segment import demo_segment, made_scans
 from dpcenet.cli.demo_train import demo_train
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.errors import DatasetError
 from dpcenet.volumes.mask_record import is_foreign
 
-SHAPE = (8, 64, 64)
+SHAPE = (6, 48, 48)
 
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder of a demo on small made-up scans, and what it said."""
     out, lines = tmp_path_factory.mktemp("demo"), []
-    demo_segment(out, None, lines.append, SHAPE)
+    write_phantoms(out / "scans", 3, shape=SHAPE, spacing=(14.0, 6.0, 6.0))  # of an earlier call
+    demo_segment(out, None, lines.append)
     return out, "\n".join(lines).splitlines()
 
 
@@ -44,14 +45,20 @@ def test_the_page_knows_the_result(said: tuple[Path, list[str]]) -> None:
     assert lines[-1].endswith(f"dpcenet app {out / 'scans'} --project {out / 'project'}")
     project = Project.open(out / "scans", out / "project")
     scans = sorted(project.scans.values(), key=lambda scan: scan.name)
-    assert [scan.name for scan in scans] == [f"image_{n:02d}" for n in range(1, 7)]
-    assert [is_foreign(scan.mask) for scan in scans] == [True] + [False] * 5
+    assert [scan.name for scan in scans] == [f"image_{n:02d}" for n in range(1, 4)]
+    assert [is_foreign(scan.mask) for scan in scans] == [True, False, False]
     assert {"liver", "spleen"} <= {label.name for label in project.labels}
     assert (out / "project" / "masks" / "review.html").is_file()
 
 
+def test_made_scans_are_whole_or_absent(tmp_path: Path) -> None:
+    folder = made_scans(tmp_path / "scans", SHAPE)
+    assert len(list(folder.glob("image_*.nii.gz"))) == len(list(folder.glob("label_*"))) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["scans"]
+
+
 def test_own_scans_need_one_label_only(tmp_path: Path) -> None:
-    pairs = write_phantoms(tmp_path / "mine", 2, shape=SHAPE, spacing=(11.0, 4.5, 4.5))
+    pairs = write_phantoms(tmp_path / "mine", 2, shape=SHAPE, spacing=(14.0, 6.0, 6.0))
     pairs[1][1].unlink()
     lines: list[str] = []
     demo_segment(tmp_path / "demo", tmp_path / "mine", lines.append)
@@ -68,7 +75,7 @@ def test_no_label_is_said(tmp_path: Path) -> None:
 
 
 def test_the_demo_of_training(tmp_path: Path) -> None:
-    write_phantoms(tmp_path / "mine", 4, shape=SHAPE, spacing=(11.0, 4.5, 4.5))
+    write_phantoms(tmp_path / "mine", 4, shape=SHAPE, spacing=(14.0, 6.0, 6.0))
     lines: list[str] = []
     page = demo_train(tmp_path / "demo", tmp_path / "mine", 1, 2, lines.append)
     assert page.is_file() and "copy" in "\n".join(lines) and "4 of 4" in "\n".join(lines)

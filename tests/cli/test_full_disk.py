@@ -52,7 +52,8 @@ def partial_files(folder: Path) -> list[Path]:
 def test_train_and_evaluate(tmp_path: Path) -> None:
     data, run = write_prepared(tmp_path / "data", count=5), tmp_path / "run"
     flags = RunFlags(data, fold=0, folds=2)
-    work = lambda: train(tiny_config(), flags, run, device="cpu", quiet=True)  # noqa: E731
+    config = tiny_config()
+    work = lambda: train(config, flags, run, device="cpu", quiet=True)  # noqa: E731
     assert refused(work, 100) == "run.json" and not (run / "run.json").exists()
     assert refused(work, 20_000).endswith(".safetensors") and not list(run.glob("*.safetensors"))
     work()

@@ -66,6 +66,12 @@ def test_the_panel_has_every_widget_that_the_code_uses() -> None:
     named = {widget.get("name") for widget in tree.iter("widget")}
     used = set(re.findall(r"self\.ui\.(\w+)", (MODULE / "DpcenetSegment.py").read_text("utf-8")))
     assert used and used <= named
+    selectors = {
+        w.get("name") for w in tree.iter("widget") if w.get("class") == "qMRMLNodeComboBox"
+    }
+    assert selectors == {
+        each.findtext("receiver") for each in tree.iter("connection")
+    }  # of a scene
     custom = {each.findtext("class") for each in tree.iter("customwidget")}
     assert {
         w.get("class") for w in tree.iter("widget") if not w.get("class", "").startswith("Q")

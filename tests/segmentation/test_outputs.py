@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from dpcenet.segmentation.outputs import OutputOptions, sizes, write_outputs
+from dpcenet.segmentation.outputs import OutputOptions, statistics_of, write_outputs
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import NO_LABELS, Code, Labels
@@ -60,13 +60,16 @@ def test_leftovers_of_a_killed_process_are_deleted(
     assert not mine.exists() and other.exists()
 
 
-def test_sizes_in_voxels_and_millilitres(segmented: tuple[ScanFile, SegmentationResult]) -> None:
-    _, result = segmented
-    told = sizes(result)
-    assert list(told) == ["1", "4"]
-    voxels = int(np.count_nonzero(result.mask.data == 4))
-    assert voxels > 0
-    assert told["4"] == {"voxels": voxels, "ml": pytest.approx(voxels * 11 * 6 * 6 / 1000)}
+def test_statistics_of_what_was_asked_for(
+    segmented: tuple[ScanFile, SegmentationResult],
+) -> None:
+    scan, result = segmented
+    told = statistics_of(scan.volume, result.mask, [1, 4, 9])
+    assert list(told) == ["1", "4", "9"] and told["9"] == {"ml": 0.0, "voxels": 0}
+    inside = result.mask.data == 4
+    assert told["4"]["voxels"] == int(inside.sum()) > 0
+    assert told["4"]["ml"] == pytest.approx(inside.sum() * 11 * 6 * 6 / 1000)
+    assert told["4"]["mean"] == pytest.approx(scan.volume.data[inside].mean(), abs=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".seg.nrrd"])

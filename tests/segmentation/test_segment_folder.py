@@ -7,6 +7,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
 from dpcenet.nn.weights import hash_of_state
@@ -80,6 +82,40 @@ def test_no_check_no_review(labelled: LabelledInput, tmp_path: Path) -> None:
     done = segment_folder([tmp_path / "scans"], labelled, SegmentOptions(out), quiet=True)
     assert (done.asked, done.review, done.doubtful) == (1, None, 0)
     assert not (out / "review.csv").exists()
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_statistics_are_written_with_and_without_the_check(
+    labelled: LabelledInput, tmp_path: Path, check: bool
+) -> None:
+    out = tmp_path / "out"
+    scans = [tmp_path / "scans"]
+    options = SegmentOptions(out, check=check)
+    segment_folder(scans, labelled, options, labelled_too=True, quiet=True)
+    rows = list(csv.DictReader((out / "statistics.csv").read_text().splitlines()))
+    assert [(row["case"], row["value"]) for row in rows] == [("image_01", "1"), ("image_02", "1")]
+    assert [bool(row["flag"]) for row in rows] == [check, check]
+    mask = nibabel.load(out / "image_02_seg.nii.gz")
+    inside = np.asarray(mask.dataobj) == 1
+    volume = inside.sum() * abs(np.linalg.det(mask.affine)) / 1000
+    assert float(rows[1]["volume ml"]) == pytest.approx(volume, abs=1e-3)
+    grey = nibabel.load(tmp_path / "scans" / "image_02.nii.gz").get_fdata()[inside]
+    found = [float(rows[1][name]) for name in ("mean", "sd", "p5", "median")]
+    wanted = [grey.mean(), grey.std(), np.percentile(grey, 5), np.median(grey)]
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    cases = json.loads((out / "statistics.json").read_text())["cases"]
+    assert cases[1]["labels"][0]["mean"] == found[0] and cases[1]["mask"] == "image_02_seg.nii.gz"
+
+    # A person empties the mask but for one voxel: the next call measures what is there now.
+    one = np.zeros(mask.shape, np.uint8)
+    one[3, 4, 5] = 1
+    nibabel.save(nibabel.Nifti1Image(one, mask.affine), out / "image_02_seg.nii.gz")
+    segment_folder(scans, labelled, options, labelled_too=True, quiet=True)
+    first, second = csv.DictReader((out / "statistics.csv").read_text().splitlines())
+    assert first["made by"] == "dpcenet" and first["mean"] == rows[0]["mean"]
+    assert (second["made by"], second["voxels"], second["flag"]) == ("a person", "1", "")
+    place = nibabel.affines.apply_affine(mask.affine, [3, 4, 5])
+    assert [float(second[f"centre {axis} mm"]) for axis in "RAS"] == pytest.approx(place, abs=0.001)
 
 
 def test_workers_of_a_cluster_get_absolute_paths(

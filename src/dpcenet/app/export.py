@@ -33,9 +33,11 @@ from dpcenet.app.export_files import (
 )
 from dpcenet.app.mask_files import origin_of, read_labels, state_of
 from dpcenet.app.program import (
+    STATISTICS,
     InputError,
     as_text,
     case_name,
+    measure_labels,
     read_cases,
     read_json,
     write_atomically,
@@ -48,8 +50,9 @@ from dpcenet.app.shown_scan import Facts, image_of, make_ready
 
 PARTS = ("masks", "seg-nrrd", "dicom-seg", "table", "pictures", "nnunet", "task")
 COLUMNS = (
-    *("case", "label", "value", "made by", "decision", "decided", "volume ml", "mean", "sd"),
-    *("largest diameter mm", "predicted dice", "low", "high", "flag"),
+    *("case", "label", "value", "made by", "decision", "decided"),
+    *STATISTICS,
+    *("predicted dice", "low", "high", "flag"),
 )
 
 MADE_BY = {
@@ -169,23 +172,15 @@ def _write_dicom_seg(case: Case, names: list[Label], path: Path) -> None:
 def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, Any]]:
     """A row for each label: what is measured on the scan's own voxels, what was expected."""
     called = {label.value: label.name for label in names}
-    voxel_ml = float(np.prod(case.facts.spacing)) / 1000
     rows = []
-    for value in sorted(int(v) for v in np.unique(case.labels) if v):
-        inside = case.labels == value
-        grey = np.asarray(case.image)[inside].astype(np.float64)
+    measured = measure_labels(case.image, case.labels, np.array(case.facts.affine))
+    for value, statistics in measured.items():
         name = called.get(value, f"label {value}")
         quality = expected.get(name) if case.state == "segmented" else None
         judged = (
             ("", "", "", "")
             if quality is None
             else (f"{quality.dice:.3f}", f"{quality.low:.3f}", f"{quality.high:.3f}", quality.flag)
-        )
-        measured = (
-            f"{inside.sum() * voxel_ml:.3f}",
-            f"{grey.mean():.2f}",
-            f"{grey.std():.2f}",
-            f"{largest_diameter_mm(inside, case.facts.spacing):.1f}",
         )
         cells = (
             as_text(case.scan.name),
@@ -194,31 +189,11 @@ def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, 
             MADE_BY.get(case.state) or MADE_BY[origin_of(case.scan)],
             case.decision,
             case.decided,
-            *measured,
+            *statistics.cells().values(),
             *judged,
         )
         rows.append(dict(zip(COLUMNS, cells, strict=True)))
     return rows
-
-
-def largest_diameter_mm(
-    inside: npt.NDArray[np.bool_], spacing: tuple[float, float, float]
-) -> float:
-    """Largest distance between two voxel centres of a mask."""
-    from scipy.spatial import ConvexHull, QhullError
-    from scipy.spatial.distance import pdist
-
-    points = np.argwhere(inside).astype(np.float64) * spacing
-    points = points[:, np.ptp(points, axis=0) > 0] if len(points) else points
-    if not points.size:
-        return 0.0
-    if points.shape[1] == 1:
-        return float(np.ptp(points))
-    try:
-        corners = points[ConvexHull(points).vertices]
-    except QhullError:  # on an oblique line or plane
-        corners = points[ConvexHull(points, qhull_options="QJ").vertices]
-    return float(pdist(corners).max())
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -38,12 +38,15 @@ from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
 from dpcenet.volumes.nnunet_raw import case_name, write_case, write_dataset
+from dpcenet.volumes.statistics import COLUMNS as STATISTICS
+from dpcenet.volumes.statistics import measure_labels
 from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, FINDING, property_of, start_names
 from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow
 
 __all__ = [
     "ANATOMICAL_STRUCTURE",
     "FINDING",
+    "STATISTICS",
     "Algorithm",
     "Code",
     "ConfigError",
@@ -75,6 +78,7 @@ __all__ = [
     "held",
     "is_corrected",
     "is_foreign",
+    "measure_labels",
     "open_mask",
     "orient",
     "property_of",

@@ -36,7 +36,7 @@ def fill_in(project: Project, scan: Scan) -> Job:
 
 
 def segment(
-    project: Project, labelled: list[Scan], probability: bool = True, accept_dice: float = 0.8
+    project: Project, labelled: list[Scan], probability: bool = True, accept_dice: float = 0.7
 ) -> Job:
     """Segment the folder from labelled scans: `dpcenet segment`.
 

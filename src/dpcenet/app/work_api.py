@@ -24,7 +24,7 @@ class Wanted(BaseModel):
     kind: Kind
     scans: list[str] = Field(default=[], max_length=10_000)
     """complete: the one scan. segment: labelled scans beyond those drawn by hand."""
-    accept_dice: float = Field(default=0.8, ge=0.5, le=1.0)
+    accept_dice: float = Field(default=0.7, ge=0.5, le=1.0)
     """segment: the Dice that a result must have to be expected good."""
     what: list[Part] = Field(default=[], max_length=20)
     """export: which parts."""

@@ -13,6 +13,7 @@ from dpcenet.cli import (
     list_all,
     page,
     segment,
+    task,
     train,
 )
 from dpcenet.cli.app import app
@@ -29,5 +30,6 @@ __all__ = [
     "list_all",
     "page",
     "segment",
+    "task",
     "train",
 ]

@@ -9,7 +9,7 @@ import typer
 
 from dpcenet.cli.app import Device, InPrecision, app
 from dpcenet.cli.checks import check_there
-from dpcenet.cli.segment import (
+from dpcenet.cli.scan_options import (
     Echo,
     Kind,
     Labels,

@@ -9,7 +9,7 @@ import typer
 
 from dpcenet.cli.app import DATASET_HELP, Out, Progress, app, parse_label_name
 from dpcenet.cli.checks import check_folder, check_prepared, check_there, stopped
-from dpcenet.cli.segment import Echo, OneSeries, Resample, Spacing
+from dpcenet.cli.scan_options import Echo, OneSeries, Resample, Spacing
 from dpcenet.segmentation.check_input import labelled_scans
 from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of
 

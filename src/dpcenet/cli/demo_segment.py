@@ -33,22 +33,19 @@ MOST_QUERIES = 5  # of a person's own scans: a demo is short
 _MAKE_S, _LOAD_S, _SLICE_S, _PAGE_S = 3.0, 3.0, 0.2, 1.0
 
 
-def demo_segment(
-    out: Path, data: Path | None, say: Say, shape: Shape = MADE_SHAPE
-) -> SegmentSummary:
+def demo_segment(out: Path, data: Path | None, say: Say) -> SegmentSummary:
     """Segment scans from one labelled scan; say what came out, and where to look at it.
 
     Args:
         out: folder for everything that is made.
         data: folder of scans, one of them with a label; made-up scans (phantoms) by default.
         say: is given each line for the person.
-        shape: (Z, Y, X) voxels of the made-up scans.
 
     Raises:
         DatasetError: `data` holds no labelled scan or no other one, or a scan was not segmented.
     """
     with timed_step(say, f"1 of 3: {'make' if data is None else 'find'} the scans", _MAKE_S):
-        folder = made_scans(out / "scans", shape) if data is None else data
+        folder = made_scans(out / "scans") if data is None else data
         labelled, label, queries = _choose(folder)
     say(f"  {labelled.name} is labelled; to be segmented: {', '.join(q.name for q in queries)}")
     root = out / "project"

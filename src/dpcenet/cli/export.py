@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dpcenet.cli.app import app
-from dpcenet.cli.segment import RunFolder
+from dpcenet.cli.scan_options import RunFolder
 from dpcenet.errors import ConfigError
 
 export_app = typer.Typer(help="Hand over to other software.", no_args_is_help=True)

@@ -9,7 +9,7 @@ import typer
 
 from dpcenet.cli.app import Progress
 from dpcenet.cli.export import export_app
-from dpcenet.cli.segment import SupportImage, SupportMask
+from dpcenet.cli.scan_options import SupportImage, SupportMask
 from dpcenet.errors import ConfigError
 from dpcenet.segmentation.check_input import labelled_scans
 from dpcenet.volumes.mask_files import MaskFile

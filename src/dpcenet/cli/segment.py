@@ -1,4 +1,4 @@
-"""Commands about segmenting: segment, task create, task show."""
+"""The command `segment`."""
 
 from __future__ import annotations
 
@@ -18,55 +18,24 @@ from dpcenet.cli.app import (
     app,
     parse_label_name,
 )
-from dpcenet.cli.checks import check_task
+from dpcenet.cli.scan_options import (
+    Echo,
+    Kind,
+    Labels,
+    MaskFormat,
+    Names,
+    OneSeries,
+    Resample,
+    RunFolder,
+    Spacing,
+    SupportImage,
+    SupportMask,
+)
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.segmentation.check_input import labelled_scans
 
 if TYPE_CHECKING:
     from dpcenet.segmentation.segment_folder import SegmentSummary
-
-task_app = typer.Typer(help="Task files: labelled scans in one file.")
-app.add_typer(task_app, name="task")
-
-SupportImage = Annotated[
-    list[Path] | None, typer.Option(help="A labelled scan; repeat for several.")
-]
-SupportMask = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Its labels: a file, a folder with a file for each organ, or PATH=NAME for one organ. "
-        "One for each --support-image; any number for a single one."
-    ),
-]
-RunFolder = Annotated[
-    Path | None,
-    typer.Option(help="Folder of a trained run; default: the network of dpcenet."),
-]
-Labels = Annotated[
-    list[int] | None, typer.Option(help="Label value to segment; repeat; default: all.")
-]
-Names = Annotated[list[str] | None, typer.Option(help="VALUE=NAME of a label; repeat.")]
-Kind = Annotated[
-    Literal["mr", "ct"] | None,
-    typer.Option(help="Without --run; default: decided by the labelled scan."),
-]
-Echo = Annotated[
-    str | None,
-    typer.Option(
-        help="Which echo, phase or time point of a series: its number, or part of a name."
-    ),
-]
-OneSeries = Annotated[
-    str | None, typer.Option("--series", help="Which DICOM series of a folder: number or name.")
-]
-Spacing = Annotated[str | None, typer.Option(help="Z,Y,X in mm, for pictures (PNG, JPEG, TIFF).")]
-MaskFormat = Annotated[
-    Literal["nifti", "dicom-seg", "seg.nrrd", "mha"] | None,
-    typer.Option("--format", help="Of the masks; default: as the scan's."),
-]
-Resample = Annotated[
-    bool, typer.Option("--resample", help="Resample tilted or unevenly spaced DICOM slices.")
-]
 
 
 @app.command("segment", cls=GroupedOptions)
@@ -111,7 +80,7 @@ def segment_command(
     accept_dice: Annotated[
         float,
         typer.Option(min=0.5, max=1, help="Accept a mask from which this Dice is expected."),
-    ] = 0.8,
+    ] = 0.7,
     fast: Annotated[
         bool,
         typer.Option("--fast", help="First look only: quicker, and worse (docs/commands.md)."),
@@ -196,81 +165,6 @@ def segment_command(
         scans, labelled, options, pattern, jobs, split_time, location, labelled_too
     )
     _tell(summary, out)
-
-
-@task_app.command(cls=GroupedOptions)
-def create(
-    support_image: SupportImage = None,
-    support_mask: SupportMask = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The task file.")] = Path("my.task"),
-    label: Labels = None,
-    name: Names = None,
-    note: Annotated[str, typer.Option(help="Free text; do not name the patient.")] = "",
-    with_images: Annotated[
-        bool, typer.Option("--with-images", help="Small file, exactly the same masks.")
-    ] = False,
-    run: RunFolder = None,
-    echo: Echo = None,
-    series: OneSeries = None,
-    spacing: Spacing = None,
-    resample: Resample = False,
-    modality: Kind = None,
-    device: Device = "auto",
-) -> None:
-    """Write labelled scans into one file: labels, and features or images of the slices."""
-    images, masks = labelled_scans(support_image or (), support_mask or ())
-    from dpcenet.segmentation.labelled_input import LabelledInput
-    from dpcenet.segmentation.task_file import task_facts, write_task
-    from dpcenet.volumes.options import parse_options
-
-    labelled = LabelledInput(
-        images=images,
-        masks=masks,
-        labels=tuple(label or ()),
-        names=dict(parse_label_name(text) for text in name or []),
-        run=run,
-        modality=modality,
-        device=device,
-        options=parse_options(echo, series, spacing, resample),
-    )
-    if out.exists():
-        task_facts(out)  # raises where it is something else
-    segmenter, support = labelled.open()
-    for text in support.notes:
-        typer.echo(f"note: {text}")
-    try:
-        write_task(out, segmenter.predictor, support, note, with_images)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
-    holds = (
-        "holds the slices"
-        if with_images
-        else "holds no scan, but pictures like the slices can be computed from it"
-    )
-    typer.echo(
-        f"{out}: {out.stat().st_size / 1e6:.0f} MB. It names no patient and {holds}: share it as "
-        "you may share the scan."
-    )
-
-
-@task_app.command()
-def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
-    """Show what a task file contains."""
-    check_task(file)
-    from dpcenet.segmentation.task_file import task_facts
-
-    facts = task_facts(file)
-    network, rules = facts["network"], facts["preprocessing"]
-    lines = [f"{file}: made by dpcenet {facts['dpcenet']} on {facts['created']}"]
-    lines += [f"note      {facts['note']}"] if facts["note"] else []
-    lines += [f"network   {network['method']}, weights {network['sha256'][:12]}…"]
-    lines += [f"labels    {', '.join(f'{v} = {name}' for v, name in facts['labels'].items())}"]
-    lines += [f"scans     {rules['modality'].upper()}, pixels of {rules['spacing_mm']:.2f} mm"]
-    for scan in facts["scans"]:
-        z, windows = scan["spacing"][0], scan["closeups"]
-        held = "their images" if windows is None else f"{len(windows)} windows"
-        lines += [f"          {scan['slices']} slices, {z:.2f} mm apart; {held}"]
-    typer.echo("\n".join(lines))
 
 
 SHOWN = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 
 from dpcenet.segmentation.layout import Layout, label_path, probability_path
 from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.types import Volume
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.mesh import surface, write_stl
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.statistics import measure_labels
 from dpcenet.volumes.write_masks import write_mask, write_somehow
 
 
@@ -86,11 +89,15 @@ def _cleared(path: Path) -> Path:
     return path
 
 
-def sizes(result: SegmentationResult) -> dict[str, dict[str, Any]]:
-    """Voxels and millilitres of each label in a mask."""
-    voxel_ml = float(abs(np.linalg.det(result.mask.affine[:3, :3]))) / 1000
-    counts = {v: int((result.mask.data == v).sum()) for v in result.probability}
-    return {
-        str(value): {"voxels": count, "ml": round(count * voxel_ml, 3)}
-        for value, count in counts.items()
-    }
+def statistics_of(image: Volume, mask: Volume, values: Iterable[int]) -> dict[str, dict[str, Any]]:
+    """What is measured of each label, as JSON; of one that was not found, only that it is empty.
+
+    Args:
+        image: the scan.
+        mask: label values on its grid.
+        values: the labels that were asked for.
+    """
+    labels = np.asarray(mask.data, dtype=np.uint8)
+    found = measure_labels(image.data, labels, image.affine)
+    empty = {"ml": 0.0, "voxels": 0}
+    return {str(v): found[v].to_json() if v in found else empty for v in values}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dpcenet.inference.support import Support
+from dpcenet.segmentation.mismatch import mismatches
 from dpcenet.segmentation.result import SegmentationResult
-from dpcenet.segmentation.review.quality import Quality, assess
+from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality, assess
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import Scan, open_scan, same_kind
@@ -62,7 +63,13 @@ class Result:
         return f"Result({'; '.join(parts)})"
 
 
-def predict_with(segmenter: Segmenter, support: Support, query: Scan, check: bool = True) -> Result:
+def predict_with(
+    segmenter: Segmenter,
+    support: Support,
+    query: Scan,
+    check: bool = True,
+    accept_dice: float = ACCEPT_DICE,
+) -> Result:
     """Segment a scan and predict how good the mask of each label is.
 
         segmenter = dpcenet.Segmenter.shipped()
@@ -73,19 +80,21 @@ def predict_with(segmenter: Segmenter, support: Support, query: Scan, check: boo
         segmenter: a network.
         support: labelled scans, from `segmenter.support`.
         query: of any kind that `dpcenet.segment` takes.
-        check: predict the Dice of each label, in about a third of the time again.
+        check: predict the Dice of each label, in up to the same time again.
+        accept_dice: the Dice that a mask must have to be accepted.
 
     Raises:
         VolumeError: the scan cannot be used.
     """
     scan = open_scan(query)
-    found = segmenter.find(scan, support)
+    found, unlike = segmenter.find(scan, support), mismatches(scan, support)
+    doubts = [d for d in doubts_of(scan, support.rules.modality) if d not in unlike]
     return Result(
         mask=same_kind(found.mask, query),
         labels={value: support.names.get(value, f"label {value}") for value in support.values},
         statistics=measure_labels(scan.volume.data, found.mask.data, found.mask.affine),
-        quality=assess(segmenter, found) if check else {},
-        notes=(*scan.facts.notes, *doubts_of(scan, support.rules.modality)),
+        quality=assess(segmenter, found, None, accept_dice, unlike) if check else {},
+        notes=(*scan.facts.notes, *unlike, *doubts),
         _scan=query,
         _found=found,
     )
@@ -100,16 +109,17 @@ def predict(
     labels: Sequence[int] = (),
     device: str = "auto",
     check: bool = True,
+    accept_dice: float = ACCEPT_DICE,
 ) -> Result:
     """Segment one scan from one labelled scan, and predict how good the result is.
 
     Args:
         query, support_image, support_mask, run, labels, device: as in `dpcenet.segment`.
-        check: as in `predict_with`.
+        check, accept_dice: as in `predict_with`.
 
     Raises:
         InputError, RunError: the message says what to do.
     """
     segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
     support = segmenter.support(support_image, support_mask, labels)
-    return predict_with(segmenter, support, query, check)
+    return predict_with(segmenter, support, query, check, accept_dice)

@@ -19,6 +19,7 @@ from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segment_queries import segment_each
 from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.statistics_table import write_statistics
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
 from dpcenet.system.progress import say
@@ -117,10 +118,11 @@ def segment_folder(
         about = {"accept_dice": options.accept_dice} if options.check else {}
         outcomes = tuple(collect(each, queries, options.out, quiet, about))
         summary = SegmentSummary(len(queries), outcomes, notes=support.notes, aside=tuple(aside))
-        if not options.check:
-            return summary
-        labelled_names = _labelled_names(queries, labelled)
-        return _reviewed(summary, segmenter, support, options, labelled_names)
+        if options.check:
+            labelled_names = _labelled_names(queries, labelled)
+            summary = _reviewed(summary, segmenter, support, options, labelled_names)
+        write_statistics(options, queries, outcomes, support)
+        return summary
 
 
 def _reviewed(

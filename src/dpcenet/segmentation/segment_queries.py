@@ -22,7 +22,7 @@ from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.mismatch import mismatches
-from dpcenet.segmentation.outputs import sizes, write_outputs
+from dpcenet.segmentation.outputs import statistics_of, write_outputs
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.reviewed_case import (
@@ -174,7 +174,7 @@ def _segment_one(
         doubts = [d for d in doubts_of(read.scan, support.rules.modality) if d not in unlike]
         notes = [*read.scan.facts.notes, *unlike, *doubts, *([note] if note else [])]
         facts = {
-            "labels": sizes(result),
+            "labels": statistics_of(read.scan.volume, result.mask, result.probability),
             "seconds": round(time.perf_counter() - start, 2),
             "precision": segmenter.predictor.precision,
             **_source(read.query),

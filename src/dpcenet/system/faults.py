@@ -6,7 +6,13 @@ import errno
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk, or of a person's share of it, that is full."""
-_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory", "bad allocation")
+_MEMORY = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "out of memory",
+    "cannot allocate memory",
+    "bad allocation",
+)
 """What torch, ITK and the system's loader say, in lower case."""
 _DISK = ("no space left on device", "file too large", "disk quota exceeded")
 """What libraries say that raise no OSError, such as safetensors and ITK, in lower case."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def _measure(
     index = np.array(ndimage.center_of_mass(inside))
     lengths = inside.shape * spacing
     centre = affine[:3, :3] @ index + affine[:3, 3]
-    along = [int(axis) for axis in _axes_of_patient(affine)]
+    along = _axes_of_patient(affine)
     return LabelStatistics(
         ml=float(inside.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
         voxels=int(inside.sum()),
@@ -115,12 +116,10 @@ def _measure(
     )
 
 
-def _axes_of_patient(affine: Affine) -> npt.NDArray[np.integer]:
+def _axes_of_patient(affine: Affine) -> tuple[int, ...]:
     """The array's axis that is nearest to left-right, front-back and head-feet, each used once."""
-    from scipy.optimize import linear_sum_assignment
-
     unit = np.abs(affine[:3, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
-    return np.asarray(linear_sum_assignment(-unit)[1])
+    return max(permutations(range(3)), key=lambda axes: float(unit[[0, 1, 2], list(axes)].sum()))
 
 
 def largest_diameter_mm(inside: npt.NDArray[np.bool_], spacing: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ export async function segmentPage(view, go) {
   const choices = el("div", {});
   const start = button(t("segment.start"), begin, { class: "primary" });
   const hint = el("p", { class: "muted small" });
-  const accept = el("input", { type: "number", min: "0.5", max: "1", step: "0.05", value: "0.8" });
+  const accept = el("input", { type: "number", min: "0.5", max: "1", step: "0.05", value: "0.7" });
   const asked = el("label", { class: "row small", title: t("segment.accept.help") }, t("segment.accept"), accept);
   const progress = el("div", { class: "panel stack" });
   fill(
