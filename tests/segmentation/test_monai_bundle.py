@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -45,6 +46,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (scan, labels), (query, _) = write_phantoms(
         tmp_path_factory.mktemp("scans"), 2, shape=(4, 32, 32), spacing=(20.0, 9.0, 9.0)
     )
+    drawn = nibabel.load(labels)
+    one = (np.asarray(drawn.dataobj) == 1).astype(np.uint8)  # one label: a quarter of the time
+    nibabel.save(nibabel.Nifti1Image(one, drawn.affine), labels)
     return {"query": str(query), "support_image": str(scan), "support_mask": str(labels)}
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dpcenet.errors import ConfigError, DatasetError, DpcenetError, RunError, TaskError
+from dpcenet.system import plugins
 from dpcenet.system.assets import asset
 
 
@@ -98,6 +99,8 @@ def check_named(kind: str, name: str) -> None:
     if Path(name).suffix in (".yaml", ".yml"):
         check_files("", [Path(name)])
         return
+    if kind == "preset" and name.partition("/")[0] in plugins.offered(plugins.METHODS):
+        return  # of another package; its presets are known when its code is loaded
     root = asset(f"{kind}s")
     if not root.joinpath(f"{name}.yaml").is_file():
         inside = [each for each in root.iterdir() if each.is_dir()] if kind == "preset" else [root]

@@ -27,11 +27,11 @@ def list_command() -> None:
         presets.setdefault(method, []).append(preset)
     lines = ["methods and their presets, as METHOD/PRESET"]
     for method, of_method in presets.items():
-        where = source(methods.GROUP, method, methods.METHODS)
+        where = source(plugins.METHODS, method, methods.METHODS)
         lines.append(f"  {method:16}{', '.join(of_method)}{where}")
     lines.append("data sets, for --dataset")
-    others = plugins.load_all(datasets.GROUP, DatasetSpec)
+    others = plugins.load_all(plugins.DATASETS, DatasetSpec)
     for name, spec in {**others, **datasets.DATASETS}.items():
-        where = source(datasets.GROUP, name, datasets.DATASETS)
+        where = source(plugins.DATASETS, name, datasets.DATASETS)
         lines.append(f"  {name:16}{spec.title}{where}")
     typer.echo("\n".join(lines))

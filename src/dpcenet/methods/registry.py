@@ -22,8 +22,6 @@ from dpcenet.methods.rpt import model as rpt
 from dpcenet.system import plugins
 from dpcenet.system.assets import asset
 
-GROUP = "dpcenet.methods"
-
 
 class Entry(NamedTuple):
     """A method's options, and what builds it from them.
@@ -61,7 +59,7 @@ def method_entry(name: str) -> Entry:
     """
     if name in METHODS:
         return METHODS[name]
-    others = plugins.offered(GROUP)
+    others = plugins.offered(plugins.METHODS)
     if name not in others:
         raise ConfigError(
             f"method {name!r}; choose one of {', '.join([*METHODS, *others])}, or install the "
@@ -94,5 +92,5 @@ def presets_of(name: str) -> dict[str, Traversable]:
 
 def preset_names() -> list[str]:
     """Every preset that is installed, as "method/preset"."""
-    others = set(plugins.load_all(GROUP, Entry)) - set(METHODS)
+    others = set(plugins.load_all(plugins.METHODS, Entry)) - set(METHODS)
     return sorted(preset for name in {*METHODS, *others} for preset in presets_of(name))

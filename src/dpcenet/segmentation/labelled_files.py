@@ -95,9 +95,26 @@ def read_labelled(
     if names := stored.facts.labels.names:
         known = ", ".join(f"{table[v]} = {name}" for v, name in names.items() if v in table)
         notes.append(f"{name_of(mask)}: labels {known}")
+    notes += [f"{name_of(mask)}: {lost}" for lost in lost_labels(values, label)]
     return LabelledFiles(
         scan, truth, values, labelled, record, prepared.affine, common.labels, tuple(notes)
     )
+
+
+def lost_labels(values: Sequence[int], label: npt.NDArray[np.uint8]) -> list[str]:
+    """A note for each label that is in the mask and no more on the prepared slices.
+
+    Args:
+        values: of the mask.
+        label: (Z, H, W), prepared.
+    """
+    left = set(np.unique(label).tolist())
+    return [
+        f"label {value} is too small: nothing of it is left on the prepared slices, so nothing "
+        "can be found for it; are there stray voxels?"
+        for value in values
+        if value not in left
+    ]
 
 
 def check_meanings(opened: Sequence[LabelledFiles]) -> None:

@@ -13,6 +13,9 @@ from dpcenet.errors import ConfigError
 
 Offered = TypeVar("Offered")
 
+METHODS, DATASETS = "dpcenet.methods", "dpcenet.datasets"
+"""Groups of entry points."""
+
 
 def offered(group: str) -> dict[str, EntryPoint]:
     """Name → entry point of a group, without importing anything; of two, the first one found."""

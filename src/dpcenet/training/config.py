@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.registry import GROUP, METHODS, method_entry, preset_names, presets_of
+from dpcenet.methods.registry import METHODS, method_entry, preset_names, presets_of
 from dpcenet.system import plugins
 from dpcenet.system.device import Precision
 from dpcenet.system.files import read_yaml
@@ -103,7 +103,7 @@ def _preset_file(name: str) -> Traversable:
         ConfigError: there is none of that name.
     """
     method = name.partition("/")[0]
-    if method in METHODS or method in plugins.offered(GROUP):
+    if method in METHODS or method in plugins.offered(plugins.METHODS):
         files = presets_of(method)
         if name in files:
             return files[name]

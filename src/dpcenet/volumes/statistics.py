@@ -60,8 +60,12 @@ class LabelStatistics:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> LabelStatistics:
         """What `to_json` made."""
-        values = (data[each.name] for each in fields(LabelStatistics))
-        return LabelStatistics(*(tuple(v) if isinstance(v, list) else v for v in values))
+        values = {each.name: data[each.name] for each in fields(LabelStatistics)}
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return LabelStatistics(**plain)
 
     def cells(self) -> dict[str, float]:
         """Column of a table → number, rounded to a thousandth."""

@@ -11,8 +11,6 @@ from dpcenet.data.datasets.spec import DatasetSpec
 from dpcenet.errors import ConfigError
 from dpcenet.system import plugins
 
-GROUP = "dpcenet.datasets"
-
 DATASETS: dict[str, DatasetSpec] = {
     "chaost2": chaost2.SPEC,
     "sabs": sabs.SPEC,
@@ -36,7 +34,7 @@ def dataset_spec(name: str) -> DatasetSpec:
     """
     if name in DATASETS:
         return DATASETS[name]
-    others = plugins.offered(GROUP)
+    others = plugins.offered(plugins.DATASETS)
     if name not in others:
         raise ConfigError(f"--dataset {name}: choose one of {', '.join([*DATASETS, *others])}")
     return plugins.load(others[name], DatasetSpec)
