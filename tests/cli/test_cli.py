@@ -60,7 +60,7 @@ def mistakes(scans: Path, folder: Path) -> list[tuple[list[object], str]]:
     constant.parent.mkdir()
     nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.eye(4)), constant)
     return [
-        (["prepare", folder / "nowhere", folder / "out"], "nowhere: no such folder"),
+        (["prepare", folder / "nowhere", folder / "out"], "nowhere: there is no such folder"),
         (["prepare", folder / "constant", folder / "out"], "image_1.nii.gz"),
         (["train", "dpcenet/best", "--data", folder, "--run", folder / "r"], "prepared data set"),
         (["evaluate", folder], "not a run"),
