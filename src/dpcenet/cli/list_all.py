@@ -13,6 +13,7 @@ from dpcenet.cli.app import app
 def list_command() -> None:
     """List the methods with their presets, and the data sets; also those of other packages."""
     from dpcenet.data.datasets import registry as datasets
+    from dpcenet.data.datasets.spec import DatasetSpec
     from dpcenet.methods import registry as methods
     from dpcenet.system import plugins
 
@@ -29,7 +30,7 @@ def list_command() -> None:
         where = source(plugins.METHODS, method, methods.METHODS)
         lines.append(f"  {method:16}{', '.join(of_method)}{where}")
     lines.append("data sets, for --dataset")
-    others = plugins.load_all(plugins.DATASETS, datasets.DatasetSpec)
+    others = plugins.load_all(plugins.DATASETS, DatasetSpec)
     for name, spec in {**others, **datasets.DATASETS}.items():
         where = source(plugins.DATASETS, name, datasets.DATASETS)
         lines.append(f"  {name:16}{spec.title}{where}")

@@ -60,8 +60,11 @@ class LabelStatistics:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> LabelStatistics:
         """What `to_json` made."""
-        values = (data[each.name] for each in fields(LabelStatistics))
-        return LabelStatistics(*(tuple(v) if isinstance(v, list) else v for v in values))
+        held = {each.name: data[each.name] for each in fields(LabelStatistics)}
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in held.items()
+        }
+        return LabelStatistics(**plain)
 
     def cells(self) -> dict[str, float]:
         """Column of a table → number, rounded to a thousandth."""
@@ -72,13 +75,13 @@ class LabelStatistics:
 
 
 def measure_labels(
-    image: npt.NDArray[Any], labels: npt.NDArray[np.integer], affine: Affine
+    image: npt.NDArray[Any], labels: npt.NDArray[Any], affine: Affine
 ) -> dict[int, LabelStatistics]:
     """Statistics of every label that has voxels.
 
     Args:
         image: (Z, Y, X) intensities.
-        labels: (Z, Y, X) label values; 0 is background.
+        labels: (Z, Y, X) label values, whole numbers; 0 is background.
         affine: (4, 4), takes the index (z, y, x, 1) to RAS+ mm.
 
     Returns:
