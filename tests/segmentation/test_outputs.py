@@ -11,7 +11,7 @@ import pytest
 from dpcenet.segmentation.outputs import OutputOptions, statistics_of, write_outputs
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
-from dpcenet.volumes.facts import NO_LABELS
+from dpcenet.volumes.facts import NO_LABELS, Code, Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import read_volume
 from made_scans import quick_segmenter, write_scans
@@ -70,3 +70,17 @@ def test_statistics_of_what_was_asked_for(
     assert told["4"]["voxels"] == int(inside.sum()) > 0
     assert told["4"]["ml"] == pytest.approx(inside.sum() * 11 * 6 * 6 / 1000)
     assert told["4"]["mean"] == pytest.approx(scan.volume.data[inside].mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".seg.nrrd"])
+def test_names_and_codes_reach_the_mask(
+    segmented: tuple[ScanFile, SegmentationResult], tmp_path: Path, suffix: str
+) -> None:
+    scan, result = segmented
+    code = Code("SCT", "10200004", "Liver")
+    mask = tmp_path / f"a_seg{suffix}"
+    write_outputs(
+        result, scan, mask, "a", OutputOptions(), Labels({1: "Leber"}, {1: code}), MADE_BY
+    )
+    found = read_volume(mask).facts.labels
+    assert found.names == {1: "Leber", 4: "label 4"} and found.codes == {1: code}

@@ -86,21 +86,29 @@ def test_a_file_for_each_organ_and_names_and_codes_in_the_results(
     assert done.exit_code == 0, done.output
     assert "1 = spleen, 2 = Leber" in done.stdout
     assert (tmp_path / "out/image_02_seg.mha").is_file()
+    for names, task in ((("", ""), "x.task"), (("=a", "=Leber"), "named.task")):
+        twice: list[object] = ["-o", tmp_path / task, "--with-images"]
+        for organ, name in zip(("spleen", "liver"), names, strict=True):
+            twice += ["--support-image", image, "--support-mask", f"{place}/01/{organ}.nii{name}"]
+        made = call("task", "create", *twice)
+        if not any(names):
+            assert "label 1 is one thing in one of its masks and another" in str(made.exception)
+    assert made.exit_code == 0, made.output
+    facts = task_facts(tmp_path / "named.task")
+    assert facts["labels"] == {"1": "a", "2": "Leber"} and len(facts["scans"]) == 1
     pair = ["--support-image", image, "--support-image", query]
     pair += ["--support-mask", place / "01", "--support-mask", place / "02"]
-    task = tmp_path / "two.task"
-    made = call("task", "create", *pair, "-o", task, "--with-images")
+    both = tmp_path / "two.task"
+    made = call("task", "create", *pair, "-o", both, "--with-images")
     assert made.exit_code == 0, made.output
-    facts = task_facts(task)
-    assert facts["labels"] == {"1": "liver", "2": "spleen", "3": "Milz"}
-    with_task = ["--task", task, "--no-check", "--out", tmp_path / "task"]
+    assert task_facts(both)["labels"] == {"1": "liver", "2": "spleen", "3": "Milz"}
+    with_task = ["--task", both, "--no-check", "--out", tmp_path / "task"]
     assert call("segment", query, *with_task).exit_code == 0
     written = read_volume(tmp_path / "task/image_02_seg.nii.gz")
     assert written.facts.labels.names == {1: "liver", 2: "spleen", 3: "Milz"}
     three = call("segment", query, *pair, "--support-mask", files[0], "--out", tmp_path / "x")
-    assert isinstance(three.exception, ConfigError) and "put several masks of" in str(
-        three.exception
-    )
+    assert isinstance(three.exception, ConfigError)
+    assert "put several masks of one scan into a folder" in str(three.exception)
 
 
 def test_the_labelled_scan_alone_is_judged(scans: Path, tmp_path: Path) -> None:

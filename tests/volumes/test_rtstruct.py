@@ -13,14 +13,17 @@ from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage  # noqa: E
 from scipy.ndimage import binary_dilation  # noqa: E402
 from skimage.measure import find_contours  # noqa: E402
 
+from dpcenet.data.datasets.folder import find_cases  # noqa: E402
+from dpcenet.data.datasets.spec import read_pair  # noqa: E402
 from dpcenet.errors import VolumeError  # noqa: E402
 from dpcenet.types import Volume  # noqa: E402
+from dpcenet.volumes.dicom.headers import referred_series  # noqa: E402
 from dpcenet.volumes.dicom.rtstruct import read_rtstruct  # noqa: E402
 from dpcenet.volumes.grid import ScanFile, SourceGrid  # noqa: E402
 from dpcenet.volumes.io import check_mask  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
 from phantoms import STORED_48, store  # noqa: E402
-from raw_layouts import made_case  # noqa: E402
+from raw_layouts import made_case, write_dicom  # noqa: E402
 
 
 def scan_of(image):
@@ -212,3 +215,24 @@ def test_rt_utils_fills_the_same(tmp_path):
         mask = np.moveaxis(theirs.get_roi_mask_by_name(name), -1, 0)
         mine = ours == value
         assert not (mask & ~dilated(mine)).any() and not (mine & ~dilated(mask)).any()
+
+
+def test_the_series_that_a_structure_set_refers_to(tmp_path):
+    image, labels = made_case()
+    write_dicom(image, tmp_path / "P1/CT")
+    outlines = outlines_of(labels.data == 1, image.affine)
+    path = write_rtstruct(tmp_path / "P1/RS/rs.dcm", {1: ("Liver", outlines)})
+    assert referred_series(path) == ""
+    file = pydicom.dcmread(path)
+    uid = pydicom.dcmread(next((tmp_path / "P1/CT").iterdir())).SeriesInstanceUID
+    study = item(RTReferencedSeriesSequence=[item(SeriesInstanceUID=uid)])
+    frame = item(FrameOfReferenceUID="1.2", RTReferencedStudySequence=[study])
+    file.ReferencedFrameOfReferenceSequence = [frame]
+    file.save_as(path)
+    assert referred_series(path) == uid
+    (case,) = find_cases(tmp_path).cases
+    assert (case.name, case.label) == ("P1_CT", path)
+    raw = read_pair(case)
+    np.testing.assert_array_equal(raw.labels.data, labels.data == 1)
+    assert raw.names == {1: "Liver"}
+    assert referred_series(tmp_path / "P1") == ""

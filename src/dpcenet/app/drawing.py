@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,11 +40,9 @@ from dpcenet.app.program import (
 )
 from dpcenet.app.project import Label, Scan, now
 from dpcenet.app.shown_scan import Facts
+from dpcenet.app.undo import Plane, Step, read_step, write_step
 
-Plane = npt.NDArray[np.uint8]
 _STATE = {"cursor": int, "last": int, "stroke": str, "drawn": dict, "unsaved": bool}
-KEPT = 200
-"""Changes that can be undone."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +52,6 @@ class Change:
     axis: int
     index: int
     plane: Plane
-
-
-@dataclass(frozen=True)
-class _Remembered:
-    """A plane before and after a change."""
-
-    axis: int
-    index: int
-    planes: tuple[Plane, Plane]
 
 
 @dataclass
@@ -108,6 +96,11 @@ class Drawing:
         return drawing
 
     @property
+    def undo_folder(self) -> Path:
+        """Where changes are kept."""
+        return self.scan.cache / "undo"
+
+    @property
     def home(self) -> Path:
         """The file that commands read."""
         return self.scan.mask if self.scan.mask.is_file() else self.scan.drawing
@@ -131,7 +124,7 @@ class Drawing:
         Slices that a person drew stand in what the network made since.
         """
         self.labels[:] = read_labels(path, self.facts) if path.is_file() else 0
-        shutil.rmtree(self.scan.cache / "undo", ignore_errors=True)
+        shutil.rmtree(self.undo_folder, ignore_errors=True)
         record, drawing = self.scan.drawing_record, self.scan.drawing
         drawn = read_json(record, {"drawn": dict})["drawn"] if record.is_file() else {}
         kept = False
@@ -160,10 +153,10 @@ class Drawing:
                 self._keep({**self.state, "unsaved": True})
             before, number = self.plane(axis, index), self.state["cursor"] + 1
             if stroke and stroke == self.state["stroke"]:
-                known = self._remembered(number - 1)
+                known = read_step(self.undo_folder, number - 1, self.facts.shape)
                 if (known.axis, known.index) == (axis, index):
                     number, before = number - 1, known.planes[0]
-            self._remember(number, axis, index, before, plane)
+            write_step(self.undo_folder, number, Step(axis, index, (before, plane)))
             self._put(axis, index, plane)
             touched = {str(index)} if axis == 0 else self._slices_touched(axis, before, plane)
             times = {**self.state["drawn"], **dict.fromkeys(touched, now())}
@@ -174,7 +167,7 @@ class Drawing:
         """Replace all labels, as a mask from a file does; this cannot be undone."""
         with self.lock:
             self.labels[:] = labels
-            shutil.rmtree(self.scan.cache / "undo", ignore_errors=True)
+            shutil.rmtree(self.undo_folder, ignore_errors=True)
             times = dict.fromkeys(map(str, drawn), now())
             self._keep({**_fresh(), "home": None, "drawn": times, "unsaved": True})
 
@@ -191,9 +184,9 @@ class Drawing:
             return self._go(cursor + 1, cursor + 1, 1) if cursor < self.state["last"] else None
 
     def _go(self, number: int, cursor: int, which: int) -> Change | None:
-        if not (self.scan.cache / "undo" / str(number)).is_file():
+        if not (self.undo_folder / str(number)).is_file():
             return None
-        known = self._remembered(number)
+        known = read_step(self.undo_folder, number, self.facts.shape)
         change = Change(known.axis, known.index, known.planes[which])
         self._put(change.axis, change.index, change.plane)
         drawn = {k: v for k, v in self.state["drawn"].items() if self.labels[int(k)].any()}
@@ -257,21 +250,6 @@ class Drawing:
             maker = maker_of(self.scan, changed=True)
             write_shown(np.array(self.labels), self.scan.mask, self.scan, self.facts, names, maker)
         self.save(names)
-
-    def _remember(self, number: int, axis: int, index: int, before: Plane, after: Plane) -> None:
-        folder = self.scan.cache / "undo"
-        folder.mkdir(exist_ok=True)
-        head = np.array([axis, index], "<u4").tobytes()
-        content = zlib.compress(head + before.tobytes() + after.tobytes(), 1)
-        (folder / str(number)).write_bytes(content)
-        (folder / str(number - KEPT)).unlink(missing_ok=True)
-
-    def _remembered(self, number: int) -> _Remembered:
-        content = zlib.decompress((self.scan.cache / "undo" / str(number)).read_bytes())
-        axis, index = np.frombuffer(content, "<u4", 2).tolist()
-        sides = [side for n, side in enumerate(self.facts.shape) if n != axis]
-        planes = np.frombuffer(content, np.uint8, offset=8).reshape(2, *sides)
-        return _Remembered(axis, index, (planes[0], planes[1]))
 
     def _put(self, axis: int, index: int, plane: Plane) -> None:
         where: list[Any] = [slice(None)] * 3

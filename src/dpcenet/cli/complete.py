@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dpcenet.cli.app import Device, InPrecision, app
+from dpcenet.cli.checks import check_there
 from dpcenet.cli.scan_options import (
     Echo,
     Kind,
@@ -18,7 +19,6 @@ from dpcenet.cli.scan_options import (
     RunFolder,
     Spacing,
 )
-from dpcenet.segmentation.check_input import check_there
 from dpcenet.volumes.mask_files import parse_masks, paths_of
 
 
@@ -55,7 +55,7 @@ def complete_command(
     What was drawn stays as it is; OUT.json says which slices a person drew.
     """
     (masks,) = parse_masks(mask, 1, "MASK")
-    check_there("", (scan, *paths_of(masks)))
+    check_there([scan, *paths_of(masks)])
     from dpcenet.segmentation.complete_scan import complete_file
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.volumes.options import parse_options

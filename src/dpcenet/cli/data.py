@@ -9,18 +9,21 @@ import typer
 
 from dpcenet.cli.app import DATASET_HELP, Out, Progress, app, parse_label_name
 from dpcenet.cli.checks import check_folder, check_prepared, check_there, stopped
+from dpcenet.cli.scan_options import Echo, OneSeries, Resample, Spacing
+from dpcenet.segmentation.check_input import labelled_scans
+from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of
 
 
 @app.command("prepare")
 def prepare_command(
     source: Annotated[
-        Path, typer.Argument(help="A downloaded data set, or a folder of image_*/label_* files.")
+        Path, typer.Argument(help="A downloaded data set, or any folder of scans and masks.")
     ],
     out: Annotated[Path, typer.Argument(help="Folder of the prepared data set.")],
     dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
     modality: Annotated[
         Literal["mr", "ct"] | None,
-        typer.Option(help="Default: the one noted in the folder, else mr."),
+        typer.Option(help="Default: what the data set or the scans say."),
     ] = None,
     spacing: Annotated[
         float | None,
@@ -44,12 +47,15 @@ def prepare_command(
     name: Annotated[
         list[str] | None, typer.Option(help="VALUE=NAME of a label, such as 1=liver; repeat.")
     ] = None,
+    echo: Echo = None,
+    resample: Resample = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     progress: Progress = "bar",
 ) -> None:
     """Prepare scans: slices of 256x256, supervoxels, a manifest. Call it again to continue."""
     check_folder("", source)
     from dpcenet.data.prepare import prepare
+    from dpcenet.volumes.options import ReadOptions
 
     names = dict(parse_label_name(text) for text in name or []) or None
     changes = {
@@ -67,6 +73,7 @@ def prepare_command(
             supervoxel_size=supervoxel_size,
             labels=names,
             changes={name: value for name, value in changes.items() if value is not None},
+            options=ReadOptions(part=echo, resample=resample),
             jobs=jobs,
         )
     typer.echo(f"{len(prepared.cases)} cases in {out}, labels: {prepared.labels or 'none'}")
@@ -77,19 +84,51 @@ def prepare_command(
 @app.command("doctor")
 def doctor_command(
     paths: Annotated[list[Path], typer.Argument(help="Scans, or folders of scans.")],
-    mask: Annotated[Path | None, typer.Option(help="Labels of the scan, if one is given.")] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Labels, if one scan is given: a file, a folder, or PATH=NAME for each organ."
+        ),
+    ] = None,
+    support_image: Annotated[
+        Path | None,
+        typer.Option(help="The labelled scan that the others are to be segmented from."),
+    ] = None,
+    support_mask: Annotated[
+        list[str] | None, typer.Option(help="Its labels, as for segment.")
+    ] = None,
     dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "folder",
+    echo: Echo = None,
+    series: OneSeries = None,
+    spacing: Spacing = None,
+    resample: Resample = False,
     fix: Annotated[
         Path | None, typer.Option(help="Write corrected copies into this folder.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     progress: Progress = "bar",
 ) -> None:
-    """Find faults of scans before training. Exit code 1 if something is wrong."""
-    check_there([*paths, *([mask] if mask else [])])
-    from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
+    """Find faults of scans before the work, and what their files leave to choose.
 
-    diagnosis = diagnose(paths, label=mask, dataset=dataset)
+    Scans are compared with the labelled one. Exit code 1 if something is wrong.
+    """
+    labels: MaskFile | None = parse_masks(mask, 1, "--mask")[0] if mask else None
+    check_there([*paths, *(paths_of(labels) if labels else ())])
+    masks: tuple[MaskFile, ...] = ()
+    if support_image is not None or support_mask:
+        images = () if support_image is None else (support_image,)
+        _, masks = labelled_scans(images, support_mask or ())
+    from dpcenet.data.datasets.spec import SourceCase
+    from dpcenet.data.doctor.doctor import diagnose
+    from dpcenet.data.doctor.findings import as_table, to_json
+    from dpcenet.data.doctor.repair import write_fixed
+    from dpcenet.volumes.options import parse_options
+
+    labelled = None
+    if support_image is not None:
+        labelled = SourceCase(f"{support_image.name} (labelled)", support_image, masks[0])
+    options = parse_options(echo, series, spacing, resample)
+    diagnosis = diagnose(paths, label=labels, labelled=labelled, dataset=dataset, options=options)
     fixed = write_fixed(diagnosis, fix) if fix is not None else []
     typer.echo(to_json(diagnosis) if as_json else as_table(diagnosis))
     for line in fixed:

@@ -16,7 +16,6 @@ from dpcenet.app.project import COLOURS, Label, Project
 from dpcenet.app.shown_scan import make_ready
 from dpcenet.cli.demo_table import result_table
 from dpcenet.data.datasets.folder import find_cases
-from dpcenet.data.datasets.spec import SourceCase
 from dpcenet.data.phantom.phantom import PHANTOM_LABELS, Shape, write_phantoms
 from dpcenet.errors import DatasetError
 from dpcenet.segmentation.labelled_input import LabelledInput
@@ -83,21 +82,32 @@ def _choose(folder: Path) -> tuple[Path, Path, list[Path]]:
     Raises:
         DatasetError: one of them is missing.
     """
-    cases = find_cases(folder).cases
-    labelled = next((case for case in cases if case.label is not None), None)
-    if labelled is None or labelled.label is None or len(cases) < 2:
+    files = _in_single_files(folder)
+    labelled = next((image for image, label in files.items() if label is not None), None)
+    label = None if labelled is None else files[labelled]
+    if labelled is None or label is None or len(files) < 2:
         raise DatasetError(
-            f"{folder}: {len(cases)} scans, {'one' if labelled else 'none'} with a label; the demo "
+            f"{folder}: {len(files)} scans, {'one' if labelled else 'none'} with a label; the demo "
             "needs image_01.nii.gz with label_01.nii.gz, and one more scan"
         )
-    others = [case.image for case in cases if case is not labelled]
-    return labelled.image, labelled.label, others[:MOST_QUERIES]
+    others = [image for image in files if image != labelled]
+    return labelled, label, others[:MOST_QUERIES]
 
 
 def _truths(folder: Path, queries: list[Path]) -> dict[str, Path | None]:
     """Of each query, by the name of its result, the label that a person made, if there is one."""
-    cases: list[SourceCase] = [c for c in find_cases(folder).cases if c.image in queries]
-    return {case.image.name.partition(".")[0]: case.label for case in cases}
+    files = _in_single_files(folder)
+    return {query.name.partition(".")[0]: files[query] for query in queries}
+
+
+def _in_single_files(folder: Path) -> dict[Path, Path | None]:
+    """Scans that are one file, with the label map of each; the demo shows nothing else."""
+    found: dict[Path, Path | None] = {}
+    for case in find_cases(folder).cases:
+        if isinstance(case.image, Path):
+            label = case.label
+            found[case.image] = label if isinstance(label, Path) and label.is_file() else None
+    return found
 
 
 def _show_in_page(

@@ -11,7 +11,8 @@ from dpcenet.cli.app import Progress
 from dpcenet.cli.export import export_app
 from dpcenet.cli.scan_options import SupportImage, SupportMask
 from dpcenet.errors import ConfigError
-from dpcenet.segmentation.check_input import labelled_masks
+from dpcenet.segmentation.check_input import labelled_scans
+from dpcenet.volumes.mask_files import MaskFile
 
 
 @export_app.command("nnunet")
@@ -40,11 +41,12 @@ def nnunet_command(
         raise ConfigError(f"{reviewed}: no such folder; name the --out of `dpcenet segment`")
     if not title.replace("_", "").isalnum():
         raise ConfigError(f"--title {title}: use letters, digits and _ only")
-    given = support_image or support_mask
-    masks = labelled_masks(support_image or (), support_mask or ()) if given else ()
+    pairs: tuple[tuple[Path, MaskFile], ...] = ()
+    if support_image or support_mask:
+        images, masks = labelled_scans(support_image or (), support_mask or ())
+        pairs = tuple(zip(images, masks, strict=True))
     from dpcenet.segmentation.nnunet_export import export_nnunet
 
-    pairs = tuple(zip(support_image or (), masks, strict=True))
     done = export_nnunet(reviewed, out, dataset, title, pairs, also_look)
     for name, reason in done.left_out.items():
         typer.echo(f"left out: {name}: {reason}")

@@ -32,7 +32,7 @@ from dpcenet.cli.scan_options import (
     SupportMask,
 )
 from dpcenet.errors import ConfigError, DatasetError
-from dpcenet.segmentation.check_input import labelled_masks
+from dpcenet.segmentation.check_input import labelled_scans
 
 if TYPE_CHECKING:
     from dpcenet.segmentation.segment_folder import SegmentSummary
@@ -122,7 +122,7 @@ def segment_command(
         raise ConfigError("no scan to segment: name scans or folders, or give -i FOLDER")
     if layout != "default" and form not in (None, "nifti"):
         raise ConfigError(f"--format {form}: --layout {layout} is NIfTI; leave one of them out")
-    masks = labelled_masks(support_image or (), support_mask or (), task)
+    images, masks = labelled_scans(support_image or (), support_mask or (), task)
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.memory_cap import parse_size
     from dpcenet.segmentation.outputs import OutputOptions
@@ -133,7 +133,7 @@ def segment_command(
     from dpcenet.volumes.options import parse_options
 
     labelled = LabelledInput(
-        images=tuple(support_image or ()),
+        images=images,
         masks=masks,
         task=task,
         labels=tuple(label or ()),

@@ -22,7 +22,7 @@ from dpcenet.cli.scan_options import (
     SupportMask,
 )
 from dpcenet.errors import ConfigError
-from dpcenet.segmentation.check_input import labelled_masks
+from dpcenet.segmentation.check_input import labelled_scans
 
 task_app = typer.Typer(help="Task files: labelled scans in one file.")
 app.add_typer(task_app, name="task")
@@ -48,13 +48,13 @@ def create(
     device: Device = "auto",
 ) -> None:
     """Write labelled scans into one file: labels, and features or images of the slices."""
-    masks = labelled_masks(support_image or (), support_mask or ())
+    images, masks = labelled_scans(support_image or (), support_mask or ())
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
     from dpcenet.volumes.options import parse_options
 
     labelled = LabelledInput(
-        images=tuple(support_image or ()),
+        images=images,
         masks=masks,
         labels=tuple(label or ()),
         names=dict(parse_label_name(text) for text in name or []),

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,17 +19,20 @@ import numpy as np
 
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.datasets.registry import dataset_spec
-from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder, read_pair
+from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder
 from dpcenet.data.prepare_case import Recipe, Rules, prepare_case
 from dpcenet.data.store import FORMAT, PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, DatasetError, InputError
 from dpcenet.system.files import hash_of, read_json, read_or_set_aside, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.geometry import orient
+from dpcenet.volumes.label_names import plain_name
+from dpcenet.volumes.modality import choose_modality
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, in_plane_spacing
 
 Modality = Literal["mr", "ct"]
-SPACING_SAMPLE = 8  # scans whose field of view decides the spacing of all
+SAMPLE = 8  # scans that decide the spacing and the kind of all
 _LOG = logging.getLogger(__name__)
 
 
@@ -43,6 +46,7 @@ def prepare(
     supervoxel_size: int | None = None,
     labels: dict[int, str] | None = None,
     changes: dict[str, Any] | None = None,
+    options: ReadOptions = AS_IT_IS,
     jobs: int = 1,
     quiet: bool = False,
 ) -> PreparedDataset:
@@ -51,8 +55,9 @@ def prepare(
     Args:
         source: folder of scans, as downloaded.
         out: folder of the prepared data set.
-        dataset: its name in `datasets.registry`; "folder" takes pairs, or nnU-Net's raw layout.
-        modality: "mr" or "ct"; by default what the data set or the folder says, else "mr".
+        dataset: its name in `datasets.registry`; "folder" recognises the layout.
+        modality: "mr" or "ct"; by default what the data set or the folder says, else what the
+            scans are.
         spacing_mm: of the prepared slices; by default the data set's, else the median over the
             scans of the spacing that fits the field of view to 256 pixels. A scan with a larger
             field of view gets coarser pixels, unless the data set crops.
@@ -60,6 +65,7 @@ def prepare(
         labels: names of the label values; by default what the data set or the folder says, else
             "label 1", …
         changes: fields of `Preprocessing` in place of the data set's, such as {"size": 257}.
+        options: how scans are read whose files leave a choice.
         jobs: processes.
         quiet: no progress bar.
 
@@ -71,10 +77,12 @@ def prepare(
     spec = dataset_spec(dataset)
     found = find_cases(source, spec)
     cases, missing, unknown = expected_cases(found, spec, source)
+    if options != AS_IT_IS:
+        cases = tuple(replace(case, options=options) for case in cases)
     for name in unknown:
         _LOG.warning("%s: case %s is not one of %s; left out", source, name, spec.title)
     try:
-        rules = _rules(spec, cases, modality or found.modality, spacing_mm, changes or {})
+        rules = _rules(spec, cases, source, modality or found.modality, spacing_mm, changes or {})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"prepare: {error}") from error
     rules = replace(rules, supervoxel_size=supervoxel_size or spec.supervoxel_size)
@@ -119,6 +127,7 @@ def _declared(spec: DatasetSpec, found: SourceFolder) -> tuple[int, ...]:
 def _rules(
     spec: DatasetSpec,
     cases: Sequence[SourceCase],
+    source: Path,
     modality: Modality | None,
     spacing_mm: float | None,
     changes: dict[str, Any],
@@ -131,9 +140,14 @@ def _rules(
         if spacing_mm is None:
             return Rules(chosen, pixel_step=spec.pixel_step)
         return Rules(replace(chosen, spacing_mm=spacing_mm))
+    seen = _sample(cases, spec.read)
+    if modality is None:
+        modality = _common_modality(seen, source)
     by_default = Preprocessing.for_ct if modality == "ct" else Preprocessing.for_mr
     chosen = by_default(**changes)
-    return Rules(replace(chosen, spacing_mm=spacing_mm or common_spacing(cases, chosen, spec.read)))
+    fitting = [in_plane_spacing(one.pixels, one.spacing, chosen) for one in seen]
+    median = float(np.median(fitting)) if fitting else None
+    return Rules(replace(chosen, spacing_mm=spacing_mm or median))
 
 
 def _prepare_cases(
@@ -150,24 +164,46 @@ def _prepare_cases(
     return failed
 
 
-def common_spacing(
-    cases: Sequence[SourceCase],
-    rules: Preprocessing,
-    read: Callable[[SourceCase], RawCase] = read_pair,
-) -> float | None:
-    """Median, over a few scans, of the in-plane spacing in mm that fits the scan to its slices.
+@dataclass(frozen=True)
+class _Seen:
+    """What the rules need to know of a scan: kind, and pixels (rows, columns) with their mm."""
 
-    None if none of these can be read: each is then reported when it is prepared.
-    """
-    spacings = []
-    for case in cases[:: max(1, len(cases) // SPACING_SAMPLE)]:
+    modality: Modality
+    pixels: tuple[int, int]
+    spacing: tuple[float, float]
+
+
+def _sample(cases: Sequence[SourceCase], read: Callable[[SourceCase], RawCase]) -> list[_Seen]:
+    """A few of the scans; those that cannot be read are reported when they are prepared."""
+    seen = []
+    for case in cases[:: max(1, len(cases) // SAMPLE)]:
         try:
-            scan, _ = orient(read(replace(case, label=None)).scan.volume)
+            file = read(replace(case, label=None)).scan
         except InputError:
-            continue  # reported when the case itself is prepared
+            continue
+        scan, _ = orient(file.volume)
         _, rows, columns = scan.data.shape
-        spacings.append(in_plane_spacing((rows, columns), scan.spacing[1:], rules))
-    return float(np.median(spacings)) if spacings else None
+        _, height, width = scan.spacing
+        seen.append(_Seen(choose_modality(file).modality, (rows, columns), (height, width)))
+    return seen
+
+
+def _common_modality(seen: Sequence[_Seen], source: Path) -> Modality | None:
+    """What the scans are; None where none could be read.
+
+    Raises:
+        DatasetError: some are CTs and some are not.
+    """
+    kinds = {one.modality for one in seen}
+    if len(kinds) > 1:
+        ct = sum(one.modality == "ct" for one in seen)
+        raise DatasetError(
+            f"{source}: {ct} of {len(seen)} scans look like CT, the others like MR; prepare them "
+            "apart, or say --modality"
+        )
+    for kind in kinds:
+        _LOG.warning("%s: taken for %s by the scans; --modality says otherwise", source, kind)
+    return kinds.pop() if kinds else None
 
 
 def _each(
@@ -210,6 +246,7 @@ def _write_manifest(
     """Write manifest.json from the cases' own files, unless it would not change."""
     facts = {name: read_json(out / "cases" / name / "case.json") for name in names}
     hashes = {name: facts[name]["arrays"] for name in names}
+    labels = _common_names(facts, out) | labels
     present = _label_values(out, [name for name in names if "label" in hashes[name]])
     preprocessing = rules.preprocessing
     if rules.pixel_step is not None:  # `segment` needs a spacing in mm, whatever a scan's pixels
@@ -230,6 +267,24 @@ def _write_manifest(
     path = out / "manifest.json"
     if read_or_set_aside(path) != manifest:
         write_json(path, manifest)
+
+
+def _common_names(facts: Mapping[str, Any], out: Path) -> dict[int, str]:
+    """What the cases' own files call the label values.
+
+    Raises:
+        DatasetError: one value has two names.
+    """
+    found: dict[int, tuple[str, str]] = {}
+    for case, of_case in facts.items():
+        for value, name in of_case.get("labels", {}).items():
+            first, known = found.setdefault(int(value), (case, name))
+            if plain_name(known) != plain_name(name):
+                raise DatasetError(
+                    f"{out}: label {value} is {known!r} in case {first} and {name!r} in case "
+                    f"{case}; give a file for each organ, or number them alike"
+                )
+    return {value: name for value, (_, name) in found.items()}
 
 
 def _label_values(out: Path, names: Sequence[str]) -> set[int]:

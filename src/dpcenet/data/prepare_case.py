@@ -28,8 +28,11 @@ from dpcenet.system.files import (
     write_json,
 )
 from dpcenet.types import Volume
+from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.io import check_intensities, files_of
+from dpcenet.volumes.mask_files import MaskFile, OrganMasks
+from dpcenet.volumes.options import AS_IT_IS
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 
 
@@ -84,10 +87,12 @@ def prepare_case(case: SourceCase, folder: Path, recipe: Recipe) -> None:
         InputError: a file of the case cannot be used.
         OSError: the disk is full, or cannot be written.
     """
-    sources = {"image": source_hash(case.image)} if case.image.exists() else {}
+    sources = {"image": source_hash(case.image)}
     if case.label is not None:
         sources["label"] = source_hash(case.label)
     wanted = {"format": FORMAT, "sources": sources, "rules": recipe.rules.to_json()}
+    if case.options != AS_IT_IS or case.values is not None:
+        wanted["reading"] = {"options": asdict(case.options), "values": str(case.values)}
     identity = hash_of(wanted)
     done = folder / "case.json"
     before = read_or_set_aside(done, {"identity": str, "arrays": dict})
@@ -103,13 +108,20 @@ def prepare_case(case: SourceCase, folder: Path, recipe: Recipe) -> None:
     write_json(done, {"identity": identity, **wanted, **facts, "arrays": hashes})
 
 
-def source_hash(path: Path) -> str:
-    """sha256 of a file, or of the names and content of a folder's files."""
-    if not path.is_dir():
-        read = files_of(path)  # a header and its voxels
-        return file_hash(path) if len(read) == 1 else hash_of([file_hash(file) for file in read])
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return hash_of({str(file.relative_to(path)): file_hash(file) for file in files})
+def source_hash(source: MaskFile | Series) -> str:
+    """sha256 of a file, of a series, of masks with their names, or of a folder with its names."""
+    if isinstance(source, Series):
+        return hash_of([[file_hash(file) for file in source.files], source.part])
+    if isinstance(source, OrganMasks):
+        hashes = [source_hash(file) for file in source.files]
+        return hash_of([hashes, source.names, source.values])
+    if not source.exists():
+        return ""  # reading it says so
+    if not source.is_dir():
+        read = files_of(source)  # a header and its voxels
+        return file_hash(source) if len(read) == 1 else hash_of([file_hash(file) for file in read])
+    files = sorted(file for file in source.rglob("*") if file.is_file())
+    return hash_of({str(file.relative_to(source)): file_hash(file) for file in files})
 
 
 def save(array: npt.NDArray[Any], path: Path) -> None:
@@ -135,7 +147,7 @@ def _compute(
     """The arrays of a case, and the facts for its case.json."""
     rules = recipe.rules
     raw_case = recipe.read(case)
-    check_intensities(raw_case.scan.volume, case.image)
+    check_intensities(raw_case.scan.volume, str(case.image))
     check_case(raw_case, case, recipe.known)
     prepared, record = preprocess(raw_case.scan, rules.of(raw_case.scan.volume))
     arrays: dict[str, npt.NDArray[Any]] = {"image": prepared.image}
@@ -154,5 +166,6 @@ def _compute(
         "shape": list(prepared.image.shape),
         "spacing": list(prepared.spacing),
         "record": record.to_json(),
+        "labels": {str(value): name for value, name in raw_case.names.items()},
     }
     return arrays, facts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dpcenet.errors import ConfigError
-from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of
+from dpcenet.volumes.mask_files import MaskFile, OrganMasks, parse_masks, paths_of, together
 
 
 def check_labelled(images: Sequence[Path], masks: Sequence[MaskFile], task: Path | None) -> None:
@@ -24,29 +24,43 @@ def check_labelled(images: Sequence[Path], masks: Sequence[MaskFile], task: Path
         raise ConfigError(
             f"{len(images)} --support-image and {len(masks)} --support-mask: give pairs"
         )
-    check_there("--support-image", images)
-    check_there("--support-mask", [path for mask in masks for path in paths_of(mask)])
-    check_there("--task", () if task is None else (task,))
+    _check_there("--support-image", images)
+    _check_there("--support-mask", [path for mask in masks for path in paths_of(mask)])
+    _check_there("--task", () if task is None else (task,))
 
 
-def labelled_masks(
+def labelled_scans(
     images: Sequence[Path], masks: Sequence[str], task: Path | None = None
-) -> tuple[MaskFile, ...]:
-    """The masks of each labelled scan, from words of the command line, checked.
+) -> tuple[tuple[Path, ...], tuple[MaskFile, ...]]:
+    """Labelled scans and the masks of each, from words of the command line, checked.
+
+    A scan that is named several times gets all its masks that have names (PATH=NAME).
 
     Raises:
         ConfigError: as `check_labelled`, or a mask is written wrongly.
     """
-    found: tuple[MaskFile, ...] = ()
-    if images and masks:
-        found = parse_masks(masks, len(images), "--support-mask")
-    elif masks:
-        found = tuple(map(Path, masks))
-    check_labelled(images, found, task)
-    return found
+    if task is not None or not images or not masks:
+        check_labelled(images, tuple(map(Path, masks)), task)
+        return (), ()
+    found = parse_masks(masks, len(images), "--support-mask")
+    pairs: list[tuple[Path, MaskFile]] = []
+    for image, mask in zip(images, found, strict=True):
+        same = [n for n, (one, other) in enumerate(pairs) if one == image and _named(other)]
+        if same and _named(mask):
+            pairs[same[0]] = (image, together([pairs[same[0]][1], mask]))
+        else:
+            pairs.append((image, mask))
+    scans, labels = tuple(image for image, _ in pairs), tuple(mask for _, mask in pairs)
+    check_labelled(scans, labels, task)
+    return scans, labels
 
 
-def check_there(flag: str, paths: Sequence[Path]) -> None:
+def _named(mask: MaskFile) -> bool:
+    """Whether the person said what a mask shows."""
+    return isinstance(mask, OrganMasks) and all(mask.names)
+
+
+def _check_there(flag: str, paths: Sequence[Path]) -> None:
     """Refuse a path where there is nothing.
 
     Raises:
@@ -54,4 +68,4 @@ def check_there(flag: str, paths: Sequence[Path]) -> None:
     """
     for path in paths:
         if not path.exists():
-            raise ConfigError(f"{flag} {path}: there is no such file or folder".lstrip())
+            raise ConfigError(f"{flag} {path}: there is no such file or folder")

@@ -128,7 +128,7 @@ def complete_file(
         "open ended": open_ended,
         "slice axis": done.axis,
         "labels": {
-            str(value): {"drawn": drawn, "filled": done.filled[value]}
+            str(value): {"name": names[value], "drawn": drawn, "filled": done.filled[value]}
             for value, drawn in done.drawn.items()
         },
         "dpcenet": dpcenet.__version__,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.errors import ConfigError
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.types import Volume
@@ -94,9 +95,50 @@ def read_labelled(
     if names := stored.facts.labels.names:
         known = ", ".join(f"{table[v]} = {name}" for v, name in names.items() if v in table)
         notes.append(f"{name_of(mask)}: labels {known}")
+    notes += [f"{name_of(mask)}: {lost}" for lost in lost_labels(values, label)]
     return LabelledFiles(
         scan, truth, values, labelled, record, prepared.affine, common.labels, tuple(notes)
     )
+
+
+def lost_labels(values: Sequence[int], label: npt.NDArray[np.uint8]) -> list[str]:
+    """A note for each label that is in the mask and no more on the prepared slices.
+
+    Args:
+        values: of the mask.
+        label: (Z, H, W), prepared.
+    """
+    left = set(np.unique(label).tolist())
+    return [
+        f"label {value} is too small: nothing of it is left on the prepared slices, so nothing "
+        "can be found for it; are there stray voxels?"
+        for value in values
+        if value not in left
+    ]
+
+
+def check_meanings(opened: Sequence[LabelledFiles]) -> None:
+    """Refuse one value for two organs, in two masks of a scan that is given twice.
+
+    Raises:
+        ConfigError: a label's voxels in one mask are all elsewhere in the other.
+    """
+    for number, one in enumerate(opened):
+        for other in opened[:number]:
+            if not _same_scan(one, other):
+                continue
+            for value in set(one.values) & set(other.values):
+                if not ((one.scan.label == value) & (other.scan.label == value)).any():
+                    raise ConfigError(
+                        f"{one.scan.name}: label {value} is one thing in one of its masks and "
+                        "another in the next; name them: --support-mask liver.nii.gz=liver"
+                    )
+
+
+def _same_scan(one: LabelledFiles, other: LabelledFiles) -> bool:
+    if one.scan.name != other.scan.name:
+        return False
+    return np.array_equal(one.file.volume.data, other.file.volume.data)
 
 
 def gap_note(name: str, counts: Mapping[int, int], names: Mapping[int, str]) -> str:

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.mismatch import mismatches
 from dpcenet.segmentation.result import SegmentationResult
@@ -92,7 +94,9 @@ def predict_with(
     return Result(
         mask=same_kind(found.mask, query),
         labels={value: support.names.get(value, f"label {value}") for value in support.values},
-        statistics=measure_labels(scan.volume.data, found.mask.data, found.mask.affine),
+        statistics=measure_labels(
+            scan.volume.data, np.asarray(found.mask.data, np.uint8), found.mask.affine
+        ),
         quality=assess(segmenter, found, None, accept_dice, unlike) if check else {},
         notes=(*scan.facts.notes, *unlike, *doubts),
         _scan=query,

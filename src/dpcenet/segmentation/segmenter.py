@@ -16,7 +16,12 @@ from dpcenet.inference.completion import fill_gaps
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import Support
 from dpcenet.methods.incontext import weights as shipped
-from dpcenet.segmentation.labelled_files import LabelledFiles, gap_note, read_labelled
+from dpcenet.segmentation.labelled_files import (
+    LabelledFiles,
+    check_meanings,
+    gap_note,
+    read_labelled,
+)
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision, choose_device, choose_precision
@@ -143,6 +148,7 @@ class Segmenter:
             )
             first = first or opened[0]
         assert first is not None  # there is a scan
+        check_meanings(opened)
         drawn = sorted({v for each in opened for v in each.values})
         if missing := sorted(set(labels) - set(drawn)):
             given = " and ".join(name_of(mask) for mask in truths)

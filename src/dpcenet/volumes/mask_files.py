@@ -46,6 +46,17 @@ def all_files(mask: MaskFile) -> tuple[Path, ...]:
     return (*paths_of(mask), *inside)
 
 
+def together(masks: Sequence[MaskFile]) -> MaskFile:
+    """All masks of one scan, at least one, as one."""
+    if len(masks) == 1:
+        return masks[0]
+    parts = [m if isinstance(m, OrganMasks) else OrganMasks((m,), ("",)) for m in masks]
+    return OrganMasks(
+        tuple(file for part in parts for file in part.files),
+        tuple(name for part in parts for name in part.names),
+    )
+
+
 def absolute(mask: MaskFile) -> MaskFile:
     """The same with absolute paths."""
     if isinstance(mask, OrganMasks):
@@ -67,22 +78,22 @@ def parse_masks(texts: Sequence[str], scans: int, flag: str) -> tuple[MaskFile, 
     Raises:
         ConfigError: there are several scans, and not one mask for each.
     """
-    named = [_split(text) for text in texts]
-    if scans == 1 and len(named) > 1:
-        return (OrganMasks(*(tuple(each) for each in zip(*named, strict=True))),)
-    if len(named) != scans:
+    masks = [_mask(text) for text in texts]
+    if scans == 1 and masks:
+        return (together(masks),)
+    if len(masks) != scans:
         raise ConfigError(
-            f"{scans} labelled scans and {len(named)} {flag}: give one for each scan; put several "
+            f"{scans} labelled scans and {len(masks)} {flag}: give one for each scan; put several "
             "masks of one scan into a folder, and give the folder"
         )
-    return tuple(OrganMasks((path,), (name,)) if name else path for path, name in named)
+    return tuple(masks)
 
 
-def _split(text: str) -> tuple[Path, str]:
-    """Path and name; a path that is there may have a "=" of its own."""
+def _mask(text: str) -> MaskFile:
+    """A path, or PATH=NAME; a path that is there may have a "=" of its own."""
     path, equals, name = text.rpartition("=")
     if not equals or Path(text).exists():
-        return Path(text), ""
+        return Path(text)
     if not path or not name.strip():
         raise ConfigError(f"{text}: write it as PATH=NAME, such as liver.nii.gz=liver")
-    return Path(path), name.strip()
+    return OrganMasks((Path(path),), (name.strip(),))

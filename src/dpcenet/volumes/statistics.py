@@ -60,9 +60,10 @@ class LabelStatistics:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> LabelStatistics:
         """What `to_json` made."""
-        held = {each.name: data[each.name] for each in fields(LabelStatistics)}
+        values = {each.name: data[each.name] for each in fields(LabelStatistics)}
         plain: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in held.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
         }
         return LabelStatistics(**plain)
 
@@ -75,13 +76,13 @@ class LabelStatistics:
 
 
 def measure_labels(
-    image: npt.NDArray[Any], labels: npt.NDArray[Any], affine: Affine
+    image: npt.NDArray[Any], labels: npt.NDArray[np.integer], affine: Affine
 ) -> dict[int, LabelStatistics]:
     """Statistics of every label that has voxels.
 
     Args:
         image: (Z, Y, X) intensities.
-        labels: (Z, Y, X) label values, whole numbers; 0 is background.
+        labels: (Z, Y, X) label values; 0 is background.
         affine: (4, 4), takes the index (z, y, x, 1) to RAS+ mm.
 
     Returns:

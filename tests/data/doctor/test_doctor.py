@@ -11,14 +11,19 @@ import nibabel
 import numpy as np
 import pytest
 
-from dpcenet.data.doctor.doctor import as_table, diagnose, to_json, write_fixed
+from dpcenet.data.datasets.spec import SourceCase
+from dpcenet.data.doctor.doctor import diagnose
 from dpcenet.data.doctor.examine import CaseReport
+from dpcenet.data.doctor.findings import as_table, to_json
+from dpcenet.data.doctor.repair import write_fixed
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.system.files import file_hash
 from dpcenet.types import Volume
 from dpcenet.volumes import mask_record as ledger
 from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.mask_files import OrganMasks
+from dpcenet.volumes.options import ReadOptions
 from raw_layouts import centroid, made_case, write_chaos, write_dicom, write_nifti
 
 
@@ -180,6 +185,76 @@ def test_a_data_set_as_downloaded(tmp_path: Path) -> None:
     assert case.case == "01" and case.errors == () and sorted(case.label_ml) == [1, 2, 3, 4]
 
 
+def test_series_and_echoes_are_listed_so_that_they_can_be_chosen(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
+    image, _ = straight()
+    for series in (1, 2):
+        for number, path in enumerate(write_dicom(image, tmp_path / "raw")):
+            for echo, time in enumerate((2.3, 4.6)[:series]):
+                file = pydicom.dcmread(path)
+                file.EchoTime, file.SeriesInstanceUID = time, f"1.2.{series}"
+                file.SeriesNumber, file.SeriesDescription = series, "T2"[series - 1 :]
+                file.SOPInstanceUID = f"1.2.{series}.{echo}.{number}"
+                file.PixelData = (image.data[number] + series + echo).tobytes()
+                (tmp_path / "study").mkdir(exist_ok=True)
+                file.save_as(tmp_path / "study" / f"{series}{echo}{number}")
+    one, first, second = diagnose([tmp_path / "study"], quiet=True).reports
+    assert one.case == "study_1_T2"
+    assert one.notes == ("series 1 of 2 in its folder (study_1_T2): choose it with --series 1",)
+    assert (first.case, second.case) == ("study_2_2_echo_2.3_ms", "study_2_2_echo_4.6_ms")
+    assert "volume 2 of 2 (echo_4.6_ms): choose it with --echo 2" in second.notes
+    assert not (one.errors or first.errors or second.errors)
+    chosen = diagnose([tmp_path / "study"], options=ReadOptions(part="4.6"), quiet=True).reports
+    assert [report.intensity[1] - image.data.max() for report in chosen] == [1, 3]
+
+
+def test_each_volume_of_a_cine_is_examined(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(size=(8, 8, 5, 3)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "cine.nii.gz")
+    reports = diagnose([tmp_path], quiet=True).reports
+    assert [report.case for report in reports] == ["cine_1", "cine_2", "cine_3"]
+    assert [report.notes[0] for report in reports] == [
+        f"volume {n} of 3 ({n}): choose it with --echo {n}" for n in (1, 2, 3)
+    ]
+    assert reports[1].intensity == (data[..., 1].min(), data[..., 1].max())
+
+
+def test_scans_are_compared_with_the_labelled_one(tmp_path: Path) -> None:
+    """A CT with labels; one that is not in HU, an MR, and one sliced in another plane."""
+    image, labels = straight()
+    random = np.random.default_rng(0)
+    hu = random.integers(-900, 300, image.data.shape).astype(np.int16)
+    write_pair(tmp_path, "a", Volume(hu, image.affine), labels)
+    write_pair(tmp_path, "shifted", Volume(hu + 1000, image.affine))
+    across = np.array([[6.0, 0, 0, 0], [0, 0, -1.6, 0], [0, -1.4, 0, 0], [0, 0, 0, 1]])
+    write_pair(tmp_path, "sagittal", Volume(hu[:, ::-1], across))
+    good, sagittal_notes, shifted = diagnose([tmp_path], quiet=True).reports
+    assert good.notes == () and good.modality == "ct" and good.plane == "axial"
+    assert sagittal_notes.notes == (
+        "sliced in the sagittal plane, and the labelled scan a in the axial one: results will be "
+        "poor",
+    )
+    assert "taken for CT like the labelled scan, but it looks like MR" in shifted.notes[0]
+    assert "not in Hounsfield units" in shifted.notes[1]
+    query, mask = tmp_path / "image_shifted.nii.gz", tmp_path / "label_a.nii.gz"
+    labelled = SourceCase("labelled", tmp_path / "image_a.nii.gz", mask)
+    first, second = diagnose([query], labelled=labelled, quiet=True).reports
+    assert first.case == "labelled" and first.label_ml == good.label_ml
+    assert second.notes == shifted.notes
+
+
+def test_a_file_for_each_organ(tmp_path: Path) -> None:
+    image, labels = straight()
+    scan = write_nifti(image, tmp_path / "scan.nii.gz")
+    files = [
+        write_nifti(Volume((labels.data == v).astype(np.uint8), labels.affine), tmp_path / name)
+        for v, name in ((2, "kidney.nii"), (1, "liver.nii"))
+    ]
+    report = examined(scan, label=OrganMasks(tuple(files), ("", "Leber")))
+    ml = (labels.data == 1).sum() * 6 * 1.4 * 1.6 / 1000
+    assert report.errors == () and report.label_ml[2] == pytest.approx(ml, abs=1e-3)
+
+
 def test_a_folder_of_dicom_is_one_scan(tmp_path: Path) -> None:
     image, labels = straight()
     write_dicom(image, tmp_path / "series")
@@ -198,10 +273,12 @@ def test_files_are_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_misuse(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--mask goes with one scan"):
-        diagnose([tmp_path], label=tmp_path / "label.nii.gz", quiet=True)
     with pytest.raises(DatasetError, match="no scan found"):
         diagnose([tmp_path], quiet=True)
+    for name in "ab":
+        write_pair(tmp_path, name, straight()[0])
+    with pytest.raises(ConfigError, match="--mask goes with one scan"):
+        diagnose([tmp_path], label=tmp_path / "label.nii.gz", quiet=True)
 
 
 def test_the_table_and_the_json_say_the_same(tmp_path: Path) -> None:
@@ -233,9 +310,10 @@ def test_masks_of_an_earlier_run_are_no_scans(tmp_path: Path) -> None:
     write_phantoms(tmp_path, 2)
     for name in ("image_01_seg.nii.gz", "other_seg.nii.gz"):
         shutil.copy(tmp_path / "label_01.nii.gz", tmp_path / name)
-    ledger.write_record(tmp_path / "image_01_seg.nii.gz", {}, [Path("image_01_seg.nii.gz")], {})
+    result = tmp_path / "image_01_seg.nii.gz"
+    ledger.write_record(result, {}, [result], {})
     cases = [report.case for report in diagnose([tmp_path]).reports]
-    assert "01_seg" not in cases and "other_seg" in cases
+    assert cases == ["01", "02"]  # nor is what is named like a mask, and holds labels
 
 
 @pytest.mark.parametrize(

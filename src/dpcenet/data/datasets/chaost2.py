@@ -62,6 +62,7 @@ def read(case: SourceCase) -> RawCase:
     scan = read_series(case.image)
     if case.label is None:
         return RawCase(scan, None)
+    assert isinstance(case.label, Path)  # `find` gave it
     pictures = _pictures(case.label, scan.files)
     stack = np.stack([_grey(path, scan.volume.data.shape[1:]) for path in pictures])
     greys = Volume(stack, scan.volume.affine)

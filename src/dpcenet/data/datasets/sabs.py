@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder, find_files
+from dpcenet.data.datasets.spec import (
+    DatasetSpec,
+    RawCase,
+    SourceCase,
+    SourceFolder,
+    find_files,
+    read_pair,
+)
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.preprocess import Preprocessing
 
 BORDER = 32  # pixels cut off each side of a slice
@@ -53,10 +59,9 @@ def read(case: SourceCase) -> RawCase:
     Raises:
         VolumeError: a file cannot be used.
     """
-    scan = cut_border(read_volume(case.image).volume, BORDER, case.image)
-    labels = None
-    if case.label is not None:
-        labels = cut_border(read_volume(case.label).volume, BORDER, case.label)
+    raw = read_pair(case)
+    scan = cut_border(raw.scan.volume, BORDER, str(case.image))
+    labels = None if raw.labels is None else cut_border(raw.labels, BORDER, str(case.label))
     return RawCase(ScanFile(scan, SourceGrid.of(scan)), labels)
 
 

@@ -17,9 +17,14 @@ import numpy.typing as npt
 from dpcenet.data.store import Origin
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
+from dpcenet.volumes.adapters import open_scan
+from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import check_mask, read_volume
+from dpcenet.volumes.io import check_mask
+from dpcenet.volumes.label_names import given_names
+from dpcenet.volumes.mask_files import MaskFile
 from dpcenet.volumes.masks import read_mask
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing
 
 
@@ -29,13 +34,17 @@ class SourceCase:
 
     Attributes:
         name: of the case.
-        image: a file, or a folder of a DICOM series.
-        label: a file, a folder of pictures, or None for a scan without labels.
+        image: a file, a DICOM series, or its folder.
+        label: a file, a folder, a file for each organ, or None for a scan without labels.
+        values: raw value → label, where they differ; None where the raw values are the labels.
+        options: how the scan is read where its files leave a choice.
     """
 
     name: str
-    image: Path
-    label: Path | None
+    image: Path | Series
+    label: MaskFile | None
+    values: Mapping[int, int] | None = None
+    options: ReadOptions = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,19 @@ class SourceFolder:
 
 @dataclass(frozen=True)
 class RawCase:
-    """A case that has been read: the scan, and its labels as values of the data set."""
+    """A case that has been read.
+
+    Attributes:
+        scan: as read.
+        labels: as values of the data set.
+        names: value → name, where the files of the labels say so.
+        notes: what reading the labels did beyond reading, a line each.
+    """
 
     scan: ScanFile
     labels: Volume | None
+    names: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_pair(case: SourceCase, values: Mapping[int, int] | None = None) -> RawCase:
@@ -66,16 +84,23 @@ def read_pair(case: SourceCase, values: Mapping[int, int] | None = None) -> RawC
 
     Args:
         case: their files.
-        values: raw value → label; by default the raw values are the labels.
+        values: raw value → label; by default those of the case.
 
     Raises:
         VolumeError: a file cannot be used, or a value is unknown.
     """
-    scan = read_volume(case.image)
+    scan = open_scan(case.image, case.options)
     if case.label is None:
         return RawCase(scan, None)
-    labels = read_mask(case.label, scan).volume
-    return RawCase(scan, labels if values is None else remap(labels, values, case.label))
+    mask = read_mask(case.label, scan)
+    table = case.values if values is None else values
+    names, notes = given_names(mask.facts.labels.names), mask.facts.notes
+    if table is None:
+        return RawCase(scan, mask.volume, names, notes)
+    ignored = sorted(value for value, label in table.items() if value and not label)
+    if count := int(np.isin(mask.volume.data, ignored).sum()):
+        notes = (*notes, f"{count:,} voxels of label {ignored[0]} count as not labelled")
+    return RawCase(scan, remap(mask.volume, table, str(case.label)), notes=notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +213,7 @@ def check_case(raw: RawCase, case: SourceCase, known: Iterable[int]) -> None:
     """
     if raw.labels is None:
         return
-    path = case.label or case.name
+    path = str(case.label or case.name)
     data = check_mask(raw.labels, raw.scan.volume, path, raw.scan.grid)
     values = list(known)
     if values:

@@ -1,41 +1,30 @@
-"""`dpcenet doctor`: finds faulty scans before anyone trains on them.
+"""`dpcenet doctor`: finds faulty scans before anyone trains on them, or segments them.
 
-An error makes a scan unusable or its results wrong; a note is worth knowing. `--fix` writes copies:
-a source is never changed.
+An error makes a scan unusable or its results wrong; a note is worth knowing.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from dpcenet.data.datasets.folder import find_cases
+from dpcenet.data.datasets.folder import IMAGE, find_cases
 from dpcenet.data.datasets.registry import dataset_spec
-from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase
+from dpcenet.data.datasets.spec import DatasetSpec, SourceCase
 from dpcenet.data.doctor.examine import CaseReport, examine
-from dpcenet.data.doctor.repair import Repaired, repair
 from dpcenet.data.prepare import expected_cases
 from dpcenet.data.prepare_case import intact
 from dpcenet.data.splits import fold_numbers
 from dpcenet.data.store import open_dataset
-from dpcenet.errors import ConfigError, InputError
+from dpcenet.errors import ConfigError
 from dpcenet.system.progress import progress_bar
-from dpcenet.volumes.dicom.read_series import read_series
-from dpcenet.volumes.grid import SourceGrid
-from dpcenet.volumes.io import read_volume, stem
-from dpcenet.volumes.nifti import write_nifti
-from dpcenet.volumes.write_masks import write_mask
+from dpcenet.volumes.dicom.find_series import Series
+from dpcenet.volumes.find_scans import find_scans, pieces_of
+from dpcenet.volumes.io import stem
+from dpcenet.volumes.mask_files import MaskFile
+from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.pictures import pictures_in
 
 
 @dataclass(frozen=True)
@@ -46,11 +35,13 @@ class DoctorCase:
         files: of the scan and its labels.
         spec: its data set.
         known: label values that may occur; empty where any may.
+        notes: where it was found, as far as a person has to choose.
     """
 
     files: SourceCase
     spec: DatasetSpec
     known: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,69 +65,108 @@ class Diagnosis:
 def diagnose(
     paths: Sequence[Path],
     *,
-    label: Path | None = None,
+    label: MaskFile | None = None,
+    labelled: SourceCase | None = None,
     dataset: str = "folder",
+    options: ReadOptions = AS_IT_IS,
     quiet: bool = False,
 ) -> Diagnosis:
     """Examine scans, folders of scans, and prepared data sets.
 
     Args:
-        paths: to be examined; a folder with DICOM files is one scan.
+        paths: to be examined; folders are searched as `segment` does.
         label: labels, if `paths` names one scan.
+        labelled: the scan that the others are to be segmented from; they are compared with it. By
+            default the first one with labels.
         dataset: how folders are read.
+        options: how scans are read whose files leave a choice.
         quiet: no progress bar.
 
     Raises:
         ConfigError: labels are given for several scans, or there is no such path or data set.
         DatasetError: a folder holds no scan.
     """
-    one_scan = len(paths) == 1 and (not paths[0].is_dir() or _is_dicom(paths[0]))
-    if label is not None and not one_scan:
-        raise ConfigError("--mask goes with one scan")
+    spec = dataset_spec(dataset)
     cases: list[DoctorCase] = []
+    if labelled is not None:
+        cases.append(DoctorCase(replace(labelled, options=options), spec))
     reports: list[CaseReport] = []
     for path in paths:
         if (path / "manifest.json").is_file():
             reports += _prepared_reports(path)
             continue
-        found, errors = _find(path, label, dataset_spec(dataset))
-        cases += found
+        found, errors = _find(path, label, spec)
+        found = [case for case in found if labelled is None or case.files.image != labelled.image]
+        cases += [piece for case in found for piece in _pieces(case, options)]
         reports += [CaseReport(str(path), str(path), errors=errors)] if errors else []
-    examined: list[CaseReport] = []
-    with progress_bar("doctor", len(cases), quiet=quiet) as bar:
-        for done, case in enumerate(cases, start=1):
-            examined.append(examine(case.files, case.spec, case.known))
-            bar(done, case.files.name)
+    if label is not None and len({case.files.image for case in cases}) != 1:
+        raise ConfigError(f"--mask goes with one scan, and there are {len(cases)}")
+    cases = [_with_place(case, cases) for case in cases]
+    examined = _examined(cases, quiet)
     by_path = {report.path: case for report, case in zip(examined, cases, strict=True)}
     return Diagnosis((*reports, *_name_duplicates(examined, cases)), by_path)
 
 
 def _find(
-    path: Path, label: Path | None, spec: DatasetSpec
+    path: Path, label: MaskFile | None, spec: DatasetSpec
 ) -> tuple[list[DoctorCase], tuple[str, ...]]:
     """The cases of a path, and the errors of the folder as a whole."""
     if not path.exists():
         raise ConfigError(f"{path}: there is no such file or folder")
-    if _is_dicom(path):
-        case = SourceCase(path.name, path, label)
-        return [DoctorCase(case, replace(spec, read=_read_dicom))], ()
-    if not path.is_dir():
-        name = stem(path).removeprefix("image_")
+    if not path.is_dir() or (pictures_in(path) and not any(find_scans(path))):
+        name = stem(path).removeprefix(IMAGE) or path.name
         return [DoctorCase(SourceCase(name, path, label), spec)], ()
     found = find_cases(path, spec)
     cases, missing, unknown = expected_cases(found, spec, path)
     known = tuple(spec.labels or found.labels)
     errors = (*missing, *(f"{name}: not a case of {spec.title}" for name in unknown))
-    return [DoctorCase(case, spec, known) for case in cases], errors
+    return [DoctorCase(replace(c, label=label or c.label), spec, known) for c in cases], errors
 
 
-def _is_dicom(path: Path) -> bool:
-    return path.is_dir() and any(path.glob("*.dcm"))
+def _pieces(case: DoctorCase, options: ReadOptions) -> Iterator[DoctorCase]:
+    """Each volume of a scan as a case, unless one was chosen."""
+    pieces = pieces_of(case.files.image) if options.part is None else []
+    if len(pieces) < 2:
+        yield replace(case, files=replace(case.files, options=options))
+        return
+    for number, piece in enumerate(pieces, start=1):
+        note = f"volume {number} of {len(pieces)} ({piece.name}): choose it with --echo {number}"
+        name = f"{case.files.name}_{piece.name}"
+        chosen = replace(options, part=piece.part)
+        files = replace(case.files, name=name, image=piece.source, options=chosen)
+        yield replace(case, files=files, notes=(*case.notes, note))
 
 
-def _read_dicom(case: SourceCase) -> RawCase:
-    labels = None if case.label is None else read_volume(case.label).volume
-    return RawCase(read_series(case.image), labels)
+def _with_place(case: DoctorCase, cases: Sequence[DoctorCase]) -> DoctorCase:
+    """A series among several of its folder, with its number and name there."""
+    image = case.files.image
+    if not isinstance(image, Series):
+        return case
+    series = (each.files.image for each in cases)
+    uids = [each.uid for each in series if isinstance(each, Series) and each.folder == image.folder]
+    uids = list(dict.fromkeys(uids))
+    if len(uids) < 2:
+        return case
+    number = uids.index(image.uid) + 1
+    note = f"series {number} of {len(uids)} in its folder ({image.name}): choose it with --series"
+    return replace(case, notes=(f"{note} {number}", *case.notes))
+
+
+def _examined(cases: Sequence[DoctorCase], quiet: bool) -> list[CaseReport]:
+    """A report for each case; the first labelled one first, as the others are compared with it."""
+    order = sorted(range(len(cases)), key=lambda n: cases[n].files.label is None)
+    reports: dict[int, CaseReport] = {}
+    first: CaseReport | None = None
+    with progress_bar("doctor", len(cases), quiet=quiet) as bar:
+        for done, n in enumerate(order, start=1):
+            case = cases[n]
+            report = examine(case.files, case.spec, case.known, first)
+            report = replace(report, notes=(*case.notes, *report.notes))
+            if case.files.label is not None and report.shape:
+                first = first or report
+            reports[n] = report
+            bar(done, case.files.name)
+    return [reports[n] for n in range(len(cases))]
 
 
 def _prepared_reports(path: Path) -> list[CaseReport]:
@@ -159,7 +189,7 @@ def _name_duplicates(
     first: dict[str, CaseReport] = {}
     for report in reports:
         earlier = first.setdefault(report.voxels_hash, report)
-        if not report.voxels_hash or earlier is report:
+        if not report.voxels_hash or earlier is report or earlier.path == report.path:
             yield report
             continue
         error = f"the same voxels as case {earlier.case}"
@@ -168,87 +198,3 @@ def _name_duplicates(
             error += f", in folds {pair[0]} and {pair[1]}"
             error += ": a scan is trained on and tested" if pair[0] != pair[1] else ""
         yield report.add((error,))
-
-
-def to_json(diagnosis: Diagnosis) -> str:
-    """The findings as JSON."""
-    data = {"wrong": diagnosis.wrong, "cases": [asdict(report) for report in diagnosis.reports]}
-    return json.dumps(data, indent=2)
-
-
-def as_table(diagnosis: Diagnosis) -> str:
-    """The findings as text: a line for each case, then errors and notes."""
-    table = Table(box=None, pad_edge=False)
-    for head in ("case", "voxels z·y·x", "spacing mm", "axes", "oblique", "intensity", "labels ml"):
-        table.add_column(head, overflow="fold")
-    table.add_column("", no_wrap=True)
-    for report in diagnosis.reports:
-        verdict = "wrong" if report.errors else "note" if report.notes else "good"
-        table.add_row(*map(escape, _cells(report)), verdict)
-    stream = io.StringIO()
-    console = Console(file=stream, width=max(100, shutil.get_terminal_size((140, 24)).columns))
-    console.print(table)
-    lines = [
-        f"{report.case}: {kind}: {text}"
-        for kind, of in (("wrong", "errors"), ("note", "notes"))
-        for report in diagnosis.reports
-        for text in getattr(report, of)
-    ]
-    return "\n".join([stream.getvalue().rstrip(), *lines])
-
-
-def _cells(report: CaseReport) -> tuple[str, ...]:
-    return (
-        report.case,
-        "·".join(str(n) for n in report.shape),
-        " ".join(f"{mm:.4g}" for mm in report.spacing),
-        report.orientation,
-        f"{report.oblique_deg:.1f}°" if report.shape else "",
-        "…".join(f"{value:g}" for value in report.intensity),
-        " ".join(f"{value}:{ml:.4g}" for value, ml in report.label_ml.items()),
-    )
-
-
-def write_fixed(diagnosis: Diagnosis, out: Path) -> list[str]:
-    """Write repaired copies of the cases with errors, where they can be repaired.
-
-    Args:
-        diagnosis: the findings.
-        out: folder for image_NAME.nii.gz and label_NAME.nii.gz.
-
-    Returns:
-        a line for each case with errors: what was changed, or that it cannot be repaired.
-
-    Raises:
-        ConfigError: a file that would be written exists.
-    """
-    lines = []
-    for report in diagnosis.reports:
-        if not report.errors:
-            continue
-        repaired = _repaired(diagnosis.cases.get(report.path))
-        if repaired is None or not repaired.changes:
-            lines.append(f"{report.case}: cannot be repaired")
-            continue
-        grid = SourceGrid.of(repaired.image)
-        image, label = (out / f"{kind}_{report.case}.nii.gz" for kind in ("image", "label"))
-        for path in (image, label):
-            if path.exists():
-                raise ConfigError(f"--fix: {path} exists; name an empty folder")
-        data: npt.NDArray[Any] = repaired.image.data
-        # float32 is a type that every NIfTI reader knows.
-        write_nifti(data.astype(np.float32) if data.dtype.itemsize > 4 else data, image, grid)
-        if repaired.label is not None:
-            write_mask(repaired.label.data.astype(np.int64), label, grid)
-        lines.append(f"{report.case}: {'; '.join(repaired.changes)}: {image}")
-    return lines
-
-
-def _repaired(case: DoctorCase | None) -> Repaired | None:
-    """The case with its faults repaired; None if it cannot be read."""
-    if case is None:
-        return None
-    try:
-        return repair(case.spec.read(case.files))
-    except InputError:
-        return None  # its report already says why

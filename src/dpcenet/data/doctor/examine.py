@@ -14,17 +14,17 @@ import numpy.typing as npt
 from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, check_case
 from dpcenet.errors import InputError
 from dpcenet.types import Volume
-from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, orient, same_grid
+from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, orient, same_grid, slice_axis
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.io import check_intensities
-from dpcenet.volumes.modality import choose_modality, doubts_of
+from dpcenet.volumes.modality import Modality, choose_modality, doubts_of
 from dpcenet.volumes.nifti import forms_apart_mm
 
 OBLIQUE_DEG = 1.0  # less is rounding
 CLIPPED = 0.02  # share of a slice at the scan's highest value
-AIR_HU = -200.0  # a CT without voxels below this shows no air
 PLAUSIBLE_MM = (0.05, 25.0)  # sides of voxels
 FEW_SLICES = 3  # fewer get a note
+PLANES = ("sagittal", "coronal", "axial")  # across R, A and S
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
@@ -42,6 +42,8 @@ class CaseReport:
         intensity: lowest and highest.
         constant_slices: numbers of slices with one value only.
         clipped_slices: numbers of slices in which many pixels have the scan's highest value.
+        modality: "mr" or "ct", by which it would be prepared alone.
+        plane: in which it was sliced.
         label_ml: label value → millilitres.
         label_offset_mm: how far the labels' corners lie from the image's; None where the shapes
             differ, or there are no labels.
@@ -58,6 +60,8 @@ class CaseReport:
     intensity: tuple[float, ...] = ()
     constant_slices: tuple[int, ...] = ()
     clipped_slices: tuple[int, ...] = ()
+    modality: Modality = "mr"
+    plane: str = ""
     label_ml: dict[int, float] = field(default_factory=dict)
     label_offset_mm: float | None = None
     voxels_hash: str = ""
@@ -69,30 +73,42 @@ class CaseReport:
         return replace(self, errors=(*self.errors, *errors), notes=(*self.notes, *notes))
 
 
-def examine(case: SourceCase, spec: DatasetSpec, known: tuple[int, ...] = ()) -> CaseReport:
+def examine(
+    case: SourceCase,
+    spec: DatasetSpec,
+    known: tuple[int, ...] = (),
+    labelled: CaseReport | None = None,
+) -> CaseReport:
     """Examine one case; what cannot be read becomes an error of its report.
 
     Args:
         case: files of the scan.
         spec: how they are read.
         known: label values that may occur; empty where any may.
+        labelled: the report of the scan that it would be segmented from.
     """
-    report = CaseReport(case.name, str(case.image))
+    part = "" if case.options.part is None else f" ({case.name})"
+    report = CaseReport(case.name, f"{case.image}{part}")
     try:
         scan = spec.read(replace(case, label=None)).scan
     except InputError as error:
         return report.add((str(error),))
     report = _geometry(report, scan.volume)
-    report = _intensities(report, case, scan.volume, spec)
+    report = _intensities(report, case, scan.volume)
     report = report.add(notes=geometry_notes(scan.grid, scan.volume))
     report = report.add(notes=scan.facts.notes)
     if not report.errors:
-        report = report.add(notes=doubts_of(scan, choose_modality(scan).modality))
+        report = replace(report, modality=choose_modality(scan).modality)
+        expected = report.modality if labelled is None else labelled.modality
+        report = report.add(notes=doubts_of(scan, expected))
+    if labelled is not None and report.plane != labelled.plane:
+        note = f"sliced in the {report.plane} plane, and the labelled scan {labelled.case} in the "
+        report = report.add(notes=(f"{note}{labelled.plane} one: results will be poor",))
     if case.label is None:
         return report
     try:
         raw = spec.read(case)
-        report = _labels(report, raw)
+        report = _labels(report, raw).add(notes=raw.notes)
         check_case(raw, case, known)
     except InputError as error:
         report = report.add((str(error),))
@@ -128,16 +144,15 @@ def _geometry(report: CaseReport, volume: Volume) -> CaseReport:
         shape=volume.data.shape,
         spacing=tuple(round(mm, 4) for mm in volume.spacing),
         orientation="".join(letters),
+        plane=PLANES[int(nearest[2 - slice_axis(volume)])],
         oblique_deg=round(oblique, 2),
     )
     return report.add(notes=(note,) if oblique > OBLIQUE_DEG else ())
 
 
-def _intensities(
-    report: CaseReport, case: SourceCase, volume: Volume, spec: DatasetSpec
-) -> CaseReport:
+def _intensities(report: CaseReport, case: SourceCase, volume: Volume) -> CaseReport:
     try:
-        check_intensities(volume, case.image)
+        check_intensities(volume, str(case.image))
     except InputError as error:
         report = report.add((str(error),))
     data: npt.NDArray[Any] = orient(volume)[0].data
@@ -153,9 +168,6 @@ def _intensities(
         notes.append(f"constant slices: {_ranges(constant)}")
     if clipped:
         notes.append(f"more than {CLIPPED:.0%} at the highest value in slices {_ranges(clipped)}")
-    ct = spec.preprocessing is not None and spec.preprocessing.modality == "ct"
-    if ct and low > AIR_HU:
-        notes.append(f"a CT without air (lowest value {low:g}): is it in HU?")
     report = replace(
         report,
         intensity=(low, high),

@@ -1,8 +1,12 @@
-"""Repair a case: voxels that are NaN or infinite, and labels on another grid than their scan."""
+"""Repair a case: voxels that are NaN or infinite, and labels on another grid than their scan.
+
+`--fix` writes copies: a source is never changed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +14,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from dpcenet.data.datasets.spec import RawCase
+from dpcenet.data.doctor.doctor import Diagnosis, DoctorCase
+from dpcenet.errors import ConfigError, InputError
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, same_grid
+from dpcenet.volumes.grid import SourceGrid
+from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.write_masks import write_mask
 
 
 @dataclass(frozen=True)
@@ -82,3 +91,48 @@ def _on_image(label: Volume, image: Volume) -> tuple[Volume, tuple[str, ...]]:
     )
     line = f"the labels were resampled from {label.data.shape} to {image.data.shape} voxels"
     return Volume(data, image.affine), (line,)
+
+
+def write_fixed(diagnosis: Diagnosis, out: Path) -> list[str]:
+    """Write repaired copies of the cases with errors, where they can be repaired.
+
+    Args:
+        diagnosis: the findings.
+        out: folder for image_NAME.nii.gz and label_NAME.nii.gz.
+
+    Returns:
+        a line for each case with errors: what was changed, or that it cannot be repaired.
+
+    Raises:
+        ConfigError: a file that would be written exists.
+    """
+    lines = []
+    for report in diagnosis.reports:
+        if not report.errors:
+            continue
+        repaired = _repaired(diagnosis.cases.get(report.path))
+        if repaired is None or not repaired.changes:
+            lines.append(f"{report.case}: cannot be repaired")
+            continue
+        grid = SourceGrid.of(repaired.image)
+        image, label = (out / f"{kind}_{report.case}.nii.gz" for kind in ("image", "label"))
+        for path in (image, label):
+            if path.exists():
+                raise ConfigError(f"--fix: {path} exists; name an empty folder")
+        data: npt.NDArray[Any] = repaired.image.data
+        # float32 is a type that every NIfTI reader knows.
+        write_nifti(data.astype(np.float32) if data.dtype.itemsize > 4 else data, image, grid)
+        if repaired.label is not None:
+            write_mask(repaired.label.data.astype(np.int64), label, grid)
+        lines.append(f"{report.case}: {'; '.join(repaired.changes)}: {image}")
+    return lines
+
+
+def _repaired(case: DoctorCase | None) -> Repaired | None:
+    """The case with its faults repaired; None if it cannot be read."""
+    if case is None:
+        return None
+    try:
+        return repair(case.spec.read(case.files))
+    except InputError:
+        return None  # its report already says why

@@ -67,6 +67,20 @@ def is_segmentation(path: Path) -> bool:
     return kind_of(path) in (SEGMENTATION, LABEL_MAP)
 
 
+def referred_series(path: Path) -> str:
+    """SeriesInstanceUID of the scan that a SEG or RTSTRUCT refers to; "" where it says none."""
+    try:
+        header = read_header(path)
+        with parsing(path):
+            series = list(header.get("ReferencedSeriesSequence", None) or ())
+            for frame in header.get("ReferencedFrameOfReferenceSequence", None) or ():
+                for study in frame.get("RTReferencedStudySequence", None) or ():
+                    series += study.get("RTReferencedSeriesSequence", None) or ()
+            return str(series[0].get("SeriesInstanceUID", "")) if series else ""
+    except VolumeError:
+        return ""
+
+
 def read_header(path: Path) -> FileDataset:
     """Everything of a DICOM file but its pixels.
 

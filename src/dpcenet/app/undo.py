@@ -1,0 +1,51 @@
+"""What a person did last, on disk: a plane of the labels before and after each change."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.uint8]
+KEPT = 200
+"""Changes that can be undone."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A plane before and after a change.
+
+    Attributes:
+        axis, index: which plane of the labels.
+        planes: before, and after.
+    """
+
+    axis: int
+    index: int
+    planes: tuple[Plane, Plane]
+
+
+def write_step(folder: Path, number: int, step: Step) -> None:
+    """Keep a change; the one that is `KEPT` changes older is forgotten."""
+    folder.mkdir(exist_ok=True)
+    head = np.array([step.axis, step.index], "<u4").tobytes()
+    content = zlib.compress(head + b"".join(plane.tobytes() for plane in step.planes), 1)
+    (folder / str(number)).write_bytes(content)
+    (folder / str(number - KEPT)).unlink(missing_ok=True)
+
+
+def read_step(folder: Path, number: int, shape: tuple[int, int, int]) -> Step:
+    """A change that was kept.
+
+    Args:
+        folder, number: see `write_step`.
+        shape: (Z, Y, X) of the labels.
+    """
+    content = zlib.decompress((folder / str(number)).read_bytes())
+    axis, index = np.frombuffer(content, "<u4", 2).tolist()
+    sides = [side for n, side in enumerate(shape) if n != axis]
+    planes = np.frombuffer(content, np.uint8, offset=8).reshape(2, *sides)
+    return Step(axis, index, (planes[0], planes[1]))
