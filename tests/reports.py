@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ from dpcenet.system.files import write_json
 from dpcenet.training.config import Config, config_to_dict
 from dpcenet.training.run_folder import Run, open_run
 from made import tiny_config
+
+
+def text_of(page: str) -> str:
+    """What a page says, without its tags."""
+    return re.sub(r"<[^>]+>", "", page.replace("<br>", " "))
 
 
 def score(method: str, case: str, label: str, dice: float, **changes: Any) -> Score:

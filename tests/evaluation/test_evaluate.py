@@ -21,6 +21,7 @@ from dpcenet.evaluation.scores import read_scores
 from dpcenet.training.run_folder import Run, RunFlags
 from dpcenet.training.train import train
 from made import LABELS, tiny_config, write_prepared
+from reports import text_of
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_the_report_prints_what_the_scores_say(run: Run, tmp_path: Path) -> None
     for method in ("tiny", "copy"):
         for label in LABELS.values():
             dices = [100 * r.dice for r in rows if (r.method, r.label) == (method, label)]
-            assert f"{np.mean(dices):.1f} ± {np.std(dices, ddof=1):.1f}" in page
+            assert f"{np.mean(dices):.1f} ± {np.std(dices, ddof=1):.1f}" in text_of(page)
     assert "not a medical device" in page
     assert page.count("data:image/png;base64,") >= 2 * 3
     assert "http://" not in page and "https://" not in page  # self-contained
