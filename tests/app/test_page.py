@@ -20,7 +20,8 @@ from skimage.segmentation import flood_fill
 
 import dpcenet.app.server as page_server
 from dpcenet.data.phantom.phantom import write_phantoms
-from dpcenet.segmentation.review.quality import nothing_found, reasons_against
+from dpcenet.segmentation.review.quality import OTHER_NETWORK, nothing_found
+from dpcenet.segmentation.review.reasons import reasons_against
 from samples import GOOD, like_good
 
 LABELS = [{"value": 1, "name": "liver", "colour": "#00c2ff"}]
@@ -224,16 +225,24 @@ def test_what_the_program_says_of_a_result_has_a_text() -> None:
     """Each reason of the review, as the program words it, is one sentence of the texts."""
     texts = json.loads((page_server.PAGE / "texts" / "en.json").read_text("utf-8"))
     sentences = [
-        re.sub(r"\\{\w+\\}", "[0-9.]+", re.escape(text))
+        re.sub(r"\\{\w+\\}", "[0-9.%]+", re.escape(text))
         for key, text in texts.items()
         if key.startswith("said.")
     ]
     shape = replace(GOOD.shape, largest=0.5, components=3)
     bad = like_good(
-        confidence=0.1, agreement=0.1, reverse=0.1, volume_ratio=9, continuity_loss=1, shape=shape
+        confidence=0.1,
+        agreement=0.1,
+        reverse=0.1,
+        volume_ratio=9,
+        continuity_loss=1,
+        shape=shape,
+        taken=0.9,
+        displacement_mm=99.0,
+        alignment=0.01,
     )
-    reasons = [*reasons_against(bad), *nothing_found().reasons]
-    assert len(reasons) == 7
+    reasons = [*reasons_against(bad), *nothing_found().reasons, OTHER_NETWORK]
+    assert len(reasons) == 11
     for reason in reasons:
         assert any(re.fullmatch(sentence, reason) for sentence in sentences), reason
 

@@ -10,7 +10,6 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-import dpcenet
 from dpcenet.data.phantom.phantom import phantom, write_phantoms
 from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.inference.predictor import Predictor
@@ -157,8 +156,3 @@ def test_a_single_slice_finds_its_place() -> None:
 def test_the_precision_can_be_forced() -> None:
     for precision in ("float32", "bfloat16"):
         assert Segmenter.shipped("cpu", precision=precision).predictor.precision == precision
-
-
-def test_the_package_offers_what_it_says() -> None:
-    assert set(dpcenet.__all__) == {"Segmenter", "Volume", "__version__", "segment"}
-    assert all(hasattr(dpcenet, name) for name in dpcenet.__all__)

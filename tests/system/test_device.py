@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from dpcenet.errors import ConfigError
-from dpcenet.system import device as module
 from dpcenet.system.device import Precision, autocast, choose_device, choose_precision
 
 CPU = torch.device("cpu")
@@ -24,14 +23,23 @@ def test_a_device_that_does_not_exist_is_named(name: str) -> None:
         choose_device(name)
 
 
-@pytest.mark.parametrize(("ratio", "chosen"), [(0.5, "bfloat16"), (0.9, "float32")])
-def test_auto_takes_bfloat16_where_it_is_clearly_faster(
-    ratio: float, chosen: Precision, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("able", "chosen"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_takes_bfloat16_where_the_processor_has_it(
+    able: bool, chosen: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = {"float32": 1.0, "bfloat16": ratio}
-    monkeypatch.setattr(module, "_seconds", lambda layer, images, kind: seconds[kind])
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able)
     assert choose_precision("auto", CPU) == chosen
     assert choose_precision("float32", CPU) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capability", "chosen"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")]
+)
+def test_auto_takes_bfloat16_on_gpus_from_ampere_on(
+    capability: tuple[int, int], chosen: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_precision("auto", torch.device("cuda")) == chosen
 
 
 def test_autocast_rounds_products_to_bfloat16() -> None:

@@ -75,7 +75,7 @@ DATASET_HELP = (
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 InPrecision = Annotated[
     Literal["auto", "float32", "bfloat16"],
-    typer.Option("--precision", help="auto: the faster one, measured here."),
+    typer.Option("--precision", help="auto: bfloat16 where the device has it."),
 ]
 OnEngine = Annotated[
     Literal["local", "ray"], typer.Option(help="local: this machine; ray: a Ray cluster.")

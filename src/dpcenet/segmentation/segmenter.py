@@ -86,7 +86,7 @@ class Segmenter:
         Args:
             device: where it computes.
             modality: of the scans; None decides by the labelled scan.
-            precision: "auto" takes the faster one, measured.
+            precision: "auto" takes bfloat16 where the device computes it in hardware.
         """
         where = choose_device(device)
         method = shipped.build(shipped.Options()).to(where).eval()

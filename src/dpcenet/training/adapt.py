@@ -83,7 +83,7 @@ def adapt(
         support: name of a labelled case whose labels serve the reverse check; by default
             supervoxels stand in for them.
         device: "auto", "cpu", "cuda", …
-        precision: "auto" takes the faster one, measured.
+        precision: "auto" takes bfloat16 where the device computes it in hardware.
         quiet: no progress bar.
 
     Raises:

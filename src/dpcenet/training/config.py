@@ -41,7 +41,7 @@ class TrainOptions:
         clip_gradient: largest gradient norm; 0 leaves it alone.
         ahead: with a frozen trunk, episodes whose features are computed in one batch.
         bank_gb: with a frozen trunk and fixed views, the size to which their features are kept.
-        precision: of the trunk; "auto" takes bfloat16 where the device is faster at it, measured.
+        precision: of the trunk; "auto" takes bfloat16 where the device computes it in hardware.
         log_every, checkpoint_every: in steps.
         validation: the check on held-out episodes that chooses the step and the cut.
     """
