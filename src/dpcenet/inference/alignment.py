@@ -134,7 +134,7 @@ def align_volumes(
     for whole, plane, similarity in _common_lines(shown, weight * shown.body, seen, search):
         lines = {v: _organ_line(shown, near[v], seen, whole, plane, search) for v in present}
         organs = {value: line for value, (line, _) in lines.items()}
-        alike = {value: likeness for value, (_, likeness) in lines.items()}
+        alike = {value: score for value, (_, score) in lines.items()}
         found.append(Alignment(whole, organs, plane, similarity, alike))
     return found
 
