@@ -13,8 +13,6 @@ table.
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import sys
 from collections.abc import Iterator
@@ -35,17 +33,18 @@ from dpcenet.app.mask_files import origin_of, read_labels, state_of
 from dpcenet.app.program import (
     STATISTICS,
     InputError,
-    as_text,
     case_name,
+    decisions_in,
     measure_labels,
+    name_for,
     read_cases,
     read_json,
-    write_atomically,
+    table_text,
     write_case,
     write_dataset,
+    write_text,
 )
 from dpcenet.app.project import Label, Project, Scan
-from dpcenet.app.review_api import decisions_of
 from dpcenet.app.shown_scan import Facts, image_of, make_ready
 
 PARTS = ("masks", "seg-nrrd", "dicom-seg", "table", "pictures", "nnunet", "task")
@@ -89,7 +88,7 @@ class Case:
 
 def cases_of(project: Project) -> Iterator[Case]:
     """The scans that have a whole mask, one at a time; one that cannot be read is named."""
-    decisions = decisions_of(project)
+    decisions = decisions_in(project.root)
     for scan in project.scans.values():
         if not scan.mask.is_file():
             continue
@@ -175,7 +174,7 @@ def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, 
     rows = []
     measured = measure_labels(case.image, case.labels, np.array(case.facts.affine))
     for value, statistics in measured.items():
-        name = called.get(value, f"label {value}")
+        name = name_for(called, value)
         quality = expected.get(name) if case.state == "segmented" else None
         judged = (
             ("", "", "", "")
@@ -183,8 +182,8 @@ def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, 
             else (f"{quality.dice:.3f}", f"{quality.low:.3f}", f"{quality.high:.3f}", quality.flag)
         )
         cells = (
-            as_text(case.scan.name),
-            as_text(name),
+            case.scan.name,
+            name,
             value,
             MADE_BY.get(case.state) or MADE_BY[origin_of(case.scan)],
             case.decision,
@@ -197,12 +196,7 @@ def table_rows(case: Case, names: list[Label], expected: Any) -> list[dict[str, 
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    content = stream.getvalue().encode()
-    write_atomically(path, lambda part: part.write_bytes(content))
+    write_text(path, table_text(COLUMNS, rows))
 
 
 def flat(scan: Scan) -> str:

@@ -10,6 +10,7 @@ from dpcenet.data.datasets.folder import SPEC
 from dpcenet.data.datasets.spec import RawCase, SourceCase
 from dpcenet.data.doctor.examine import CaseReport, examine
 from dpcenet.errors import ConfigError, DatasetError, DpcenetError, InputError, VolumeError
+from dpcenet.segmentation.accepted import DECISIONS, decisions_in
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import Quality
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
@@ -22,9 +23,10 @@ from dpcenet.system.files import (
     set_aside,
     write_atomically,
     write_json,
+    write_text,
 )
 from dpcenet.system.lock import Held, held
-from dpcenet.system.tables import as_text
+from dpcenet.system.tables import table_text
 from dpcenet.system.validated import validated
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
@@ -33,6 +35,7 @@ from dpcenet.volumes.facts import Code, Labels
 from dpcenet.volumes.geometry import Orientation, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of
+from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
@@ -45,6 +48,7 @@ from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow
 
 __all__ = [
     "ANATOMICAL_STRUCTURE",
+    "DECISIONS",
     "FINDING",
     "STATISTICS",
     "Algorithm",
@@ -66,10 +70,10 @@ __all__ = [
     "Volume",
     "VolumeError",
     "__version__",
-    "as_text",
     "case_name",
     "check_mask",
     "choose_modality",
+    "decisions_in",
     "dice",
     "doctor_report",
     "file_hash",
@@ -79,6 +83,7 @@ __all__ = [
     "is_corrected",
     "is_foreign",
     "measure_labels",
+    "name_for",
     "open_mask",
     "orient",
     "property_of",
@@ -91,6 +96,7 @@ __all__ = [
     "start_names",
     "stem",
     "suffix_of",
+    "table_text",
     "validated",
     "write_atomically",
     "write_case",
@@ -100,6 +106,7 @@ __all__ = [
     "write_mask",
     "write_nifti",
     "write_somehow",
+    "write_text",
 ]
 
 

@@ -16,11 +16,12 @@ from dpcenet.app.jobs import all_jobs
 from dpcenet.app.labels_api import Tab, refused
 from dpcenet.app.mask_files import read_labels, state_of
 from dpcenet.app.program import (
+    DECISIONS,
     InputError,
     ReviewedCase,
+    decisions_in,
     dice,
     read_cases,
-    read_json,
     read_or_set_aside,
     write_json,
 )
@@ -47,7 +48,7 @@ def router(session: Session) -> APIRouter:
         project = session.project
         with refused():
             known = {row.case: row for row in read_cases(project.root / "masks")}
-        decisions, changed = decisions_of(project), changes_of(project)
+        decisions, changed = decisions_in(project.root), changes_of(project)
         rows = [
             _row(scan, known.get(scan.name), decisions.get(scan.name, {}), changed.get(scan.name))
             for scan in project.scans.values()
@@ -97,20 +98,14 @@ def router(session: Session) -> APIRouter:
     return api
 
 
-def decisions_of(project: Project) -> dict[str, dict[str, Any]]:
-    """Case → what a person decided, and when."""
-    path = project.root / "decisions.json"
-    return read_json(path, {"cases": dict})["cases"] if path.is_file() else {}
-
-
 def decide_on(project: Project, scan: Scan, decision: str) -> dict[str, Any]:
     """Keep a decision with its time; earlier ones stay in its history."""
     with project.lock:
-        cases = decisions_of(project)
+        cases = decisions_in(project.root)
         history = cases.get(scan.name, {}).get("history", [])
         entry = {"decision": decision, "time": now()}
         cases[scan.name] = {**entry, "history": [*history, entry]}
-        project.change("decisions.json", {"cases": cases})
+        project.change(DECISIONS, {"cases": cases})
     return cases[scan.name]
 
 

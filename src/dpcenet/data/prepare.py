@@ -26,7 +26,7 @@ from dpcenet.errors import ConfigError, DatasetError, InputError
 from dpcenet.system.files import hash_of, read_json, read_or_set_aside, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.geometry import orient
-from dpcenet.volumes.label_names import plain_name
+from dpcenet.volumes.label_names import name_for, plain_name
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, in_plane_spacing
@@ -258,7 +258,7 @@ def _write_manifest(
         "preprocessing": asdict(preprocessing),
         "supervoxel_size": rules.supervoxel_size,
         "superpixel_size": rules.superpixel_size,
-        "labels": {str(v): labels.get(v, f"label {v}") for v in sorted(present | set(labels))},
+        "labels": {str(v): name_for(labels, v) for v in sorted(present | set(labels))},
         "cases": hashes,
     }
     if spec.name != "folder":

@@ -12,7 +12,7 @@ from dpcenet.inference.alignment import Alignment, align_volumes
 from dpcenet.inference.feature_volume import feature_volume
 from dpcenet.inference.pose_search import Pairs
 from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import Matches, SliceTask, served_slices, served_tasks
+from dpcenet.inference.slice_tasks import Matches, SliceTask, served_tasks, slices_along
 from dpcenet.inference.start_choice import chosen_lines
 from dpcenet.inference.support import LabelledScan
 
@@ -92,19 +92,10 @@ class AlignedSlices(SlicePlan):
         alignments: Sequence[Alignment | None],
         value: int,
     ) -> list[SliceTask]:
-        step, count = request.query.spacing[0], len(request.query)
         served = [
-            served_slices(
-                found.organs[value],
-                scan.label,
-                value,
-                scan.slices.spacing[0],
-                count,
-                step,
-                self.margin,
-            )
+            slices_along(found.organs[value], scan, value, request.query, self.margin)
             if found is not None and value in found.organs
-            else np.full(count, -1)
+            else np.full(len(request.query), -1)
             for scan, found in zip(scans, alignments, strict=True)
         ]
         return served_tasks(served)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.line_search import ZLine
-from dpcenet.inference.support import Labels, SupportSlice
+from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
 
 Matches = npt.NDArray[np.int64]
 """(Zq,) for each query slice the slice of one support scan that it matches."""
@@ -98,6 +99,14 @@ def served_slices(
     nearest = np.abs(shows[None] - (places[inside, None] / support_mm - 0.5)).argmin(axis=1)
     served[inside] = shows[nearest]
     return served
+
+
+def slices_along(
+    line: ZLine, scan: LabelledScan, value: int, query: EncodedScan, margin: float
+) -> npt.NDArray[np.int64]:
+    """`served_slices` of a labelled scan for a query."""
+    mm = scan.slices.spacing[0], query.spacing[0]
+    return served_slices(line, scan.label, value, mm[0], len(query), mm[1], margin)
 
 
 def with_neighbours(

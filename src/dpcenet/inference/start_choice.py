@@ -16,7 +16,7 @@ import torch
 from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.first_look import first_answers
 from dpcenet.inference.slice_plans import Request
-from dpcenet.inference.slice_tasks import served_slices, served_tasks
+from dpcenet.inference.slice_tasks import served_tasks, slices_along
 from dpcenet.inference.support import LabelledScan
 
 LOOK_MM = 15.0  # distance of the slices that are looked at
@@ -53,15 +53,7 @@ def _expected(
 ) -> float:
     """How well a label is found along its line, at first look and by every few slices."""
     query, mask = request.query, scan.label == value
-    served = served_slices(
-        way.organs[value],
-        scan.label,
-        value,
-        scan.slices.spacing[0],
-        len(query),
-        query.spacing[0],
-        margin,
-    )
+    served = slices_along(way.organs[value], scan, value, query, margin)
     every = max(1, round(LOOK_MM / query.spacing[0]))
     looked = np.full_like(served, -1)
     looked[every // 2 :: every] = served[every // 2 :: every]

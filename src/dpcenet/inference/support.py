@@ -18,6 +18,7 @@ from dpcenet.inference.encoded import EncodedScan
 from dpcenet.types import Features
 from dpcenet.volumes.facts import Code
 from dpcenet.volumes.geometry import Affine
+from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.preprocess import Preprocessing
 
 Labels = npt.NDArray[np.uint8]
@@ -86,7 +87,7 @@ class Support:
     codes: Mapping[int, Code] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        labels = ", ".join(f"{v} = {self.names.get(v, f'label {v}')}" for v in self.values)
+        labels = ", ".join(f"{v} = {name_for(self.names, v)}" for v in self.values)
         return f"Support({len(self.scans)} labelled scans; labels {labels})"
 
     def only(self, values: Sequence[int]) -> Support:

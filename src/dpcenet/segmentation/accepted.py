@@ -107,10 +107,10 @@ def accepted_masks(folder: Path, also_look: bool = False) -> Accepted:
     Raises:
         DatasetError: there is no mask of `dpcenet segment`.
     """
-    decisions = _decisions(folder)
+    decisions = decisions_in(folder.parent)
     masks, left_out = [], dict[str, str]()
     for found in masks_in(folder):
-        reason = _why_not(found, decisions.get(found.name, ""), also_look)
+        reason = _why_not(found, str(decisions.get(found.name, {}).get("decision", "")), also_look)
         if not reason:
             try:
                 masks.append((found, found.scan()))
@@ -121,11 +121,11 @@ def accepted_masks(folder: Path, also_look: bool = False) -> Accepted:
     return Accepted(tuple(masks), left_out)
 
 
-def _decisions(folder: Path) -> dict[str, str]:
-    """Case → what a person decided in `dpcenet app`, whose project holds the folder."""
-    path = folder.parent / DECISIONS
+def decisions_in(project: Path) -> dict[str, dict[str, Any]]:
+    """Case → what a person decided in `dpcenet app`, and when; `project` is the app's folder."""
+    path = project / DECISIONS
     cases: dict[str, Any] = read_json(path, {"cases": dict})["cases"] if path.is_file() else {}
-    return {name: str(decision["decision"]) for name, decision in cases.items()}
+    return cases
 
 
 def _why_not(found: FoundMask, decision: str, also_look: bool) -> str:

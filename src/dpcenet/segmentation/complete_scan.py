@@ -14,11 +14,11 @@ from dpcenet.errors import ConfigError
 from dpcenet.inference.completion import complete
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.labelled_files import LabelledFiles, read_labelled
+from dpcenet.segmentation.outputs import made_by_network
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import file_hash, read_or_set_aside, write_json
-from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.geometry import on_grid
-from dpcenet.volumes.label_names import CommonLabels
+from dpcenet.volumes.label_names import CommonLabels, name_for
 from dpcenet.volumes.mask_files import MaskFile, paths_of
 from dpcenet.volumes.mask_record import record_path
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
@@ -116,9 +116,8 @@ def complete_file(
     )
     done = complete_scan(segmenter, opened, labels, open_ended)
     network = hash_of_state(segmenter.predictor.method)
-    model = f"{type(segmenter.predictor.method).__name__} {network[:12]}"
-    names = {value: opened.labels.names.get(value, f"label {value}") for value in opened.values}
-    made_by = Algorithm(dpcenet.__version__, model)
+    names = {value: name_for(opened.labels.names, value) for value in opened.values}
+    made_by = made_by_network(segmenter.predictor.method, network)
     path, note = write_somehow(done.mask, out, opened.file, names, made_by, opened.labels.codes)
     done = replace(done, path=path, note=note)
     facts = {

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from dpcenet import __version__
+from dpcenet.methods.base import Method
 from dpcenet.segmentation.layout import Layout, label_path, probability_path
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.mesh import surface, write_stl
 from dpcenet.volumes.nifti import write_nifti
 from dpcenet.volumes.statistics import measure_labels
@@ -37,6 +40,11 @@ class OutputOptions:
     mesh: bool = False
     form: str | None = None
     layout: Layout = "default"
+
+
+def made_by_network(method: Method, network: str) -> Algorithm:
+    """Who made a mask: this version, and the first digits of the sha256 of the weights."""
+    return Algorithm(__version__, f"{type(method).__name__} {network[:12]}")
 
 
 def write_outputs(
@@ -62,7 +70,7 @@ def write_outputs(
     Returns:
         what was written, the mask first; and why it is no DICOM SEG, "" where that is no question.
     """
-    known = {value: labels.names.get(value, f"label {value}") for value in result.probability}
+    known = {value: name_for(labels.names, value) for value in result.probability}
     written, note = write_somehow(
         result.mask.data, _cleared(mask), scan, known, algorithm, labels.codes
     )

@@ -17,7 +17,8 @@ from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality, assess
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import Scan, open_scan, same_kind
-from dpcenet.volumes.modality import doubts_of
+from dpcenet.volumes.label_names import name_for
+from dpcenet.volumes.modality import intensity_doubts
 from dpcenet.volumes.statistics import LabelStatistics, measure_labels
 
 
@@ -90,15 +91,14 @@ def predict_with(
     """
     scan = open_scan(query)
     found, unlike = segmenter.find(scan, support), mismatches(scan, support)
-    doubts = [d for d in doubts_of(scan, support.rules.modality) if d not in unlike]
     return Result(
         mask=same_kind(found.mask, query),
-        labels={value: support.names.get(value, f"label {value}") for value in support.values},
+        labels={value: name_for(support.names, value) for value in support.values},
         statistics=measure_labels(
             scan.volume.data, np.asarray(found.mask.data, np.uint8), found.mask.affine
         ),
         quality=assess(segmenter, found, None, accept_dice, unlike) if check else {},
-        notes=(*scan.facts.notes, *unlike, *doubts),
+        notes=(*scan.facts.notes, *unlike, *intensity_doubts(scan, support.rules.modality)),
         _scan=query,
         _found=found,
     )

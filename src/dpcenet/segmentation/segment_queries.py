@@ -22,7 +22,7 @@ from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.mismatch import mismatches
-from dpcenet.segmentation.outputs import statistics_of, write_outputs
+from dpcenet.segmentation.outputs import made_by_network, statistics_of, write_outputs
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.reviewed_case import (
@@ -35,10 +35,9 @@ from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.faults import NO_SPACE, out_of_memory
 from dpcenet.volumes import mask_record
-from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.modality import doubts_of
+from dpcenet.volumes.modality import intensity_doubts
 from dpcenet.volumes.options import AS_IT_IS
 
 _DISK_FULL = (*NO_SPACE, errno.EROFS)
@@ -171,7 +170,7 @@ def _segment_one(
                 segmenter, support, result, name, mask_name, options.accept_dice, unlike
             )
             save_case(options.out, case)
-        doubts = [d for d in doubts_of(read.scan, support.rules.modality) if d not in unlike]
+        doubts = intensity_doubts(read.scan, support.rules.modality)
         notes = [*read.scan.facts.notes, *unlike, *doubts, *([note] if note else [])]
         facts = {
             "labels": statistics_of(read.scan.volume, result.mask, result.probability),
@@ -221,8 +220,7 @@ def _write(
     result: SegmentationResult,
 ) -> tuple[list[Path], str]:
     """Write the mask and its companions; their paths, the mask first, and why it is no SEG."""
-    model = f"{type(segmenter.predictor.method).__name__} {read.inputs['network'][:12]}"
-    made_by = Algorithm(dpcenet.__version__, model)
+    made_by = made_by_network(segmenter.predictor.method, read.inputs["network"])
     name = read.query.name.name
     labels = Labels(support.names, support.codes)
     return write_outputs(result, read.scan, read.mask, name, options.outputs, labels, made_by)

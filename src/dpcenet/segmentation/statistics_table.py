@@ -5,8 +5,6 @@ They are written with and without the check; without it the predicted Dice is em
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +16,9 @@ from dpcenet.segmentation.review.quality import Quality
 from dpcenet.segmentation.review.reviewed_case import read_cases
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.system.files import write_json, write_text
-from dpcenet.system.tables import as_text
+from dpcenet.system.tables import table_text
 from dpcenet.volumes.adapters import open_mask
+from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.statistics import COLUMNS, LabelStatistics
 
 FORMAT = "dpcenet statistics 1"
@@ -51,7 +50,7 @@ def write_statistics(
         labels = _measured(by_name[outcome.query], outcome, support)
         rows = [
             {
-                "label": support.names.get(value, f"label {value}"),
+                "label": name_for(support.names, value),
                 "value": value,
                 **labels[str(value)],
                 **_predicted(judged.get(str(support.names.get(value, value)))),
@@ -93,9 +92,7 @@ def _predicted(quality: Quality | None) -> dict[str, Any]:
 
 def _table(cases: Sequence[dict[str, Any]]) -> str:
     """statistics.csv."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, HEADINGS, restval="", lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for case in cases:
         for row in case["labels"]:
             measured = (
@@ -105,6 +102,5 @@ def _table(cases: Sequence[dict[str, Any]]) -> str:
             )
             told = {"case": case["case"], "made by": case["made by"], "mask": case["mask"]}
             label = {key: row[key] for key in ("label", "value", *PREDICTED) if key in row}
-            cells = {**told, **label, **measured}
-            writer.writerow({key: as_text(cell) for key, cell in cells.items()})
-    return stream.getvalue()
+            rows.append({**told, **label, **measured})
+    return table_text(HEADINGS, rows)

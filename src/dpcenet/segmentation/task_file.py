@@ -36,6 +36,7 @@ from dpcenet.system.device import Precision
 from dpcenet.system.structured import MAX_JSON, parse_json
 from dpcenet.training.checkpoint import load_tensors, save_tensors
 from dpcenet.types import Features
+from dpcenet.volumes.label_names import name_for
 
 KIND = "dpcenet task"
 FEATURES, IMAGES = "1", "2"  # formats: with features or with images
@@ -91,7 +92,7 @@ def write_task(
         "precision": precision,
         "preprocessing": asdict(support.rules),
         "affine": support.affine.tolist(),
-        "labels": {str(v): support.names.get(v, f"label {v}") for v in support.values},
+        "labels": {str(v): name_for(support.names, v) for v in support.values},
         "codes": {str(value): asdict(code) for value, code in support.codes.items()},
         "scans": scans,
     }

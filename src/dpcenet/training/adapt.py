@@ -19,6 +19,7 @@ import torch
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
 from dpcenet.errors import ConfigError, RunError
+from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
 from dpcenet.methods.incontext.model import InContext
 from dpcenet.methods.incontext.weights import Options as ShippedOptions
@@ -29,7 +30,7 @@ from dpcenet.system.progress import Advance, progress_bar
 from dpcenet.training.checkpoint import CHECKPOINT, save_checkpoint
 from dpcenet.training.config import load_preset
 from dpcenet.training.incontext_trainer import PairTraining, PretrainConfig
-from dpcenet.training.reverse_check import Check, reverse_check, what_to_check
+from dpcenet.training.reverse_check import Check, encoded, reverse_check, what_to_check
 from dpcenet.training.run_folder import ADAPTED, Run, RunFlags, create_run, open_run
 from dpcenet.training.supervoxel_pairs import ScanPairs
 
@@ -168,7 +169,8 @@ class _Adapting:
             loss = self._train_for(self.clock.left / ahead - each, f"part {part + 1} of {parts}")
             began = self.clock.passed
             self._show("reverse check")
-            score = fmean(self._found_back(predictor, other) for other in self.check.others)
+            slices = encoded(predictor, self.check.case)
+            score = fmean(self._found_back(predictor, slices, other) for other in self.check.others)
             self._keep({"step": self.training.step, "loss": loss, "reverse": score})
             each = max(each, self.clock.passed - began)
             if len(self.checks) - 1 - self.kept >= self.options.patience:
@@ -177,9 +179,10 @@ class _Adapting:
     def _first_check(self, predictor: Predictor) -> float:
         """The score before training, over as many scans as there is time for; its seconds."""
         scores, began = list[float](), self.clock.passed
+        slices = encoded(predictor, self.check.case)
         for number, other in enumerate(self.check.others, start=1):
             self._show(f"reverse check before training, scan {number}")
-            scores.append(self._found_back(predictor, other))
+            scores.append(self._found_back(predictor, slices, other))
             each = (self.clock.passed - began) / number
             if (number + 1) * each > FIRST_CHECK * self.clock.seconds:
                 break
@@ -187,8 +190,9 @@ class _Adapting:
         self._keep({"step": 0, "reverse": fmean(scores)})
         return self.clock.passed - began
 
-    def _found_back(self, predictor: Predictor, other: PreparedCase) -> float:
-        return reverse_check(predictor, replace(self.check, others=(other,)))
+    def _found_back(self, predictor: Predictor, slices: EncodedScan, other: PreparedCase) -> float:
+        """The reverse check by way of one scan; `slices` are those of the checked one."""
+        return reverse_check(predictor, replace(self.check, others=(other,)), slices)
 
     def _train_for(self, seconds: float, part: str) -> float:
         """Trains that long, one step at least; the mean loss."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from dpcenet.data.store import PreparedCase
 from dpcenet.errors import DatasetError
+from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import MatchedSlices
 from dpcenet.inference.support import LabelledScan
@@ -69,15 +70,24 @@ def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     return label
 
 
-def reverse_check(predictor: Predictor, check: Check) -> float:
-    """How well what a scan shows is found back, by way of each of the others: mean Dice."""
+def encoded(predictor: Predictor, case: PreparedCase) -> EncodedScan:
+    """A scan as the reverse check takes it."""
+    return predictor.encode(case.image, case.spacing)
+
+
+def reverse_check(predictor: Predictor, check: Check, slices: EncodedScan | None = None) -> float:
+    """How well what a scan shows is found back, by way of each of the others: mean Dice.
+
+    Args:
+        predictor: with the network.
+        check: what is sought, and where.
+        slices: those of `check.case`, where they are encoded already.
+    """
     first_look = predictor.at_first_look()
-    slices, *others = (
-        first_look.encode(case.image, case.spacing) for case in (check.case, *check.others)
-    )
+    slices = encoded(first_look, check.case) if slices is None else slices
     here = LabelledScan(check.case.name, slices, check.label)
     scores = []
-    for other in others:
+    for other in (encoded(first_look, each) for each in check.others):
         found = first_look.segment([here], other, MatchedSlices(), check.values)
         for value, mask in found.masks.items():
             there = LabelledScan("other", other, mask.astype(np.uint8))

@@ -70,6 +70,11 @@ class CommonLabels:
         return table
 
 
+def name_for(names: Mapping[int, str], value: int) -> str:
+    """What a label value is called: its name, or "label VALUE" where it has none."""
+    return names.get(value, f"label {value}")
+
+
 def given_names(names: Mapping[int, str]) -> dict[int, str]:
     """The names that say something: "label 3" of the value 3 is what a file writes without one."""
     return {value: name for value, name in names.items() if name != f"label {value}"}

@@ -70,9 +70,13 @@ def doubts_of(scan: ScanFile, expected: Modality) -> tuple[str, ...]:
         scan: as read.
         expected: of the labelled scan, or what the person said.
     """
-    volume = scan.volume
+    return (*other_modality(scan, expected), *intensity_doubts(scan, expected))
+
+
+def intensity_doubts(scan: ScanFile, expected: Modality) -> tuple[str, ...]:
+    """What is unlikely in its intensities, if a scan is an `expected`, in words."""
+    volume, doubts = scan.volume, list[str]()
     padding = find_padding(volume, scan.facts.padding)
-    doubts = list(other_modality(scan, expected))
     if expected == "ct" and not _in_hounsfield(volume, padding):
         doubts.append("not in Hounsfield units: nothing lies below 0; is 1024 to be subtracted?")
     if padding is not None:

@@ -1,4 +1,4 @@
-"""One scale of DPCENet: support and query maps to maps of likeness, by SQCA and both attentions."""
+"""One scale of DPCENet: support and query to maps of similarity, by SQCA and both attentions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Scale(nn.Module):
     def maps(
         self, support: Tensor, masks: Tensor, query: Tensor, attention: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Maps (N, 2, h, w) of the likeness to background and foreground, and diagnostics."""
+        """Maps (N, 2, h, w) of the similarity to background and foreground, and diagnostics."""
         if self.local is None:
             prototypes, notes = self(support, masks, query, attention)
             return self.cosine_scale * cosine_maps(query, prototypes), notes

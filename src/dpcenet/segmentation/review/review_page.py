@@ -6,8 +6,6 @@ OUT/review.html   the same with pictures, in one file
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from dpcenet.segmentation.review.quality import Flag, accept_words
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase
 from dpcenet.segmentation.review.suggest import Candidate, suggest_order
 from dpcenet.system.files import write_text
-from dpcenet.system.tables import as_text
+from dpcenet.system.tables import table_text
 from dpcenet.system.templates import render_page
 
 COLUMNS = (
@@ -85,9 +83,7 @@ def _page(ranked: Sequence[ReviewedCase], label_next: Mapping[str, int]) -> str:
 
 def _table(ranked: Sequence[ReviewedCase], label_next: Mapping[str, int]) -> str:
     """review.csv: the labels of a case stay together, the worst first."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for rank, row in enumerate(ranked, start=1):
         for label, quality in sorted(row.labels.items(), key=lambda item: item[1].dice):
             volume = f"{quality.signals.shape.volume_ml:.1f}" if quality.signals else "0.0"
@@ -95,5 +91,5 @@ def _table(ranked: Sequence[ReviewedCase], label_next: Mapping[str, int]) -> str
             cells = [rank, row.case, label, quality.flag, *numbers, volume]
             cells += ["; ".join(quality.reasons), label_next.get(row.case, ""), row.mask]
             cells.append(accept_words(quality.accept_dice))
-            writer.writerow([as_text(cell) for cell in cells])
-    return stream.getvalue()
+            rows.append(dict(zip(COLUMNS, cells, strict=True)))
+    return table_text(COLUMNS, rows)

@@ -32,6 +32,7 @@ from dpcenet.volumes.dicom.slice_geometry import affine_of
 from dpcenet.volumes.facts import Code
 from dpcenet.volumes.geometry import LPS_TO_RAS
 from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.label_names import name_for
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
@@ -88,7 +89,7 @@ def write_seg(
         found = f"the mask is {mask.shape}"
         raise VolumeError(path, found, f"{scan.grid.shape}", "Restore it first.")
     values = _values(mask, names, path)
-    named = {value: names.get(value, f"label {value}") for value in values}
+    named = {value: name_for(names, value) for value in values}
     headers = read_headers(tuple(dict.fromkeys(scan.files)))
     _check_frames(headers, path)
     number = np.zeros(values[-1] + 1, np.uint16)
