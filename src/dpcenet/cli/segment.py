@@ -25,6 +25,7 @@ from dpcenet.cli.scan_options import (
     MaskFormat,
     Names,
     OneSeries,
+    PackageMethod,
     Resample,
     RunFolder,
     Spacing,
@@ -53,6 +54,7 @@ def segment_command(
     support_mask: SupportMask = None,
     task: Annotated[Path | None, typer.Option(help="Task file, in place of scans.")] = None,
     run: RunFolder = None,
+    method: PackageMethod = "incontext",
     label: Labels = None,
     name: Names = None,
     pattern: Annotated[
@@ -139,6 +141,7 @@ def segment_command(
         labels=tuple(label or ()),
         names=dict(parse_label_name(text) for text in name or []),
         run=run,
+        method=method,
         modality=modality,
         device=device,
         precision=precision,

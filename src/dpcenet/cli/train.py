@@ -125,6 +125,10 @@ def evaluate_command(
         Literal["half", "checked"],
         typer.Option(help="Probability of a label: above a half, or the training's own choice."),
     ] = "half",
+    registered: Annotated[
+        bool,
+        typer.Option("--register", help="Also score a 3-D registration of the scans (minutes)."),
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
     progress: Progress = "bar",
@@ -139,7 +143,7 @@ def evaluate_command(
     from dpcenet.training.run_folder import open_run
 
     options = ProtocolOptions(
-        protocol, support, shots, chunks, bounds, neighbours, tuple(without or ()), cut
+        protocol, support, shots, chunks, bounds, neighbours, tuple(without or ()), cut, registered
     )
     with stopped("scores are written at the end: run the same command again"):
         evaluate(run, options, data=data, device=device)

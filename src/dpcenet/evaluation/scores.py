@@ -16,6 +16,7 @@ from dpcenet.system.files import write_text
 
 Protocol = Literal["paper", "ep2", "blind"]
 COPY = "copy"  # the row of the pasted mask, which every table carries
+REGISTER = "register"  # the row of labels that a registration of the scans carries over
 SAYS: dict[Protocol, str] = {
     "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
     "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",
@@ -28,7 +29,7 @@ class Score:
     """How well one label of one query volume was segmented.
 
     Attributes:
-        method: preset of the run, or "copy".
+        method: preset of the run, "copy" or "register".
         case, label, support, fold, seed, protocol: which query, organ, labelled scan and run.
         dice, iou, nsd: 0…1; hd95_mm: 95th percentile of the surface distances in mm. What they
             are where a mask is empty, `dpcenet.volumes.metrics` says.

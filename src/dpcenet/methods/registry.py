@@ -15,7 +15,7 @@ from dpcenet.methods import adnet, copy, panet, qnet, ssl_alpnet
 from dpcenet.methods.base import Method, MethodOptions
 from dpcenet.methods.catnet import model as catnet
 from dpcenet.methods.dpcenet import options as dpcenet_options
-from dpcenet.methods.dpcenet.model import DPCENet
+from dpcenet.methods.dpcenet import weights as dpcenet_weights
 from dpcenet.methods.gmrd import model as gmrd
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.rpt import model as rpt
@@ -41,7 +41,7 @@ METHODS: Mapping[str, Entry] = {
     "adnet": Entry(adnet.Options, adnet.ADNet),
     "catnet": Entry(catnet.Options, catnet.CATNet),
     "copy": Entry(copy.Options, copy.Copy),
-    "dpcenet": Entry(dpcenet_options.Options, DPCENet),
+    "dpcenet": Entry(dpcenet_options.Options, dpcenet_weights.build),
     "gmrd": Entry(gmrd.Options, gmrd.GMRD),
     "incontext": Entry(shipped.Options, shipped.build),
     "panet": Entry(panet.Options, panet.PANet),

@@ -11,7 +11,7 @@ from typing import Literal
 from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.check_input import check_labelled
-from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter, ShippedMethod
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision
 from dpcenet.volumes.mask_files import MaskFile, absolute
@@ -27,7 +27,8 @@ class LabelledInput:
         task: a task file, in place of them.
         labels: values to segment; by default all.
         names: of label values; they replace those of a task.
-        run: folder of a trained run; by default the network of the package.
+        run: folder of a trained run; by default a network of the package.
+        method: which network of the package.
         modality: of the scans, for the network of the package; None decides by the labelled scan.
         device: where it computes.
         options: how scans are read whose files leave a choice.
@@ -41,6 +42,7 @@ class LabelledInput:
     labels: tuple[int, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     run: Path | None = None
+    method: ShippedMethod = "incontext"
     modality: Literal["mr", "ct"] | None = None
     device: str = "auto"
     precision: Precision = "auto"
@@ -78,11 +80,12 @@ class LabelledInput:
         )
 
     def segmenter(self) -> Segmenter:
-        """The network alone."""
-        if self.run is not None:
-            segmenter = Segmenter.from_run(self.run, self.device, self.precision)
-        else:
-            segmenter = Segmenter.shipped(self.device, self.modality, self.precision)
+        """The network alone.
+
+        Raises:
+            ConfigError: a run and a network of the package are both asked for.
+        """
+        segmenter = Segmenter.of(self.run, self.method, self.device, self.modality, self.precision)
         if not self.fast:
             return segmenter
         return replace(segmenter, predictor=segmenter.predictor.at_first_look())

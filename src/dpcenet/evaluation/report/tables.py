@@ -20,7 +20,7 @@ from dpcenet.evaluation.report.statistics import (
     p_against,
     wins,
 )
-from dpcenet.evaluation.scores import COPY, Score, describe_rules, read_scores
+from dpcenet.evaluation.scores import COPY, REGISTER, Score, describe_rules, read_scores
 from dpcenet.system.files import read_json
 from dpcenet.training.run_folder import Run
 
@@ -112,7 +112,7 @@ def tables_of(runs: Sequence[Run]) -> list[Table]:
             makers.setdefault(key, []).append(run)
             for score in of_run:
                 # `copy` stands once; in "blind" it uses the first run's matching of slices.
-                method = COPY if score.method == COPY else name
+                method = score.method if score.method in (COPY, REGISTER) else name
                 unit = (method, score.case, score.label, score.support, f"{score.fold}")
                 rows = scores.setdefault(key, {})
                 rows.setdefault((*unit, f"{score.seed}"), replace(score, method=method))

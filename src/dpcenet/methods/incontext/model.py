@@ -36,8 +36,6 @@ from dpcenet.nn.pooling import describe_slices
 from dpcenet.nn.pyramid import Pyramid, Residual, Widths, at_network_size, doubled, halving, resized
 from dpcenet.types import Features, Prediction
 
-ROTATIONS = tuple(float(degrees) for degrees in range(-90, 91, 30))
-
 
 @dataclass(frozen=True)
 class NetworkOptions:
@@ -69,12 +67,7 @@ class InContext(Method):
         super().__init__()
         self.options = options or NetworkOptions()
         self.second_look = SecondLook(size=self.options.size, gain=6.0, min_half=48.0)
-        self.pose_search = PoseSearch(
-            map="coarse",
-            size=self.options.size,
-            gain=3.9,
-            rounds=((ROTATIONS, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18))),
-        )
+        self.pose_search = PoseSearch(map="coarse", size=self.options.size, gain=3.9)
         self.pyramid = Pyramid(self.options.widths)
         self.align = SoftRegistration()
         self.matcher = _Matcher(self.options.widths)
