@@ -19,7 +19,7 @@ from dpcenet.nn.weights import package_file
 
 SHIPPED = "shipped"  # in place of a file: the weights that come with the package
 FILE = "incontext.safetensors"
-SHA256 = "756383cdce2d1906c4a9d5bce0a986997820e556b418a44a3f2b37af74c9a769"
+SHA256 = "b8cde72f4a2f44fdb6f0673b0b446ef737dbaec7e8991b34ddc76c6435fe4060"
 WIDTHS = (32, 48, 96, 192)  # of the shipped network
 CELLS, DEEP, SUMMARY = "cells", "deep", "fc"
 
