@@ -19,6 +19,7 @@ from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import ConfigError, RunError, WeightsError
 from dpcenet.methods.incontext.model import NetworkOptions
 from dpcenet.methods.incontext.weights import load_network
+from dpcenet.training.checkpoint import CHECKPOINT
 from dpcenet.training.config import load_options
 from dpcenet.training.incontext_trainer import (
     PretrainConfig,
@@ -26,7 +27,9 @@ from dpcenet.training.incontext_trainer import (
     learning_rate_at,
     pair_loss,
 )
-from dpcenet.training.pretrain import CARD, CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
+from dpcenet.training.log import LOG
+from dpcenet.training.pretrain import CARD, STABLE, WEIGHTS, pretrain
+from dpcenet.training.training_run import Pace
 
 TINY = PretrainConfig(
     steps=12,
@@ -159,4 +162,4 @@ def test_another_config_does_not_go_on(tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cuda:99"):
-        pretrain(TINY, tmp_path, replace(PACE, device="cuda:99"))
+        pretrain(TINY, tmp_path, PACE, "cuda:99")
