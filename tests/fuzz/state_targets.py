@@ -32,8 +32,8 @@ from dpcenet.training.config import config_to_dict, load_options, load_preset
 from dpcenet.training.incontext_trainer import PretrainConfig
 from dpcenet.training.log import read_log
 from dpcenet.training.run_folder import open_run
-from dpcenet.volumes.facts import sidecar_modality
 from dpcenet.volumes.mask_record import finished, key_of, outputs_named_in, write_record
+from dpcenet.volumes.sidecar import sidecar_modality
 from made_scans import quick_segmenter
 from phantoms import make_phantom
 

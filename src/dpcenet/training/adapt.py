@@ -1,8 +1,8 @@
 """`dpcenet adapt`: the in-context network learns from a person's own scans, without a label.
 
-It trains on supervoxels of the scans and on made-up pairs in turn. The reverse check measures
-whether that helped: labels of one scan are segmented in the others, and from those masks in the
-first again. The best state is kept, which may be the one before training.
+It trains on supervoxels of the scans and on made-up pairs in turn. Whether that helped is measured
+by the reverse check: what one scan shows is sought in the others, and from there back in the first.
+The best state is kept, which may be the one before.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dpcenet.training.run_folder import ADAPTED, Run, RunFlags, create_run, open
 from dpcenet.training.supervoxel_pairs import ScanPairs
 
 PRESET, SHIPPED = "incontext/adapted", "shipped"
-FIRST_CHECK = 0.15  # of the time: the first check takes as many scans as this allows
+FIRST_CHECK = 0.15  # of the time: the first check seeks in as many scans as this allows
 ALL_CHECKS = 0.4  # of the time that is left then: the later checks become fewer if need be
 
 
@@ -82,7 +82,7 @@ def adapt(
         options: how.
         start: a run of an in-context network to begin with; default the one of the package.
         support: name of a labelled case whose labels serve the reverse check; by default
-            supervoxels take their place.
+            supervoxels stand in for them.
         device: "auto", "cpu", "cuda", …
         precision: "auto" takes bfloat16 where the device computes it in hardware.
         quiet: no progress bar.

@@ -1,15 +1,9 @@
-"""What a file, or the JSON beside it, says of its voxels: kind of scan, padding, labels' names."""
+"""What a file says of its voxels beside their place: kind of scan, padding, labels' names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-from dpcenet.errors import ConfigError
-from dpcenet.system.files import read_json
-
-_MOST_BYTES = 1 << 20  # of a JSON file beside a scan
 
 
 @dataclass(frozen=True)
@@ -57,22 +51,3 @@ class Facts:
     def noting(self, *notes: str) -> Facts:
         """The same with further notes."""
         return replace(self, notes=(*self.notes, *notes))
-
-
-def sidecar_modality(path: Path) -> str:
-    """DICOM's Modality ("CT", "MR", …) by NAME.json beside NAME.nii.gz.
-
-    dcm2niix writes such files, and BIDS asks for them.
-
-    Returns:
-        "" where there is no such file, or it cannot be read: it is a hint, not the scan.
-    """
-    name = path.name.lower().removesuffix(".gz").removesuffix(".nii")
-    sidecar = path.with_name(f"{path.name[: len(name)]}.json")
-    try:
-        if not sidecar.is_file() or sidecar.stat().st_size > _MOST_BYTES:
-            return ""
-        modality = read_json(sidecar, finite=False).get("Modality")
-    except (OSError, ValueError, ConfigError):
-        return ""
-    return modality if isinstance(modality, str) and modality.isalpha() else ""
