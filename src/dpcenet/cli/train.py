@@ -186,12 +186,13 @@ def pretrain_command(
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.config import load_options
     from dpcenet.training.incontext_trainer import PretrainConfig
-    from dpcenet.training.pretrain import Pace, pretrain
+    from dpcenet.training.pretrain import pretrain
+    from dpcenet.training.training_run import Pace
 
     keep_freed_memory()
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
     with stopped(f"run the same command again to go on from the checkpoint in {run}"):
-        steps = pretrain(options, run, Pace(minutes=minutes, device=device))
+        steps = pretrain(options, run, Pace(minutes=minutes), device)
     typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
 
 

@@ -8,16 +8,13 @@ Under torchrun each process takes every world-th episode; gradients are averaged
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, replace
-from itertools import islice
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, RunError
@@ -26,22 +23,25 @@ from dpcenet.methods.registry import build_method
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.system.device import autocast, choose_device, choose_precision
 from dpcenet.system.files import write_json
-from dpcenet.system.progress import progress_bar
+from dpcenet.system.progress import Advance, progress_bar
 from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint, split_state
 from dpcenet.training.config import Config, TrainOptions
 from dpcenet.training.distributed import DistributedContext
-from dpcenet.training.episodes import EpisodeSampler
-from dpcenet.training.feature_cache import FeatureBank, with_trunk_features
 from dpcenet.training.kept_weights import HeldOut, KeptWeights
 from dpcenet.training.log import Log
 from dpcenet.training.run_folder import Run, RunFlags, create_run
-from dpcenet.types import Episode, Features, Prediction
+from dpcenet.training.training_data import (
+    Step,
+    calibration_images,
+    coming_episodes,
+    make_sampler,
+    training_cases,
+)
+from dpcenet.training.training_run import Pace, TrainingRun
+from dpcenet.types import Episode, Prediction
 
-CALIBRATION_SLICES = 64
 CHECKS = "checks.json"
 HELD_OUT_SEED = 1_000_003  # added to a run's seed: other episodes than those of the training
-Steps = Iterator[tuple[int, tuple[Episode, Features | None]]]
-"""Number of a step, its episode, and trunk features where they were computed before."""
 
 
 def train(
@@ -100,100 +100,110 @@ def train(
         save_checkpoint(folder, method, None, config.train.steps)
         return run
     stream = coming_episodes(run, dataset, sampler, method, start, context, workers)
-    checked = None
-    if held_out:
-        drawn = make_sampler(run, dataset, held_out, maker, HELD_OUT_SEED)
-        checked = HeldOut(drawn, config.train.validation, run.precision, place)
-    _loop(run, method, optimiser, stream, start, context, log, quiet, kept, checked)
+    checked = _held_out(run, dataset, held_out, maker, context) if held_out else None
+    hidden, title = quiet or not context.is_first, f"train {config.preset}"
+    with progress_bar(title, config.train.steps, start, hidden) as bar:
+        training = EpisodeTraining(
+            run, method, optimiser, context, stream, log, bar, checked, kept, start
+        )
+        training.go(_pace(config.train))
     context.leave()
     return run
 
 
-def _loop(
-    run: Run,
-    method: Method,
-    optimiser: torch.optim.Optimizer,
-    stream: Steps,
-    start: int,
-    context: DistributedContext,
-    log: Log,
-    quiet: bool,
-    kept: KeptWeights,
-    held_out: HeldOut | None,
-) -> None:
-    """The training loop."""
-    options = run.config.train
-    last, wrapped = options.steps, context.wrap(method)
-    hidden = quiet or not context.is_first
-    with progress_bar(f"train {run.config.preset}", last, start, hidden) as bar:
-        for step, (episode, features) in stream:
-            rate = options.learning_rate * options.decay ** (step // options.decay_every)
-            torch.manual_seed(episode.seed)
-            with autocast(run.precision, context.device):
-                prediction: Prediction = wrapped(episode, features)
-            terms = loss_terms(prediction, episode, options)
-            loss = torch.stack(list(terms.values())).sum()
-            take_step(optimiser, loss, rate, options.clip_gradient)
-            done = step + 1
-            if options.average:
-                kept.follow(split_state(method)[0], done, options.average)
-            if held_out is not None and (done % options.validation.every == 0 or done == last):
-                kept.check(method, held_out, done)
-                write_json(run.folder / CHECKS, [asdict(check) for check in kept.checks])
-            if done % options.log_every == 0 or done == last:
-                values = log.write(done, loss, terms, prediction, rate)
-                bar(done, f"loss {values['loss']:.3f}")
-            if context.is_first and done % options.checkpoint_every == 0:
-                save_checkpoint(run.folder, method, optimiser, done, kept)
-    if context.is_first:
-        save_checkpoint(run.folder, method, optimiser, last, kept)
+@dataclass
+class EpisodeTraining(TrainingRun[Step]):
+    """A method in training on episodes.
 
-
-def training_cases(
-    run: Run, dataset: PreparedDataset
-) -> tuple[tuple[PreparedCase, ...], tuple[PreparedCase, ...]]:
-    """The cases that are trained on, and those held out to check the training.
-
-    Raises:
-        ConfigError: too few are left to train on.
+    Attributes:
+        run: its folder and config.
+        method, optimiser: what is trained, and by what.
+        context: this process among those that train together.
+        stream: the episodes of the coming steps.
+        log, bar: where the progress is told.
+        held_out: what checks the training; None leaves the check out.
+        kept: which weights are kept to predict.
+        step: how many steps are done.
     """
-    cases, options = dataset.cases, run.config.train.validation
-    if run.flags.fold is not None:
-        names = run.make_fold(dataset).train
-        cases = tuple(case for case in dataset.cases if case.name in names)
-    if not options.every:
-        return cases, ()
-    if options.cases >= len(cases):
-        raise ConfigError(
-            f"train.validation.cases = {options.cases}: there are {len(cases)} training cases; "
-            "hold out fewer, or set train.validation.every=0"
-        )
-    return cases[: -options.cases], cases[-options.cases :]
+
+    run: Run
+    method: Method
+    optimiser: torch.optim.Optimizer
+    context: DistributedContext
+    stream: Iterator[Step]
+    log: Log
+    bar: Advance
+    held_out: HeldOut | None
+    kept: KeptWeights
+    step: int
+
+    def __post_init__(self) -> None:
+        self.options, self.precision = self.run.config.train, self.run.precision
+        self.steps = self.options.steps
+        self._wrapped = self.context.wrap(self.method)
+        self._latest: Callable[[], dict[str, float]] = dict
+
+    def batches(self) -> Iterator[Step]:
+        """See `TrainingRun`."""
+        return self.stream
+
+    def learn(self, batch: Step) -> None:
+        """See `TrainingRun`."""
+        (episode, features), options = batch, self.options
+        rate = options.learning_rate * options.decay ** (self.step // options.decay_every)
+        torch.manual_seed(episode.seed)
+        with autocast(self.precision, self.context.device):
+            prediction: Prediction = self._wrapped(episode, features)
+        terms = loss_terms(prediction, episode, options)
+        loss = torch.stack(list(terms.values())).sum()
+        take_step(self.optimiser, loss, rate, options.clip_gradient)
+        self.step += 1
+        if options.average:
+            self.kept.follow(split_state(self.method)[0], self.step, options.average)
+        self._latest = lambda: _logged(loss, rate, terms, prediction)
+
+    def write_log(self) -> None:
+        """The values of the last step alone."""
+        values = self._latest()
+        self.log.write(self.step, values)
+        self.bar(self.step, f"loss {values['loss']:.3f}")
+
+    def check(self) -> None:
+        """Check the weights that would predict, and write all checks so far."""
+        if self.held_out is not None:
+            self.kept.check(self.method, self.held_out, self.step)
+            checks = [asdict(check) for check in self.kept.checks]
+            write_json(self.run.folder / CHECKS, checks)
+
+    def save(self) -> None:
+        """See `TrainingRun`; one process writes for all."""
+        if self.context.is_first:
+            save_checkpoint(self.run.folder, self.method, self.optimiser, self.step, self.kept)
 
 
-def make_sampler(
+def _pace(options: TrainOptions) -> Pace:
+    return Pace(options.log_every, options.checkpoint_every, options.validation.every)
+
+
+def _logged(
+    loss: Tensor, rate: float, terms: dict[str, Tensor], found: Prediction
+) -> dict[str, float]:
+    """The values of a step in the log."""
+    values = {"loss": loss.item(), "learning_rate": rate}
+    values |= {f"loss.{name}": term.item() for name, term in terms.items()}
+    return values | {name: value.item() for name, value in found.diagnostics.items()}
+
+
+def _held_out(
     run: Run,
     dataset: PreparedDataset,
     cases: tuple[PreparedCase, ...],
-    device: torch.device,
-    stream: int = 0,
-) -> EpisodeSampler:
-    """The episodes of some cases, on the slices that the run's setting allows; made on `device`.
-
-    Raises:
-        ConfigError: Setting 2 without the labels that are to be tested.
-    """
-    flags, options = run.flags, run.config.episodes
-    if flags.setting == 2 and not flags.test_labels:
-        raise ConfigError("--setting 2 needs --test-labels: their slices are kept out of training")
-    if stream:  # what checks a training is of real scans, and without fixed views
-        source = "supervoxel" if options.source in ("synthetic", "mixed") else options.source
-        options = replace(options, source=source, views=0)
-    excluded = flags.test_labels if flags.setting == 2 else ()
-    trained = tuple(value for value in dataset.labels if value not in flags.test_labels)
-    return EpisodeSampler(
-        cases, options, flags.seed + stream, excluded, flags.exclusion, trained, device
-    )
+    maker: torch.device,
+    context: DistributedContext,
+) -> HeldOut:
+    """The check on episodes of cases that are not trained on."""
+    sampler = make_sampler(run, dataset, cases, maker, HELD_OUT_SEED)
+    return HeldOut(sampler, run.config.train.validation, run.precision, context.device)
 
 
 def refuse_frozen_noise(config: Config, method: Method) -> None:
@@ -229,52 +239,6 @@ def make_optimiser(method: Method, options: TrainOptions) -> torch.optim.Optimiz
     return torch.optim.SGD(
         parameters, options.learning_rate, options.momentum, weight_decay=options.weight_decay
     )
-
-
-def calibration_images(sampler: EpisodeSampler, seed: int) -> Tensor:
-    """(≤64, 1, H, W): slices that may be trained on, drawn evenly over the cases."""
-    random = np.random.default_rng([seed, CALIBRATION_SLICES])
-    count = max(1, CALIBRATION_SLICES // len(sampler.cases))
-    chosen = islice(zip(sampler.cases, sampler.allowed, strict=True), CALIBRATION_SLICES)
-    slices = [
-        case.image[z]
-        for case, allowed in chosen
-        for z in random.permutation(np.flatnonzero(allowed))[:count]
-    ]
-    return torch.from_numpy(np.stack(slices).astype(np.float32))[:, None]
-
-
-def coming_episodes(
-    run: Run,
-    dataset: PreparedDataset,
-    sampler: EpisodeSampler,
-    method: Method,
-    start: int,
-    context: DistributedContext,
-    workers: int,
-) -> Steps:
-    """(step, (episode, trunk features if the trunk is frozen)) of the steps from `start` on.
-
-    With fixed views the features come from a bank; else those of a few coming episodes are
-    computed in one batch. Batches are cut at multiples of `ahead`, so that a resumed run computes
-    the same ones.
-    """
-    options = run.config.train
-    ahead = options.ahead if method.trunk_frozen else 1
-    begin = start - start % ahead
-    mine = range(begin * context.size + context.rank, options.steps * context.size, context.size)
-    stream: Iterator[tuple[Episode, Features | None]]
-    if method.trunk_frozen and run.config.episodes.views:
-        bank = FeatureBank(dataset, sampler, method, run.precision, context.device, options.bank_gb)
-        stream = iter(bank.episodes(sampler.plan(n) for n in mine))
-    else:
-        loader = DataLoader(sampler, batch_size=None, sampler=mine, num_workers=workers)
-        episodes = (episode.to(context.device) for episode in loader)
-        if method.trunk_frozen:
-            stream = iter(with_trunk_features(episodes, method, run.precision, ahead))
-        else:
-            stream = ((episode, None) for episode in episodes)
-    return islice(enumerate(stream, begin), start - begin, None)
 
 
 def loss_terms(
