@@ -20,7 +20,8 @@ import numpy.typing as npt
 from dpcenet.data.splits import Fold, count_excluded
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.evaluation.protocols import ProtocolOptions, SameSlices
-from dpcenet.evaluation.scores import COPY, REGISTER, SAYS, Score, summarise, write_scores
+from dpcenet.evaluation.report.texts import words
+from dpcenet.evaluation.scores import COPY, REGISTER, Score, summarise, write_scores
 from dpcenet.inference.predictor import Predictor, Segmented
 from dpcenet.inference.slice_plans import Request
 from dpcenet.inference.support import LabelledScan
@@ -217,7 +218,7 @@ class _Evaluation:
         seen = {name for score in scores for name in score.support.split("+")}
         return {
             "protocol": options.protocol,
-            "says": SAYS[options.protocol],
+            "says": words()[f"rules.{options.protocol}"],
             "support": options.support,
             "shots": options.shots,
             "supports_trained_on": sorted(seen & set(self.fold.train)),

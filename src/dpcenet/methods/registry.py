@@ -30,11 +30,14 @@ class Entry(NamedTuple):
         options: a frozen dataclass with defaults.
         build: the method, from its options.
         presets: folder of its presets, PRESET.yaml; None where they lie in this package.
+        citation: BibTeX of its paper, for `dpcenet cite`; empty for the methods of this package,
+            whose papers stand in assets/citations.bib, and where there is no paper.
     """
 
     options: type[MethodOptions]
     build: Callable[[Any], Method]
     presets: Traversable | None = None
+    citation: str = ""
 
 
 METHODS: Mapping[str, Entry] = {
