@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", default=[], help=f"of {', '.join(NAMES)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=None, help="folder of the files that failed")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()  # options may stand before the targets
     names = asked.targets or list(NAMES)
     if unknown := set(names) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")

@@ -66,6 +66,8 @@ def _read_fields(path: Path, nrrd: bool) -> Header:
     with path.open("rb") as stream:
         for _ in range(_HEADER_LINES):
             line = stream.readline(_HEADER_LINE_BYTES).decode("latin-1")
+            if len(line) == _HEADER_LINE_BYTES:
+                raise unreadable(path, f"a line of its header has {len(line):,} bytes or more")
             if not line.strip():  # a blank line, or the end of a header with voxels elsewhere
                 break
             if line.startswith("#"):
@@ -82,6 +84,8 @@ def _read_fields(path: Path, nrrd: bool) -> Header:
                 fields[plain] = value.strip()
             if plain == "elementdatafile":
                 break
+        else:  # ITK would take minutes
+            raise unreadable(path, f"its header has more than {_HEADER_LINES:,} lines")
         return Header(nrrd, fields, keys, stream.tell())
 
 
