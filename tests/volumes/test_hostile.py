@@ -184,6 +184,17 @@ def test_nrrd_lengths_that_are_no_millimetres(tmp_path, field, message):
         read_volume(path)
 
 
+def test_metaimage_without_a_spacing_is_taken_as_1_mm_which_is_noted(tmp_path):
+    path, _ = itk_pair(tmp_path, "a.mha")
+    content = path.read_bytes()
+    assert not read_volume(path).facts.notes
+    path.write_bytes(content.replace(b"ElementSpacing = 1 1 1\n", b""))
+    assert "taken as 1 mm" in read_volume(path).facts.notes[0]
+    path.write_bytes(content.replace(b"NDims = 3", b"NDims = 4"))
+    with pytest.raises(VolumeError, match="3 lengths for 4 axes"):
+        read_volume(path)
+
+
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
 @pytest.mark.parametrize(
     ("lines", "message"),

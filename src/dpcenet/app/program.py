@@ -15,6 +15,7 @@ from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
 from dpcenet.segmentation.review.slice_matches import ScanMatches, SliceLine
+from dpcenet.system.faults import mendable
 from dpcenet.system.files import (
     file_hash,
     hash_of,
@@ -84,6 +85,7 @@ __all__ = [
     "is_corrected",
     "is_foreign",
     "measure_labels",
+    "mendable",
     "name_for",
     "open_mask",
     "orient",

@@ -218,8 +218,15 @@ def _facts(header: Header, scale: float) -> Facts:
     return Facts(
         modality=modality if modality.isalpha() else "",
         labels=Labels(names, codes),
-        notes=() if scale == 1 else ("lengths became mm",),
+        notes=(*(["lengths became mm"] if scale != 1 else []), *_unsaid(header)),
     )
+
+
+def _unsaid(header: Header) -> list[str]:
+    """A note where ITK takes 1 mm, since the header says nothing of it."""
+    names = ("spacings", "spacedirections") if header.nrrd else ("elementspacing", "elementsize")
+    known = any(name in header.fields for name in names)
+    return [] if known else ["the header does not say how large a voxel is; taken as 1 mm"]
 
 
 def _check_payload(path: Path, storage: Storage, claimed: int, width: int, max_bytes: int) -> None:

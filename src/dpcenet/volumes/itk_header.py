@@ -56,6 +56,9 @@ def read_header(path: Path) -> Header:
             "a 3-D volume",
             "Save the scan as one 3-D .nrrd, .mha or .nii.gz file.",
         )
+    lengths = header.fields.get("sizes" if nrrd else "dimsize", "").split()
+    if len(lengths) != int(dimension):
+        raise unreadable(path, f"{len(lengths)} lengths for {dimension} axes")
     return header
 
 
