@@ -59,7 +59,7 @@ def test_a_data_file_that_is_named_twice_is_refused(tmp_path, name, key):
     content = path.read_bytes()
     for more in (key.lower(), key.replace(b" = ", b"=").replace(b" f", b"f")):
         path.write_bytes(content.replace(key, more + b"b.raw\n" + key, 1))
-        with pytest.raises(VolumeError, match=r"twice|not named as the format wants|not there"):
+        with pytest.raises(VolumeError, match=r"twice|spelled|not there"):
             read_volume(path)
 
 
@@ -190,6 +190,15 @@ def test_metaimage_without_a_spacing_is_taken_as_1_mm_which_is_noted(tmp_path):
     assert not read_volume(path).facts.notes
     path.write_bytes(content.replace(b"ElementSpacing = 1 1 1\n", b""))
     assert "taken as 1 mm" in read_volume(path).facts.notes[0]
+    for right, wrong, message in (
+        (b"ElementSpacing", b"elementspacing", "spelled 'ElementSpacing'"),
+        (b"Offset = 0 0 0", b"Offset = nan 0 0", "Offset is nan 0 0"),
+        (b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 x 1", "ElementSpacing is 1 x 1"),
+    ):
+        assert right in content
+        path.write_bytes(content.replace(right, wrong))
+        with pytest.raises(VolumeError, match=message):
+            read_volume(path)
     path.write_bytes(content.replace(b"NDims = 3", b"NDims = 4"))
     with pytest.raises(VolumeError, match="3 lengths for 4 axes"):
         read_volume(path)

@@ -51,7 +51,8 @@ def crop_start(span: Span, length: int, step: float, size: int) -> int | None:
     Returns:
         its offset; None where the span is longer than the crop.
     """
-    first, end = math.floor(span[0] / step), math.ceil((span[1] - 1) / step) + 1
+    # A pixel shows what lies within half of it.
+    first, end = math.ceil(span[0] / step - 0.5), math.floor((span[1] - 1) / step + 0.5) + 1
     if end - first > size:
         return None
     return min(max(length // 2 - size // 2, end - size), first)

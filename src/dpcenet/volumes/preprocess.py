@@ -189,7 +189,7 @@ def _without_margins(
         data: (Z, Y, X), oriented; `spacing` in mm.
     """
     body = body_of(data)
-    for slack in (0, 1):  # the body may begin and end between two pixels
+    for slack in range(4):  # the body may begin and end between two pixels
         rows, columns = (end - first + slack for first, end in body)
         target = in_plane_spacing((rows, columns), spacing[1:], plan.rules)
         steps = [_step(old, target) for old in spacing[1:]]
