@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.app.program import write_atomically
+
 Plane = npt.NDArray[np.uint8]
 KEPT = 200
 """Changes that can be undone."""
@@ -33,7 +35,7 @@ def write_step(folder: Path, number: int, step: Step) -> None:
     folder.mkdir(exist_ok=True)
     head = np.array([step.axis, step.index], "<u4").tobytes()
     content = zlib.compress(head + b"".join(plane.tobytes() for plane in step.planes), 1)
-    (folder / str(number)).write_bytes(content)
+    write_atomically(folder / str(number), lambda path: path.write_bytes(content))
     (folder / str(number - KEPT)).unlink(missing_ok=True)
 
 
