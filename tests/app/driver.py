@@ -72,15 +72,20 @@ def trace(page: Any, corners: npt.NDArray[np.float64]) -> None:
 
 
 def outlines_of(mask: npt.NDArray[np.bool_], smallest: int = 8) -> list[npt.NDArray[np.float64]]:
-    """The outlines (N, 2) of the parts of a plane, as a hand would trace them."""
-    from skimage.measure import find_contours
+    """The outlines (N, 2) of the parts of a plane, as a hand would trace them.
+
+    Corners that lie within 0.3 voxels of the line between others are left out: each is a movement
+    of the mouse, which takes long where the machine is busy.
+    """
+    from skimage.measure import approximate_polygon, find_contours
 
     parts, count = ndimage.label(mask)
     found = []
     for number in range(1, count + 1):
         part = np.pad(parts == number, 1)
         if part.sum() >= smallest:
-            found.append(max(find_contours(part.astype(float), 0.5), key=len) - 1)
+            outline = max(find_contours(part.astype(float), 0.5), key=len) - 1
+            found.append(approximate_polygon(outline, 0.3))
     return found
 
 

@@ -28,6 +28,8 @@ EVERY = 4
 """Slices from one that is drawn to the next."""
 GOOD = 0.85
 """Dice below which a result is corrected."""
+PATIENCE_S = 6 * 3600
+"""For a job: minutes on a free machine, hours on one that is shared."""
 CORRECTED = 2
 """Results, the worst ones, that are corrected before the rest is segmented again."""
 
@@ -51,6 +53,7 @@ def test_the_liver_in_twenty_scans(
     truth = {p.name[6:8]: liver(p) for p in sorted(source.glob("label_*.nii.gz"))}
     count: Counter[str] = Counter()
     began = time.monotonic()
+    page.set_default_timeout(600_000)
     page.goto(started(scans, root).address)
     page.wait_for_selector(".card:nth-child(20) img", timeout=120_000)
     picture(page, "chaos-scans")
@@ -67,11 +70,11 @@ def test_the_liver_in_twenty_scans(
             all_saved(page)
             picture(page, "chaos-label")
     all_saved(page)
-    run_job(page, "Fill in", "complete", 600)
+    run_job(page, "Fill in", "complete", PATIENCE_S)
     picture(page, "chaos-filled")
     scores = {"filled in": dice_of(root, "01", truth)}
     page.get_by_role("button", name="Segment the rest").click()
-    run_job(page, "Segment 19 scans", "segment", 3000)
+    run_job(page, "Segment 19 scans", "segment", PATIENCE_S)
     picture(page, "chaos-segment")
     page.get_by_role("button", name="Review the results").click()
     count.update(clicks=4)
@@ -90,7 +93,7 @@ def test_the_liver_in_twenty_scans(
             draw(page, truth[case], z, count, clear=True)
         all_saved(page)
         picture(page, "chaos-correct")
-        run_job(page, "Fill in", "complete", 600)
+        run_job(page, "Fill in", "complete", PATIENCE_S)
         page.keyboard.press("c")
         count.update(clicks=1)
         wait_for(corrected_better(root, case, truth, first[case]), "the correction")
@@ -98,7 +101,7 @@ def test_the_liver_in_twenty_scans(
     second = first
     if bad:
         page.get_by_role("button", name="Segment the rest again").click()
-        run_job(page, f"Segment the rest again ({19 - len(bad)})", "segment", 3000)
+        run_job(page, f"Segment the rest again ({19 - len(bad)})", "segment", PATIENCE_S)
         page.get_by_role("button", name="Review the results").click()
         count.update(clicks=3)
         ready(page)

@@ -13,9 +13,9 @@ pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
 
 from dicoms import change  # noqa: E402
 from dpcenet.app import take_mask  # noqa: E402
-from dpcenet.app.drawing import Drawing, put_aside  # noqa: E402
+from dpcenet.app.drawing import Drawing  # noqa: E402
 from dpcenet.app.export import export  # noqa: E402
-from dpcenet.app.mask_files import read_labels, state_of  # noqa: E402
+from dpcenet.app.mask_files import put_aside, read_labels, state_of  # noqa: E402
 from dpcenet.app.project import Label, Project, Scan  # noqa: E402
 from dpcenet.app.shown_scan import make_ready  # noqa: E402
 from dpcenet.system.files import write_json  # noqa: E402
@@ -108,11 +108,14 @@ def test_what_the_network_made_is_automatic_until_it_is_corrected(project: Proje
             read_labels(path, drawing.facts), read_labels(scan.mask, drawing.facts)
         )
     assert drawing.follow()
-    draw(drawing, (2,))
+    draw(drawing, (0,))  # where the network found nothing
     drawing.save(LABELS)
     assert state_of(scan) == "corrected" and segments(scan.mask) == ("SEMIAUTOMATIC", {"dpcenet"})
     assert made_by(export(project, ["table", "dicom-seg"])) == {"dpcenet, corrected"}
     assert segments(seg)[0] == "SEMIAUTOMATIC"
+    drawing.undo()
+    drawing.save(LABELS)
+    assert state_of(scan) == "segmented" and segments(scan.mask) == ("AUTOMATIC", {"dpcenet"})
 
 
 def test_a_mask_from_a_file_claims_neither_a_person_nor_this_network(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 from served import Served, Start, ask, wait_for
 
 from dpcenet.app.drawing import Drawing
-from dpcenet.app.mask_files import read_labels
+from dpcenet.app.mask_files import read_labels, state_of
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.shown_scan import make_ready
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.mask_record import is_corrected, write_record
+from dpcenet.volumes.write_masks import write_mask
 
 LIVER = [Label(value=1, name="liver", colour="#00c2ff")]
 
@@ -54,14 +56,21 @@ def test_kill_while_drawing(started: Start, scans: Path, tmp_path: Path) -> None
     served.kill()  # within a second of the last answer
     again = started(scans, tmp_path / "project")
     assert again.token == served.token, "an open page goes on with its token"
-    row = ask(again, f"/api/scans/{scan}")
-    assert row["drawn"] == list(range(shape[0]))
-    written = tmp_path / "project" / "drawings" / "image_01.nii.gz"
-    wait_for(written.is_file, "the drawing to be written by the second server")
+    written = tmp_path / "project" / "drawings" / "image_01"
+    wait_for(
+        lambda: slices_in(written.with_suffix(".json")) == list(range(shape[0])),
+        "the drawing to be written by the second server, which nobody asked for the scan",
+    )
+    assert ask(again, f"/api/scans/{scan}")["drawn"] == list(range(shape[0]))
     kept = open_drawing(scans, tmp_path / "project")
     assert np.array_equal(kept.labels, planes)
     stored = kept.facts.orient.invert(planes)
-    assert np.array_equal(read_volume(written).volume.data, stored)
+    assert np.array_equal(read_volume(written.with_suffix(".nii.gz")).volume.data, stored)
+
+
+def slices_in(record: Path) -> list[int]:
+    """The drawn slices that a record names."""
+    return sorted(map(int, json.loads(record.read_text())["drawn"])) if record.is_file() else []
 
 
 @pytest.mark.slow
@@ -158,6 +167,87 @@ def test_only_drawn_slices_are_given_to_complete(drawing: Drawing) -> None:
     assert np.flatnonzero(shown.any(axis=(1, 2))).tolist() == [3, 6]
 
 
+def result_of_segment(drawing: Drawing, source: Path) -> Path:
+    """A mask with its record, as `dpcenet segment` leaves them, taken into the drawing."""
+    mask = drawing.scan.mask
+    mask.parent.mkdir()
+    shutil.copy(source, mask)
+    write_record(mask, {}, [mask], {})
+    assert drawing.follow()
+    return mask
+
+
+def test_a_change_that_is_taken_back_leaves_a_result_as_it_was(
+    drawing: Drawing, phantoms: list[tuple[Path, Path]]
+) -> None:
+    """Bytes, state and drawn slices; done again, it is a correction again."""
+    mask = result_of_segment(drawing, phantoms[0][1])
+    before = mask.read_bytes()
+    for axis, index in ((0, 3), (1, 20), (0, 3)):
+        plane = drawing.plane(axis, index)
+        plane[2:4, 2:4] = 1
+        drawing.change(axis, index, plane)
+        drawing.save(LIVER)
+        assert state_of(drawing.scan) == "corrected" and drawing.drawn
+        assert drawing.scan.drawing.is_file()
+    for _ in range(3):
+        assert state_of(drawing.scan) == "corrected"
+        assert drawing.undo() is not None
+        drawing.save(LIVER)
+    assert mask.read_bytes() == before and state_of(drawing.scan) == "segmented"
+    assert drawing.drawn == [] and not drawing.scan.drawing.exists()
+    drawing.redo()
+    drawing.save(LIVER)
+    assert state_of(drawing.scan) == "corrected" and drawing.drawn == [3]
+    kept = drawing.plane(0, 3)
+    kept[2:4, 2:4] = 0
+    drawing.change(0, 3, kept)  # erased by hand
+    drawing.save(LIVER)
+    assert mask.read_bytes() == before and state_of(drawing.scan) == "segmented"
+
+
+def test_a_result_that_was_made_anew_is_not_replaced_by_an_older_one(
+    drawing: Drawing, phantoms: list[tuple[Path, Path]]
+) -> None:
+    result_of_segment(drawing, phantoms[0][1])
+    drawing.change(0, 3, made_plane(drawing, 0))
+    drawing.save(LIVER)
+    drawing.undo()
+    drawing.save(LIVER)
+    mask = drawing.scan.mask
+    newer = np.roll(read_labels(mask, drawing.facts), 2, axis=1)
+    write_mask(drawing.facts.orient.invert(newer), mask, drawing.facts.source_grid)
+    write_record(mask, {}, [mask], {})
+    assert drawing.follow() and np.array_equal(drawing.labels, newer)
+    older = read_labels(phantoms[0][1], drawing.facts)
+    for z in range(len(older)):
+        drawing.change(0, z, older[z])
+    drawing.save(LIVER)
+    assert state_of(drawing.scan) == "corrected"
+    assert np.array_equal(read_labels(drawing.scan.mask, drawing.facts), older)
+
+
+def test_slices_drawn_before_stay_drawn_when_a_later_stroke_is_undone(drawing: Drawing) -> None:
+    first, second = made_plane(drawing, 0), made_plane(drawing, 1)
+    drawing.change(0, 3, first, "one")
+    since = drawing.state["drawn"]["3"]
+    drawing.change(0, 3, second, "two")
+    drawing.change(0, 3, first | second, "two")
+    drawing.undo()
+    assert drawing.drawn == [3] and drawing.state["drawn"]["3"] == since
+    drawing.undo()
+    assert drawing.drawn == []
+
+
+def test_a_drawing_of_which_all_was_erased_is_none(drawing: Drawing) -> None:
+    drawing.change(0, 3, made_plane(drawing, 0))
+    drawing.save(LIVER)
+    assert state_of(drawing.scan) == "drawn"
+    drawing.change(0, 3, np.zeros_like(made_plane(drawing, 0)))
+    drawing.save(LIVER)
+    assert state_of(drawing.scan) == "none"
+
+
 def test_a_mask_that_another_program_wrote_is_taken(
     drawing: Drawing, phantoms: list[tuple[Path, Path]]
 ) -> None:
@@ -185,11 +275,7 @@ def test_slices_drawn_before_stand_in_what_the_network_made_since(
     plane = made_plane(drawing, 0)
     drawing.change(0, 3, plane)
     drawing.save(LIVER)
-    mask = drawing.scan.mask
-    mask.parent.mkdir()
-    shutil.copy(phantoms[0][1], mask)
-    write_record(mask, {}, [mask], {})  # as `dpcenet segment` does
-    assert drawing.follow()
+    mask = result_of_segment(drawing, phantoms[0][1])
     truth = drawing.facts.orient.apply(read_volume(phantoms[0][1]).volume).data
     assert np.array_equal(drawing.plane(0, 3), plane)
     assert np.array_equal(drawing.plane(0, 4), truth[4])

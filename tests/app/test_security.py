@@ -9,18 +9,25 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from served import Served, ask, serve
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from dpcenet.app.project import Project
+from dpcenet.app import work
+from dpcenet.app.drawing import Drawing
+from dpcenet.app.project import Label, Project
 from dpcenet.app.security import Guard
 from dpcenet.app.server import create_app
 from dpcenet.app.session import Session
+from dpcenet.app.shown_scan import make_ready
 from dpcenet.cli import app as command
-from dpcenet.errors import ConfigError
+from dpcenet.errors import ConfigError, VolumeError
+from dpcenet.segmentation.queries import find_queries
+from dpcenet.volumes.walk_folders import LEADS_OUT
 
 HOST, TOKEN = "127.0.0.1:8765", "a-token-that-is-long-enough"
 KNOWN = {"Authorization": f"Bearer {TOKEN}"}
@@ -112,16 +119,48 @@ def test_paths_never_leave_the_folder(client: TestClient, path: str) -> None:
 
 
 def test_links_that_lead_out_are_left_out(scans: Path, tmp_path: Path) -> None:
+    """Of the page, and of the command that its Segment step runs."""
     folder, secret = tmp_path / "scans", tmp_path / "secret"
     shutil.copytree(scans, folder)
     secret.mkdir()
     shutil.move(folder / "image_02.nii.gz", secret / "image_02.nii.gz")
     (folder / "image_02.nii.gz").symlink_to(secret / "image_02.nii.gz")
     (folder / "more").symlink_to(secret)
+    (folder / "everything").symlink_to("/")
     project = Project.open(folder, tmp_path / "project")
     names = [scan.name for scan in project.scans.values()]
     assert names == ["image_01", "image_03", "image_04"]
-    assert project.left_out == ["image_02", "more/image_02"]  # both are named
+    assert project.left_out == {LEADS_OUT: ["everything", "image_02.nii.gz", "more"]}
+    taken = find_queries([folder], out=project.root / "masks", links_out=False)
+    assert [query.name.as_posix() for query in taken] == names
+    assert "--no-links-out" in command_of_segment(project)
+
+
+def command_of_segment(project: Project) -> list[str]:
+    """What the Segment step would run; the process is not started."""
+    scan = next(iter(project.scans.values()))
+    drawing = Drawing.open(scan, make_ready(scan))
+    plane = np.ones(drawing.facts.shape[1:], np.uint8)
+    drawing.change(0, 0, plane)
+    drawing.finish([Label(value=1, name="liver", colour="#00c2ff")])
+    with pytest.MonkeyPatch.context() as patch:
+        seen: list[list[str]] = []
+        patch.setattr(work, "_keep_masks", lambda *_: None)
+        patch.setattr(work, "start", lambda *given, **_: seen.extend(given[2]) or Mock(id="1"))
+        work.segment(project, [scan])
+    return seen[0]
+
+
+def test_a_scan_that_became_a_link_out_is_not_read(scans: Path, tmp_path: Path) -> None:
+    """After the folder was searched: a page may stay open for days."""
+    folder = tmp_path / "scans"
+    shutil.copytree(scans, folder)
+    project = Project.open(folder, tmp_path / "project")
+    shutil.move(folder / "image_02.nii.gz", tmp_path / "elsewhere.nii.gz")
+    (folder / "image_02.nii.gz").symlink_to(tmp_path / "elsewhere.nii.gz")
+    scan = next(scan for scan in project.scans.values() if scan.name == "image_02")
+    with pytest.raises(VolumeError, match="a link leads out of"):
+        make_ready(scan)
 
 
 def test_large_bodies_are_refused_before_they_are_read(client: TestClient) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,17 @@ import numpy.typing as npt
 from dpcenet.app.mask_files import (
     Origin,
     is_result,
+    keep_result,
     maker_of,
     read_labels,
     remember_origin,
+    restore_result,
     write_shown,
 )
 from dpcenet.app.program import (
     ConfigError,
     read_json,
     read_or_set_aside,
-    record_path,
     set_aside,
     write_json,
     write_mask,
@@ -40,7 +42,7 @@ from dpcenet.app.program import (
 )
 from dpcenet.app.project import Label, Scan, now
 from dpcenet.app.shown_scan import Facts
-from dpcenet.app.undo import Plane, Step, read_step, write_step
+from dpcenet.app.undo import Drawn, Plane, Step, read_step, with_drawn, write_step
 
 _STATE = {"cursor": int, "last": int, "stroke": str, "drawn": dict, "unsaved": bool}
 
@@ -63,7 +65,8 @@ class Drawing:
         labels: (Z, Y, X) uint8 as shown, mapped from the file.
         state: `cursor`, the number of the last change that stands; `last`, of the last one that can
             be done again; `home`, the size and time of the file that the labels were taken from;
-            `drawn`, slice → when a person last drew on it; `unsaved`, whether `home` is behind.
+            `drawn`, slice → when a person last drew on it; `unsaved`, whether `home` is behind;
+            `result`, crc32 of the labels as the network left them, None where it did not.
     """
 
     scan: Scan
@@ -128,12 +131,16 @@ class Drawing:
         record, drawing = self.scan.drawing_record, self.scan.drawing
         drawn = read_json(record, {"drawn": dict})["drawn"] if record.is_file() else {}
         kept = False
-        if drawn and drawing.is_file() and path == self.scan.mask and is_result(path):
+        result = (
+            zlib.crc32(self.labels.data) if path == self.scan.mask and is_result(path) else None
+        )
+        if drawn and drawing.is_file() and result is not None:
             slices = sorted(map(int, drawn))
             by_hand = read_labels(drawing, self.facts)[slices]
             kept = not np.array_equal(self.labels[slices], by_hand)
             self.labels[slices] = by_hand
-        self._keep({**_fresh(), "home": _stamp(path), "drawn": drawn, "unsaved": kept})
+        new = {"home": _stamp(path), "drawn": drawn, "unsaved": kept, "result": result}
+        self._keep({**_fresh(), **new})
 
     def plane(self, axis: int, index: int) -> Plane:
         """A copy of one plane."""
@@ -152,14 +159,17 @@ class Drawing:
             if not self.state["unsaved"]:  # said first: a server killed in between saves it later
                 self._keep({**self.state, "unsaved": True})
             before, number = self.plane(axis, index), self.state["cursor"] + 1
+            earlier: Drawn = {}
             if stroke and stroke == self.state["stroke"]:
                 known = read_step(self.undo_folder, number - 1, self.facts.shape)
                 if (known.axis, known.index) == (axis, index):
-                    number, before = number - 1, known.planes[0]
-            write_step(self.undo_folder, number, Step(axis, index, (before, plane)))
-            self._put(axis, index, plane)
+                    number, before, earlier = number - 1, known.planes[0], known.drawn[0]
             touched = {str(index)} if axis == 0 else self._slices_touched(axis, before, plane)
-            times = {**self.state["drawn"], **dict.fromkeys(touched, now())}
+            was: Drawn = {each: self.state["drawn"].get(each) for each in touched} | earlier
+            drawn: Drawn = {**was, **dict.fromkeys(touched, now())}
+            write_step(self.undo_folder, number, Step(axis, index, (before, plane), (was, drawn)))
+            self._put(axis, index, plane)
+            times = with_drawn(self.state["drawn"], drawn)
             changes = {"cursor": number, "last": number, "drawn": times, "stroke": stroke}
             self._keep({**self.state, **changes})
 
@@ -189,7 +199,7 @@ class Drawing:
         known = read_step(self.undo_folder, number, self.facts.shape)
         change = Change(known.axis, known.index, known.planes[which])
         self._put(change.axis, change.index, change.plane)
-        drawn = {k: v for k, v in self.state["drawn"].items() if self.labels[int(k)].any()}
+        drawn = with_drawn(self.state["drawn"], known.drawn[which])
         changes = {"cursor": cursor, "drawn": drawn, "stroke": "", "unsaved": True}
         self._keep({**self.state, **changes})
         return change
@@ -209,8 +219,9 @@ class Drawing:
                 return False
             labels, cursor = np.array(self.labels), self.state["cursor"]
             home, drawn = self.home, dict(self.state["drawn"])
-        if home == self.scan.mask:
+        if home == self.scan.mask and not self._is_result_again(labels):
             maker = maker_of(self.scan, changed=True)
+            keep_result(self.scan)
             write_shown(labels, home, self.scan, self.facts, names, maker)
         self._write_drawing(labels, drawn)
         with self.lock:
@@ -218,14 +229,22 @@ class Drawing:
             self._keep({**self.state, "home": _stamp(self.home), "unsaved": behind})
         return True
 
+    def _is_result_again(self, labels: npt.NDArray[np.uint8]) -> bool:
+        """Whether all changes of a result were taken back; then it lies on disk as it was."""
+        same = zlib.crc32(labels.data) == self.state.get("result")
+        return same and restore_result(self.scan, labels, self.facts)
+
     def _write_drawing(self, labels: npt.NDArray[np.uint8], drawn: dict[str, str]) -> None:
-        """The drawn slices alone: what `dpcenet complete` fills in from."""
-        if not drawn:
+        """The drawn slices alone: what `dpcenet complete` fills in from.
+
+        No file where they hold no label and nothing else stands on them: all was erased.
+        """
+        slices = sorted(map(int, drawn))
+        if not slices or not (labels[slices].any() or self.scan.mask.is_file()):
             self.scan.drawing.unlink(missing_ok=True)
             self.scan.drawing_record.unlink(missing_ok=True)
             return
         only = np.zeros_like(labels)
-        slices = sorted(map(int, drawn))
         only[slices] = labels[slices]
         grid = self.facts.source_grid
         write_mask(self.facts.orient.invert(only), self.scan.drawing, grid)
@@ -267,7 +286,8 @@ class Drawing:
 
 
 def _fresh() -> dict[str, Any]:
-    return {"cursor": 0, "last": 0, "stroke": "", "home": None, "drawn": {}, "unsaved": False}
+    first = {"cursor": 0, "last": 0, "stroke": "", "home": None}
+    return {**first, "drawn": {}, "unsaved": False, "result": None}
 
 
 def _stamp(path: Path) -> list[int] | None:
@@ -276,16 +296,3 @@ def _stamp(path: Path) -> list[int] | None:
         return None
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
-
-
-def put_aside(scan: Scan, aside: Path) -> None:
-    """Move what is on disk of a scan's labels into another folder."""
-    stamp = now().replace(":", "")
-    masks = [scan.root / "masks" / name for name in scan.query.mask_names]
-    files = [*masks, *map(record_path, masks), scan.drawing, scan.drawing_record]
-    for path in files:
-        if path.is_file():
-            target = aside / stamp / path.relative_to(scan.root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
-    (scan.cache / "state.json").unlink(missing_ok=True)

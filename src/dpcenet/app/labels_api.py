@@ -11,8 +11,8 @@ import numpy as np
 from fastapi import APIRouter, Body, Header, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from dpcenet.app.drawing import Change, Drawing, put_aside
-from dpcenet.app.mask_files import read_labels
+from dpcenet.app.drawing import Change, Drawing
+from dpcenet.app.mask_files import put_aside, read_labels, state_of
 from dpcenet.app.program import InputError, property_of, start_names, suffix_of
 from dpcenet.app.project import COLOURS, Label
 from dpcenet.app.session import Session
@@ -72,6 +72,15 @@ def router(session: Session) -> APIRouter:
         session.check_tab(tab)
         drawing = session.drawing(scan_id)
         return _answer(drawing, drawing.redo())
+
+    @api.post("/scans/{scan_id}/save")
+    def save(scan_id: str, tab: Tab = "") -> dict[str, Any]:
+        """Write what was drawn at once where commands find it, and say what there is then."""
+        session.check_tab(tab)
+        drawing = session.drawing(scan_id)
+        with refused():
+            drawing.save(session.project.labels)
+        return {**_state(drawing), "state": state_of(drawing.scan)}
 
     @api.post("/scans/{scan_id}/finish")
     def finish(scan_id: str, tab: Tab = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ MASK.json says how: drawn, filled in from what was drawn, or taken from a file.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,14 +21,16 @@ from dpcenet.app.program import (
     check_mask,
     is_corrected,
     is_foreign,
+    is_written,
     open_mask,
     read_or_set_aside,
     record_path,
+    write_atomically,
     write_json,
     write_mask,
     write_somehow,
 )
-from dpcenet.app.project import Label, Scan
+from dpcenet.app.project import Label, Scan, now
 from dpcenet.app.shown_scan import Facts
 
 Origin = Literal["drawn", "filled", "file"]
@@ -110,6 +113,38 @@ def is_result(mask: Path) -> bool:
     return mask.is_file() and not is_foreign(mask) and not is_corrected(mask)
 
 
+def keep_result(scan: Scan) -> None:
+    """Keep a result as the network left it, before a person's changes are written over it."""
+    if is_result(scan.mask):
+        scan.cache.mkdir(parents=True, exist_ok=True)
+        write_atomically(_kept_result(scan), lambda part: shutil.copyfile(scan.mask, part))
+
+
+def restore_result(scan: Scan, labels: npt.NDArray[np.uint8], facts: Facts) -> bool:
+    """Put a result back where a person's changes were all taken back: it is no correction then.
+
+    Args:
+        scan: whose mask.
+        labels: (Z, Y, X) as shown.
+        facts: of the scan.
+
+    Returns:
+        whether the file on disk holds these labels, as the network left it.
+    """
+    kept = scan.mask if is_result(scan.mask) else _kept_result(scan)
+    if not kept.is_file() or not is_written(scan.mask, kept):
+        return False
+    if not np.array_equal(read_labels(kept, facts), labels):
+        return False
+    if kept != scan.mask:
+        write_atomically(scan.mask, lambda part: shutil.copyfile(kept, part))
+    return True
+
+
+def _kept_result(scan: Scan) -> Path:
+    return scan.cache / f"result{scan.mask.name[len(scan.query.name.name) :]}"
+
+
 def read_labels(path: Path, facts: Facts) -> npt.NDArray[np.uint8]:
     """Labels of a file on the scan's grid, (Z, Y, X) as shown.
 
@@ -163,3 +198,16 @@ def take_file(path: Path, scan: Scan, facts: Facts, names: list[Label]) -> None:
     labels = read_labels(path, facts)
     remember_origin(scan, "file")
     write_shown(labels, scan.mask, scan, facts, names, maker_of(scan))
+
+
+def put_aside(scan: Scan, aside: Path) -> None:
+    """Move what is on disk of a scan's labels into another folder."""
+    stamp = now().replace(":", "")
+    masks = [scan.root / "masks" / name for name in scan.query.mask_names]
+    files = [*masks, *map(record_path, masks), scan.drawing, scan.drawing_record]
+    for path in files:
+        if path.is_file():
+            target = aside / stamp / path.relative_to(scan.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    (scan.cache / "state.json").unlink(missing_ok=True)

@@ -37,7 +37,7 @@ from dpcenet.volumes.geometry import Orientation, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of
 from dpcenet.volumes.label_names import name_for
-from dpcenet.volumes.mask_record import is_corrected, is_foreign, record_path
+from dpcenet.volumes.mask_record import is_corrected, is_foreign, is_written, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
@@ -45,6 +45,7 @@ from dpcenet.volumes.nnunet_raw import case_name, write_case, write_dataset
 from dpcenet.volumes.statistics import COLUMNS as STATISTICS
 from dpcenet.volumes.statistics import measure_labels
 from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, FINDING, property_of, start_names
+from dpcenet.volumes.walk_folders import LeftAside, by_reason
 from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Held",
     "InputError",
     "Labels",
+    "LeftAside",
     "Orientation",
     "Quality",
     "Query",
@@ -72,6 +74,7 @@ __all__ = [
     "Volume",
     "VolumeError",
     "__version__",
+    "by_reason",
     "case_name",
     "check_mask",
     "choose_modality",
@@ -84,6 +87,7 @@ __all__ = [
     "held",
     "is_corrected",
     "is_foreign",
+    "is_written",
     "measure_labels",
     "mendable",
     "name_for",

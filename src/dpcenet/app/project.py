@@ -28,7 +28,9 @@ from dpcenet.app.program import (
     ConfigError,
     DatasetError,
     Held,
+    LeftAside,
     Query,
+    by_reason,
     find_queries,
     hash_of,
     held,
@@ -95,12 +97,19 @@ class Scan:
 
 @dataclass
 class Project:
-    """A folder of scans and the folder of what was done with them."""
+    """A folder of scans and the folder of what was done with them.
+
+    Attributes:
+        folder: of scans, resolved.
+        root: of what was done.
+        scans: id → scan.
+        left_out: why something in the folder is no scan, or is not used → the names.
+    """
 
     folder: Path
     root: Path
     scans: dict[str, Scan] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @classmethod
@@ -133,19 +142,15 @@ class Project:
         return project
 
     def find_scans(self) -> None:
-        """Search the folder again."""
+        """Search the folder again; nothing out of it is opened or listed, as the page's jobs do."""
+        aside: list[LeftAside] = []
         try:
-            queries = find_queries([self.folder], out=self.root)
+            queries = find_queries([self.folder], out=self.root, aside=aside, links_out=False)
         except DatasetError:
             queries = []
-        inside = [query for query in queries if self._is_inside(query)]
         with self.lock:
-            self.left_out = [q.name.as_posix() for q in queries if q not in inside]
-            self.scans = {scan.id: scan for scan in map(self._scan, inside)}
-
-    def _is_inside(self, query: Query) -> bool:
-        """Whether all its files lie in the folder; links may lead out of it."""
-        return all(path.resolve().is_relative_to(self.folder) for path in query.files)
+            self.left_out = by_reason(aside, self.folder)
+            self.scans = {scan.id: scan for scan in map(self._scan, queries)}
 
     def _scan(self, query: Query) -> Scan:
         return Scan(hash_of(query.name.as_posix())[:12], query, self.root)

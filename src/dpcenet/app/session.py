@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fastapi import HTTPException
 
 from dpcenet.app.drawing import Drawing
-from dpcenet.app.program import InputError
+from dpcenet.app.program import ConfigError, InputError, read_json
 from dpcenet.app.project import Project, Scan
 from dpcenet.app.shown_scan import Facts, make_ready, shown_facts
 
@@ -115,7 +115,25 @@ class Session:
                 log.warning("%s: not written yet: %s", drawing.scan.name, error)
 
     def keep_saving(self) -> None:
-        """Save a moment after each change, until the server stops."""
+        """Save a moment after each change, until the server stops.
+
+        First what a server that was killed had not written yet: a command would not know of it.
+        """
+        for scan in list(self.project.scans.values()):
+            if _unsaved(scan):
+                try:
+                    self.drawing(scan.id)
+                except HTTPException as error:
+                    log.warning("%s: what was drawn is not written: %s", scan.name, error.detail)
         while not self.stopped.wait(SAVE_EVERY_S):
             self.save_all()
         self.save_all()
+
+
+def _unsaved(scan: Scan) -> bool:
+    """Whether changes were kept that are not yet where commands find them."""
+    path = scan.cache / "state.json"
+    try:
+        return path.is_file() and bool(read_json(path).get("unsaved"))
+    except ConfigError:
+        return True  # opening it sets the damaged state aside, and keeps what was drawn

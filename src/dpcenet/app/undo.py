@@ -1,7 +1,9 @@
-"""What a person did last, on disk: a plane of the labels before and after each change."""
+"""What a person did last, on disk: a plane of the labels before and after each change, and since
+when the slices that it touched count as drawn."""
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ import numpy.typing as npt
 from dpcenet.app.program import write_atomically
 
 Plane = npt.NDArray[np.uint8]
+Drawn = dict[str, str | None]
+"""Slice → when a person last drew on it; None where nobody had."""
 KEPT = 200
 """Changes that can be undone."""
 
@@ -23,18 +27,21 @@ class Step:
     Attributes:
         axis, index: which plane of the labels.
         planes: before, and after.
+        drawn: of the slices that it touched, before and after.
     """
 
     axis: int
     index: int
     planes: tuple[Plane, Plane]
+    drawn: tuple[Drawn, Drawn]
 
 
 def write_step(folder: Path, number: int, step: Step) -> None:
     """Keep a change; the one that is `KEPT` changes older is forgotten."""
     folder.mkdir(exist_ok=True)
     head = np.array([step.axis, step.index], "<u4").tobytes()
-    content = zlib.compress(head + b"".join(plane.tobytes() for plane in step.planes), 1)
+    planes = b"".join(plane.tobytes() for plane in step.planes)
+    content = zlib.compress(head + planes + json.dumps(step.drawn).encode(), 1)
     write_atomically(folder / str(number), lambda path: path.write_bytes(content))
     (folder / str(number - KEPT)).unlink(missing_ok=True)
 
@@ -49,5 +56,14 @@ def read_step(folder: Path, number: int, shape: tuple[int, int, int]) -> Step:
     content = zlib.decompress((folder / str(number)).read_bytes())
     axis, index = np.frombuffer(content, "<u4", 2).tolist()
     sides = [side for n, side in enumerate(shape) if n != axis]
-    planes = np.frombuffer(content, np.uint8, offset=8).reshape(2, *sides)
-    return Step(axis, index, (planes[0], planes[1]))
+    size = 2 * sides[0] * sides[1]
+    planes = np.frombuffer(content, np.uint8, size, offset=8).reshape(2, *sides)
+    before, after = json.loads(
+        content[8 + size :] or b"[{}, {}]"
+    )  # older versions kept planes only
+    return Step(axis, index, (planes[0], planes[1]), (before, after))
+
+
+def with_drawn(drawn: dict[str, str], changes: Drawn) -> dict[str, str]:
+    """Drawn slices with some changed; None takes one out."""
+    return {k: v for k, v in {**drawn, **changes}.items() if v is not None}

@@ -64,7 +64,8 @@ def segment(
     taken |= {scan_id for scan_id, state in states.items() if state == "labelled"}
     if not taken:
         raise ConfigError("no scan is labelled yet: label one, fill in, and come back")
-    command = [*_PROGRAM, "segment", str(project.folder), "--out", str(project.root / "masks")]
+    out = str(project.root / "masks")
+    command = [*_PROGRAM, "segment", str(project.folder), "--no-links-out", "--out", out]
     command += _given(project, [project.scans[scan_id] for scan_id in sorted(taken)])
     command += ["--probability"] if probability else []
     command += ["--accept-dice", f"{accept_dice:g}"]

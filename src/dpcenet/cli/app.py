@@ -20,7 +20,10 @@ GROUPS = {
 """The commands as `--help` lists them; one that is not here stands under the last heading."""
 OPTION_GROUPS = {
     "Labelled scans": ("support_image", "support_mask", "task", "run", "label", "name", "modality"),
-    "Reading": ("pattern", "echo", "series", "spacing", "resample", "split_time", "labelled_too"),
+    "Reading": (
+        *("pattern", "echo", "series", "spacing", "resample", "split_time", "labelled_too"),
+        "no_links_out",
+    ),
     "Results": (
         *("probability", "mesh", "form", "layout", "smooth", "largest", "min_volume"),
         *("check", "accept_dice", "fast", "overwrite"),

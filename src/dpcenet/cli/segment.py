@@ -108,6 +108,10 @@ def segment_command(
     labelled_too: Annotated[
         bool, typer.Option("--labelled-too", help="Also a labelled scan that lies in a folder.")
     ] = False,
+    no_links_out: Annotated[
+        bool,
+        typer.Option("--no-links-out", help="Leave aside links that lead out of a folder."),
+    ] = False,
     engine: OnEngine = "local",
     address: Address = None,
     modality: Kind = None,
@@ -165,13 +169,17 @@ def segment_command(
             )
         location = SegmentLocation(on_ray(address, cpus=1, gpus=0))
     summary = segment_folder(
-        scans, labelled, options, pattern, jobs, split_time, location, labelled_too
+        scans,
+        labelled,
+        options,
+        pattern,
+        jobs,
+        split_time,
+        location,
+        labelled_too,
+        links_out=not no_links_out,
     )
     _tell(summary, out)
-
-
-SHOWN = 5
-"""Names of files of one kind that are left aside."""
 
 
 def _tell(summary: SegmentSummary, out: Path) -> None:
@@ -208,15 +216,16 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
         raise DatasetError(f"{missing} of {asked} scans were not segmented:\n{lines}")
 
 
+SHOWN = 5
+"""Names of files of one kind that are left aside."""
+
+
 def _left_aside(summary: SegmentSummary) -> list[str]:
     """A line for each kind of what was found and not segmented."""
-    from dpcenet.volumes.walk_folders import shown
+    from dpcenet.volumes.walk_folders import by_reason
 
-    kinds: dict[str, list[str]] = {}
-    for path, why in summary.aside:
-        kinds.setdefault(why, []).append(shown(path))
     lines = []
-    for why, names in kinds.items():
+    for why, names in by_reason(summary.aside).items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         lines.append(f"left aside, {why}: {', '.join(names[:SHOWN])}{more}")
     return lines + [f"left aside: {each.error}" for each in summary.outcomes if each.aside]

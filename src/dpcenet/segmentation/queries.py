@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from dpcenet.errors import DatasetError, NotAScanError
+from dpcenet.errors import DatasetError, NotAScanError, VolumeError
 from dpcenet.segmentation.layout import Layout, Named, distinct, mask_name
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import read_series
-from dpcenet.volumes.find_scans import find_scans, named_like_mask, pieces_of, scans_among
+from dpcenet.volumes.find_scans import (
+    find_scans,
+    lies_within,
+    named_like_mask,
+    pieces_of,
+    scans_among,
+)
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import (
     DEFAULT_SUFFIX,
@@ -30,7 +36,7 @@ from dpcenet.volumes.mask_record import without_results
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.pictures import pictures_in
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
-from dpcenet.volumes.walk_folders import LeftAside, shown, why_unusable
+from dpcenet.volumes.walk_folders import LEADS_OUT, LeftAside, shown, why_unusable
 from dpcenet.volumes.write_masks import SUFFIX_OF, paths_for
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -47,6 +53,7 @@ class Query:
         options: how it is read where its files leave a choice.
         searched: whether it was found in a folder or by a glob; else a person named it.
         layout: how its mask is called.
+        within: a resolved folder out of which nothing is read for it; None reads what there is.
     """
 
     source: Path | Series
@@ -55,6 +62,7 @@ class Query:
     options: ReadOptions = AS_IT_IS
     searched: bool = False
     layout: Layout = "default"
+    within: Path | None = None
 
     @property
     def mask_name(self) -> Path:
@@ -80,6 +88,10 @@ class Query:
         Raises:
             VolumeError: it cannot be used, or is a mask.
         """
+        if self.within is not None and not lies_within(self.source, self.within):
+            where = self.source if isinstance(self.source, Path) else self.source.folder
+            found = f"a link leads out of {shown(self.within)}"
+            raise VolumeError(where, found, "a scan in that folder", "Copy the file there.")
         if isinstance(self.source, Series):
             return read_series(self.source, max_bytes, self.options)
         if not without_results([self.source]):
@@ -120,6 +132,7 @@ def find_queries(
     split: bool = False,
     form: str | None = None,
     aside: list[LeftAside] | None = None,
+    links_out: bool = True,
 ) -> list[Query]:
     """The scans that files, folders and globs name, in their order; each once.
 
@@ -131,12 +144,14 @@ def find_queries(
         split: take each volume of a 4-D file or series as a query of its own.
         form: of the masks, a key of `SUFFIX_OF`; None takes the scan's own.
         aside: what was found and is no scan is added to it.
+        links_out: whether links that lead out of a folder are followed; else nothing that lies
+            elsewhere is opened for a scan of that folder.
 
     Raises:
         DatasetError: a folder or a glob without scans, or a file whose name allows no results.
     """
-    folders, left = Folders(), [] if aside is None else aside
-    queries = [q for path in paths for q in _queries_of(str(path), pattern, out, folders, left)]
+    search = _Search(pattern, out, [] if aside is None else aside, links_out)
+    queries = [query for path in paths for query in _queries_of(str(path), search)]
     queries = list({query.files: replace(query, options=options) for query in queries}.values())
     if form is not None:
         queries = [replace(query, suffix=SUFFIX_OF[form]) for query in queries]
@@ -144,24 +159,52 @@ def find_queries(
     return [part for query in queries for part in _parts(query)] if split else queries
 
 
-def _queries_of(
-    text: str, pattern: str | None, out: Path | None, folders: Folders, aside: list[LeftAside]
-) -> list[Query]:
+@dataclass(frozen=True)
+class _Search:
+    """How folders and globs are searched; see `find_queries`."""
+
+    pattern: str | None
+    out: Path | None
+    aside: list[LeftAside]
+    links_out: bool
+    folders: Folders = field(default_factory=Folders)
+
+    def folder(self, folder: Path, root: Path) -> list[Query]:
+        """The scans of a folder, named by their place below `root`."""
+        found = find_scans(folder, self.out, self.aside, self.links_out)
+        within = None if self.links_out else folder.resolve()
+        return [
+            replace(_query(scan, root), searched=True, within=within)
+            for scan in found
+            if _fits(scan, folder, self.pattern)
+        ]
+
+    def pictures(self, folder: Path) -> list[Query]:
+        """A folder of pictures as one scan; nothing where it holds none."""
+        if not folder.is_dir() or not pictures_in(folder):
+            return []
+        home = folder.resolve()
+        if not self.links_out and not lies_within(folder, home):
+            self.aside.append(LeftAside(folder, LEADS_OUT))
+            return []
+        within = None if self.links_out else home
+        return [Query(folder, Path(home.name), DEFAULT_SUFFIX, within=within)]
+
+
+def _queries_of(text: str, search: _Search) -> list[Query]:
     """The queries that one file, folder or glob names."""
     path = Path(text)
     if _is_folder(path):
-        sources = [scan for scan in find_scans(path, out, aside) if _fits(scan, path, pattern)]
-        queries = [replace(_query(scan, path), searched=True) for scan in sources]
+        queries = search.folder(path, path)
     elif _WILDCARD.search(text) and not os.path.lexists(path):
-        queries = _queries_of_glob(path, pattern, out, folders, aside)
+        queries = _queries_of_glob(path, search)
     else:
         if why := why_unusable(path.name):
             raise DatasetError(f"{shown(path)}: {why}")
-        return [_file_query(path, path.parent, folders)]
-    if not queries and path.is_dir() and pictures_in(path):
-        return [Query(path, Path(path.resolve().name), DEFAULT_SUFFIX)]
+        return [_file_query(path, path.parent, search.folders)]
+    queries = queries or search.pictures(path)
     if not queries:
-        fitting = f" whose name fits {pattern!r}" if pattern else ""
+        fitting = f" whose name fits {search.pattern!r}" if search.pattern else ""
         raise DatasetError(
             f"{text}: no scan found{fitting}; expected NIfTI, NRRD or MetaImage files, or DICOM "
             "series, that are not masks"
@@ -169,29 +212,22 @@ def _queries_of(
     return queries
 
 
-def _queries_of_glob(
-    path: Path, pattern: str | None, out: Path | None, folders: Folders, aside: list[LeftAside]
-) -> list[Query]:
+def _queries_of_glob(path: Path, search: _Search) -> list[Query]:
     """The scans among the files that a glob names, and those in the folders that it names."""
     root, wild = _split_at_wildcard(path)
     found = sorted(root.glob(wild))
-    queries = [
-        _query(scan, root)
-        for folder in found
-        if _is_folder(folder)
-        for scan in find_scans(folder, out, aside)
-        if _fits(scan, folder, pattern)
-    ]
+    queries = [q for folder in found if _is_folder(folder) for q in search.folder(folder, root)]
     files = [file for file in found if not _is_folder(file)]
     volumes = [file for file in files if suffix_of(file) and file.is_file()]
-    scans = set(scans_among(volumes, root, aside))
-    aside += [LeftAside(f, why) for f in files if f in scans and (why := why_unusable(f.name))]
+    scans = set(scans_among(volumes, root, search.aside))
+    unusable = [LeftAside(f, why) for f in files if f in scans and (why := why_unusable(f.name))]
+    search.aside.extend(unusable)
     for file in files:
         if (file in scans or (file not in volumes and is_dicom(file))) and not why_unusable(
             file.name
         ):
-            queries.append(_file_query(file, root, folders))
-    return [replace(query, searched=True) for query in queries]
+            queries.append(replace(_file_query(file, root, search.folders), searched=True))
+    return queries
 
 
 def _is_folder(path: Path) -> bool:

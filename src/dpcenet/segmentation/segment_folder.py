@@ -70,6 +70,7 @@ def segment_folder(
     location: SegmentLocation | None = None,
     labelled_too: bool = False,
     quiet: bool = False,
+    links_out: bool = True,
 ) -> SegmentSummary:
     """Segment files, folders and globs.
 
@@ -83,6 +84,7 @@ def segment_folder(
         location: where to segment instead; files must have the same paths there.
         labelled_too: segment a labelled scan, too, that lies in a folder of queries.
         quiet: no progress bar, and no estimate of the time.
+        links_out: whether links that lead out of a folder of queries are followed.
 
     Raises:
         InputError, RunError: nothing can be segmented. A single scan that cannot is an outcome.
@@ -93,8 +95,9 @@ def segment_folder(
     kept = {path.resolve() for mask in labelled.masks for path in all_files(mask)}
     options = replace(options, keep=frozenset(kept))
     aside: list[LeftAside] = []
+    form = options.outputs.form
     found = find_queries(
-        paths, pattern, options.out, labelled.options, split, options.outputs.form, aside
+        paths, pattern, options.out, labelled.options, split, form, aside, links_out
     )
     found = [
         replace(query, layout=options.outputs.layout)

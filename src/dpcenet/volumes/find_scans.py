@@ -8,7 +8,7 @@ beside it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,19 @@ from dpcenet.errors import VolumeError
 from dpcenet.volumes.dicom.find_series import Folders, Series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import split_series
-from dpcenet.volumes.io import holds_labels, is_label_map, read_volume, suffix_of, volumes_in
+from dpcenet.volumes.io import (
+    files_of,
+    holds_labels,
+    is_label_map,
+    read_volume,
+    suffix_of,
+    volumes_in,
+)
 from dpcenet.volumes.mask_record import without_results
-from dpcenet.volumes.walk_folders import LeftAside, folders_below
+from dpcenet.volumes.sidecar import sidecar_of
+from dpcenet.volumes.walk_folders import LEADS_OUT, Folder, LeftAside, folders_below, lies_in
+
+_BESIDE = "beside a link that leads out of the folder: nobody knows whether the series is whole"
 
 _MASK_WORD = re.compile(
     r"(?<![a-z])(labels?|masks?|d?seg|segmentations?|gt|annotations?|total|a?parc|aseg|labelmap)"
@@ -58,7 +68,10 @@ class Piece:
 
 
 def find_scans(
-    folder: Path, skip: Path | None = None, aside: list[LeftAside] | None = None
+    folder: Path,
+    skip: Path | None = None,
+    aside: list[LeftAside] | None = None,
+    links_out: bool = True,
 ) -> Iterator[Path | Series]:
     """The scans in a folder and its subfolders; a folder's files come before its subfolders.
 
@@ -68,18 +81,38 @@ def find_scans(
         folder: where to search.
         skip: a subfolder that is not searched, such as that of the results.
         aside: what is no scan, or cannot be used, is added to it.
+        links_out: whether links that lead out of the folder are followed; else nothing is opened
+            that lies elsewhere.
     """
-    for place in walk(folder, skip, aside):
+    for place in walk(folder, skip, aside, links_out):
         yield from place.scans
 
 
 def walk(
-    folder: Path, skip: Path | None = None, aside: list[LeftAside] | None = None
+    folder: Path,
+    skip: Path | None = None,
+    aside: list[LeftAside] | None = None,
+    links_out: bool = True,
 ) -> Iterator[Place]:
     """The folder and its subfolders, each with its scans and masks; see `find_scans`."""
     left = [] if aside is None else aside
-    for each, files in folders_below(folder, skip, left):
-        yield _look(each, files, folder, left)
+    home = None if links_out else folder.resolve()
+    for each in folders_below(folder, skip, left, links_out):
+        yield _look(_without_voxels_elsewhere(each, home, left), folder, left)
+
+
+def lies_within(source: Path | Series, home: Path) -> bool:
+    """Whether all that is read for a scan lies in `home`, a resolved path.
+
+    A header may name voxels beside it, and a file may have a description beside it.
+    """
+    if isinstance(source, Series):
+        return all(lies_in(path, home) for path in source.files)
+    try:
+        files = files_of(source)
+    except (VolumeError, OSError):
+        files = ()  # the header cannot be read, and nothing else will be
+    return all(lies_in(path, home) for path in (source, *files, sidecar_of(source)))
 
 
 def pieces_of(source: Path | Series) -> list[Piece]:
@@ -105,15 +138,18 @@ def named_like_mask(name: str) -> bool:
     return _MASK_WORD.search(name) is not None
 
 
-def scans_among(files: list[Path], root: Path, aside: list[LeftAside]) -> list[Path]:
+def scans_among(
+    files: list[Path], root: Path, aside: list[LeftAside], outside: Sequence[Path] = ()
+) -> list[Path]:
     """The scans among image files of one folder: no masks, and no results of an earlier call.
 
     Args:
         files: with known endings.
         root: where the search began; names on the way from there may say "masks".
         aside: the others are added to it.
+        outside: links that are not to be opened.
     """
-    mine = without_results(files)
+    mine = without_results(files, outside)
     aside += [LeftAside(file, "a result of an earlier call") for file in files if file not in mine]
     pairs = any(file.name.startswith("image_") for file in mine)
     masks = [f for f in mine if (pairs and f.name.startswith("label_")) or _is_mask(f, root)]
@@ -121,15 +157,28 @@ def scans_among(files: list[Path], root: Path, aside: list[LeftAside]) -> list[P
     return [file for file in mine if file not in masks]
 
 
-def _look(folder: Path, files: list[Path], root: Path, aside: list[LeftAside]) -> Place:
+def _without_voxels_elsewhere(each: Folder, home: Path | None, aside: list[LeftAside]) -> Folder:
+    """The folder without headers whose voxels lie out of `home`; all of it where that is None."""
+    if home is None:
+        return each
+    out = [file for file in each.files if suffix_of(file) and not lies_within(file, home)]
+    aside += [LeftAside(file, LEADS_OUT) for file in out]
+    return each._replace(files=[file for file in each.files if file not in out])
+
+
+def _look(each: Folder, root: Path, aside: list[LeftAside]) -> Place:
     """What lies directly in a folder."""
+    folder, files, outside = each
     volumes = [file for file in files if suffix_of(file)]
     left: list[LeftAside] = []
-    scans = scans_among(volumes, root, left)
+    scans = scans_among(volumes, root, left, outside)
     masks = [each.path for each in left if each.why == "a mask"]
     aside += left
     series: list[Series] = []
     if any(file.suffix.lower() == ".dcm" or is_dicom(file) for file in files):
+        if outside:  # a series is known by its folder, and files of this one are not to be opened
+            aside.append(LeftAside(folder, _BESIDE))
+            return Place(folder, tuple(scans), tuple(masks))
         try:
             contents = Folders().contents(folder)
         except VolumeError as error:

@@ -71,6 +71,12 @@ def is_corrected(mask: Path) -> bool:
     return written is not None and mask.is_file() and file_hash(mask) != written
 
 
+def is_written(mask: Path, file: Path) -> bool:
+    """Whether a file has the bytes that were written as the mask."""
+    written = read_record(mask).get("sha256")
+    return written is not None and file.is_file() and file_hash(file) == written
+
+
 def announce(mask: Path) -> None:
     """Say that a mask is about to be written; it does not count as finished.
 
@@ -123,16 +129,22 @@ def outputs_named_in(mask: Path) -> list[Path]:
     return [mask.parent / name for name in read_record(mask).get("outputs", [])]
 
 
-def results_in(folder: Path) -> set[Path]:
-    """The files of a folder that a record there names as written by an earlier run."""
-    records = [path for path in folder.glob("*.json") if path.is_file()]
+def results_in(folder: Path, unread: Sequence[Path] = ()) -> set[Path]:
+    """The files of a folder that a record there names as written by an earlier run.
+
+    Args:
+        folder: where.
+        unread: files that are not to be opened.
+    """
+    records = [path for path in folder.glob("*.json") if path not in unread and path.is_file()]
     masks = [path.with_name(path.name.removesuffix(".json")) for path in records]
     return {path for mask in masks for path in (mask, *outputs_named_in(mask)) if read_record(mask)}
 
 
-def without_results(files: Sequence[Path]) -> list[Path]:
-    """The files that no record beside them names as written by an earlier run."""
-    written = {path for folder in {file.parent for file in files} for path in results_in(folder)}
+def without_results(files: Sequence[Path], unread: Sequence[Path] = ()) -> list[Path]:
+    """The files that no record beside them names as written by an earlier run; see `results_in`."""
+    folders = {file.parent for file in files}
+    written = {path for folder in folders for path in results_in(folder, unread)}
     return [file for file in files if file not in written]
 
 

@@ -10,14 +10,19 @@ from dpcenet.system.files import read_json
 _MOST_BYTES = 1 << 20
 
 
+def sidecar_of(path: Path) -> Path:
+    """NAME.json, where a program may have described NAME.nii.gz; it need not be there."""
+    name = path.name.lower().removesuffix(".gz").removesuffix(".nii")
+    return path.with_name(f"{path.name[: len(name)]}.json")
+
+
 def sidecar_modality(path: Path) -> str:
     """DICOM's Modality ("CT", "MR", …) by NAME.json beside NAME.nii.gz.
 
     Returns:
         "" where there is no such file, or it cannot be read: it is a hint, not the scan.
     """
-    name = path.name.lower().removesuffix(".gz").removesuffix(".nii")
-    sidecar = path.with_name(f"{path.name[: len(name)]}.json")
+    sidecar = sidecar_of(path)
     try:
         if not sidecar.is_file() or sidecar.stat().st_size > _MOST_BYTES:
             return ""

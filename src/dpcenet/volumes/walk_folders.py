@@ -1,6 +1,8 @@
 """Every folder below a folder, once, with its files; what cannot be opened is left aside and named.
 
-Links to folders are followed after everything else, so a scan keeps the path at which it lies.
+Links to folders are followed after everything else, so a scan keeps the path at which it lies. A
+link to a folder that holds the link, such as one to /, is never followed: it leads to everything
+else on the disk. Where links out are not wanted, no file is opened that lies elsewhere.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,10 @@ MOST_DEPTH = 64
 """Folders in folders: nobody sorts scans deeper, and a path may have 4096 bytes."""
 
 
+LEADS_OUT = "a link that leads out of the folder"
+HOLDS_IT = "a link to a folder that holds the link"
+
+
 class LeftAside(NamedTuple):
     """What was found and is not used, and why."""
 
@@ -28,16 +34,27 @@ class LeftAside(NamedTuple):
     why: str
 
 
+class Folder(NamedTuple):
+    """A folder with its regular files; `outside` are its links to files elsewhere, where those are
+    not wanted."""
+
+    path: Path
+    files: list[Path]
+    outside: list[Path]
+
+
 def folders_below(
-    root: Path, skip: Path | None, aside: list[LeftAside]
-) -> Iterator[tuple[Path, list[Path]]]:
+    root: Path, skip: Path | None, aside: list[LeftAside], links_out: bool = True
+) -> Iterator[Folder]:
     """Folders with their regular files, each by name; a folder comes before its subfolders.
 
     Args:
         root: where to begin.
         skip: a folder that is not searched.
         aside: what cannot be used is added to it. Hidden files and folders are no news.
+        links_out: whether links that lead out of `root` are followed.
     """
+    home = root.resolve()
     waiting, links = [root], list[Path]()
     seen: set[tuple[int, int]] = set()
     if skip is not None and skip.is_dir() and not skip.samefile(root):
@@ -48,21 +65,44 @@ def folders_below(
         try:
             if (identity := _identity(folder)) in seen:
                 continue
+            if _holds(folder, home):
+                aside.append(LeftAside(folder, HOLDS_IT))
+                continue
             seen.add(identity)
             children = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
         except OSError as error:
             aside.append(LeftAside(folder, f"the folder cannot be opened ({error.strerror})"))
             continue
-        files, below = list[Path](), list[Path]()
+        files, below, outside = list[Path](), list[Path](), list[Path]()
         for child in children:
-            why = _sort(child, files, below, links)
+            if not links_out and child.is_symlink() and not lies_in(child, home):
+                outside.append(child)
+                why = LEADS_OUT
+            else:
+                why = _sort(child, files, below, links)
             if why:
                 aside.append(LeftAside(child, why))
-        yield folder, files
+        yield Folder(folder, files, outside)
         if below and len(folder.parts) >= deepest:
             aside.append(LeftAside(below[0], f"more than {MOST_DEPTH} folders deep"))
         else:
             waiting += reversed(below)
+
+
+def lies_in(path: Path, home: Path) -> bool:
+    """Whether a path leads to something in `home`, a resolved path, once all links are followed."""
+    try:
+        return path.resolve().is_relative_to(home)
+    except (OSError, RuntimeError):  # a link to itself leads nowhere: opening it says so
+        return True
+
+
+def _holds(folder: Path, home: Path) -> bool:
+    """Whether a folder is a link, and what it leads to holds the link or all that is searched."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return home.is_relative_to(target) or folder.parent.resolve().is_relative_to(target)
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -100,6 +140,21 @@ def _sort(child: Path, files: list[Path], below: list[Path], links: list[Path]) 
             "a folder that is named like a file; searched as a folder" if suffix_of(child) else ""
         )
     return "not a regular file"
+
+
+def by_reason(aside: Sequence[LeftAside], root: Path | None = None) -> dict[str, list[str]]:
+    """Why something is left aside → the names, as they are shown.
+
+    Args:
+        aside: what is left aside.
+        root: a folder that names are told relative to.
+    """
+    kinds: dict[str, list[str]] = {}
+    for path, why in aside:
+        if root is not None and path != root and path.is_relative_to(root):
+            path = path.relative_to(root)
+        kinds.setdefault(why, []).append(shown(path))
+    return kinds
 
 
 def shown(path: Path) -> str:

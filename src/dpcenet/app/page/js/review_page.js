@@ -58,7 +58,8 @@ export async function reviewPage(view, go, { id }) {
   }
 
   async function load() {
-    rows = (await get("/api/review")).rows;
+    const before = new Map(rows.map((row) => [row.id, row])); // the open one is in use
+    rows = (await get("/api/review")).rows.map((row) => Object.assign(before.get(row.id) ?? {}, row));
     arrange();
   }
 
@@ -94,7 +95,7 @@ export async function reviewPage(view, go, { id }) {
     const persons = rows.filter((each) => each.state !== "segmented" && each.id !== row.id);
     const labelled = persons.sort((a, b) => (b.state === "labelled") - (a.state === "labelled"));
     try {
-      const made = await reviewPair({ row, labelled, known, decide, next: move, saved: load });
+      const made = await reviewPair({ row, labelled, known, decide, next: move, saved: () => load().then(() => pair?.refresh()) });
       if (current !== next) return made.close();
       pair = made;
       fill(place, made.node);

@@ -1,5 +1,6 @@
 // A result beside the labelled scan: linked scrolling, heat, what the network expects, correcting.
 
+import { send } from "./api.js";
 import { button, coloured, el, fill, toast } from "./dom.js";
 import { said, t } from "./i18n.js";
 import { currentJob, onJob, startJob } from "./job_bar.js";
@@ -35,11 +36,21 @@ export async function reviewPair({ row, labelled, known, decide, next, saved: re
   async function setCorrecting(on) {
     editor.set({ enabled: on, tool: on ? "brush" : "look" });
     if (!on) {
-      await saved();
-      setTimeout(reload, 900); // the file is written a moment after the last stroke
-      toast(t("review.corrected"), "good");
+      await keep();
     }
     refresh();
+  }
+
+  // Written at once, so that the list and the message say what is in the file.
+  async function keep() {
+    await saved();
+    try {
+      const { state } = await send("POST", `${scene.path}/save`);
+      toast(t(state === "segmented" ? "review.unchanged" : "review.corrected"), "good");
+      await reload();
+    } catch (error) {
+      toast(error.message, "bad");
+    }
   }
 
   // The network completes the scan from the slices that were drawn on, as on the label page.

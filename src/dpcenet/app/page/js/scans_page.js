@@ -4,10 +4,12 @@ import { get } from "./api.js";
 import { button, el, fill } from "./dom.js";
 import { said, t } from "./i18n.js";
 
+const NAMES = 5; // shown of those that are left aside for one reason
+
 export async function scansPage(view, go) {
   const grid = el("div", { class: "cards" });
   const summary = el("p", { class: "muted" });
-  const leftOut = el("p", { class: "note" });
+  const leftOut = el("div", { class: "muted small" });
   const header = el("header", {}, el("div", { class: "grow" }, el("h1", {}, t("scans.title")), summary, leftOut), button(t("scans.again"), () => load(true)));
   fill(view, el("div", { class: "page" }, header, grid));
   let open = true;
@@ -16,7 +18,7 @@ export async function scansPage(view, go) {
     const { scans, left_out: out } = await get(`/api/scans${again ? "?again=true" : ""}`);
     const labelled = scans.filter((scan) => ["labelled", "corrected"].includes(scan.state)).length;
     summary.textContent = scans.length ? t("scans.summary", { n: scans.length, labelled }) : t("scans.none");
-    leftOut.textContent = out.length ? t("scans.left_out", { names: out.join(", ") }) : "";
+    fill(leftOut, Object.entries(out).map(([why, names]) => el("p", {}, t("scans.left_out", { why: said(why), names: few(names) }))));
     const cards = scans.map((scan) => card(scan, go));
     fill(grid, cards.map(({ node }) => node));
     for (const each of cards) {
@@ -49,6 +51,11 @@ function card(scan, go) {
     }
   }
   return { node, complete };
+}
+
+function few(names) {
+  const more = names.length - NAMES;
+  return names.slice(0, NAMES).join(", ") + (more > 0 ? t("scans.more", { n: more }) : "");
 }
 
 export function badge(state) {
