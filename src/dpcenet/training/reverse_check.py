@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,19 @@ STAND_INS = 6  # supervoxels that stand in for organs where no label may be used
 CHECKED = 4  # scans in which the reverse check seeks them
 
 
+class CheckedScan(Protocol):
+    """A prepared scan: its name, image (Z, H, W) and spacing along z, y, x in mm."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def image(self) -> npt.NDArray[np.float32]: ...
+
+    @property
+    def spacing(self) -> tuple[float, float, float]: ...
+
+
 @dataclass(frozen=True)
 class Check:
     """What the reverse check seeks, and where.
@@ -35,10 +49,10 @@ class Check:
         others: scans in which the regions are sought.
     """
 
-    case: PreparedCase
+    case: CheckedScan
     label: npt.NDArray[np.uint8]
     values: tuple[int, ...]
-    others: tuple[PreparedCase, ...]
+    others: tuple[CheckedScan, ...]
 
 
 def what_to_check(cases: Sequence[PreparedCase], labelled: PreparedCase | None) -> Check:
@@ -70,7 +84,7 @@ def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     return label
 
 
-def encoded(predictor: Predictor, case: PreparedCase) -> EncodedScan:
+def encoded(predictor: Predictor, case: CheckedScan) -> EncodedScan:
     """A scan as the reverse check takes it."""
     return predictor.encode(case.image, case.spacing)
 
