@@ -98,7 +98,7 @@ class CheckedTraining:
     def go(self) -> None:
         """Train until the time, the steps or the patience end."""
         each = self._first_check()
-        parts = self.options.checks
+        parts = min(self.options.checks, self.training.config.steps)
         parts = max(1, min(parts, int(ALL_CHECKS * self.clock.left / max(each, 1e-6))))
         for part in range(parts):
             ahead = parts - part
