@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpcenet.data.synthetic.deform import upright_view
+from dpcenet.data.synthetic.deform import view
 from dpcenet.data.synthetic.draws import Draws
 from dpcenet.data.synthetic.pairs import PairOptions, Pairs, areas_of
 from dpcenet.errors import ConfigError
@@ -67,7 +67,7 @@ class LabelledPairs:
         draws = Draws(self.seed, number, torch.device("cpu"))
         images, labels = self._slices(np.random.default_rng([self.seed, number]))
         variation = draws.log_uniform(self.batch, low=0.3, high=1.4)
-        shown, size = upright_view(draws, self.batch), self.options.size
+        shown, size = view(draws, self.batch), self.options.size
         (support, drawn), (query, asked) = (
             seen(draws, images[:, side], labels[:, side], shown, variation, size) for side in (0, 1)
         )

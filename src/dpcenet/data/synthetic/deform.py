@@ -44,18 +44,8 @@ def view(draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
     matrix = rotation(turn + draws.normal(batch, std=0.05))
     mirror = torch.where(draws.chance(batch, p=0.5), -1.0, 1.0)
     matrix = matrix * torch.stack([mirror, torch.ones_like(mirror)], -1)[:, None]
-    return _zoomed(draws, matrix, 0.5, 1.25)
-
-
-def upright_view(draws: Draws, batch: int) -> tuple[Tensor, Tensor]:
-    """A view of a scan that lies as every scan to come: not mirrored, hardly turned. See `view`."""
-    return _zoomed(draws, rotation(draws.normal(batch, std=0.1)), 0.6, 1.15)
-
-
-def _zoomed(draws: Draws, matrix: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """A view with a zoom and a shift."""
-    zoom = draws.log_uniform(len(matrix), low=low, high=high)
-    return matrix * zoom[:, None, None], draws.normal(len(matrix), 2, std=0.06)
+    zoom = draws.log_uniform(batch, low=0.5, high=1.25)
+    return matrix * zoom[:, None, None], draws.normal(batch, 2, std=0.06)
 
 
 def rotation(angle: Tensor) -> Tensor:
