@@ -87,6 +87,10 @@ def segment_command(
         bool,
         typer.Option("--fast", help="First look only: quicker, and worse (docs/commands.md)."),
     ] = False,
+    learn: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Learn from the labelled scans first: minutes at most."),
+    ] = None,
     layout: Annotated[
         Literal["default", "bids", "totalsegmentator", "nnunet"],
         typer.Option(help="Names and folders of the results (docs/commands.md)."),
@@ -160,6 +164,7 @@ def segment_command(
         accept_dice=accept_dice,
         overwrite=overwrite,
         memory=None if memory_cap is None else parse_size(memory_cap),
+        learn=learn,
     )
     location = None
     if engine == "ray":

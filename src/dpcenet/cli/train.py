@@ -223,7 +223,8 @@ def adapt_command(
     check_run("--start", start)
     say(f"adapt: loading the network and the scans; ends {in_words(60 * minutes)} from now")
     from dpcenet.system.allocation import keep_freed_memory
-    from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
+    from dpcenet.training.adapt import adapt, kept_state
+    from dpcenet.training.checked_training import AdaptOptions
     from dpcenet.training.run_folder import RunFlags
 
     keep_freed_memory()

@@ -34,6 +34,7 @@ class LabelledInput:
         options: how scans are read whose files leave a choice.
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
         fast: the first look only: no alignment, and no window around small organs.
+        learnt: weights in place of the network's own, from `learning.learn_into`.
     """
 
     images: tuple[Path, ...] = ()
@@ -48,6 +49,7 @@ class LabelledInput:
     precision: Precision = "auto"
     options: ReadOptions = AS_IT_IS
     fast: bool = False
+    learnt: Path | None = None
 
     def open(self) -> tuple[Segmenter, Support]:
         """Load the network; encode the labelled scans, or read the task.
@@ -66,8 +68,13 @@ class LabelledInput:
             support = support.only(self.labels) if self.labels else support
         if unknown := sorted(set(self.names) - set(support.values)):
             raise ConfigError(f"--name {unknown[0]}=…: the labels are {list(support.values)}")
-        names = {**support.names, **self.names}
-        return segmenter, replace(support, names=_told_apart(names, support.values, self.names))
+        names = _told_apart({**support.names, **self.names}, support.values, self.names)
+        support = replace(support, names=names)
+        if self.learnt is None:
+            return segmenter, support
+        from dpcenet.segmentation.learning import with_weights  # few need it
+
+        return with_weights(segmenter, support, self.learnt)
 
     def absolute(self) -> LabelledInput:
         """The same with absolute paths, for workers in other folders."""
@@ -77,6 +84,7 @@ class LabelledInput:
             masks=tuple(absolute(mask) for mask in self.masks),
             task=None if self.task is None else self.task.absolute(),
             run=None if self.run is None else self.run.absolute(),
+            learnt=None if self.learnt is None else self.learnt.absolute(),
         )
 
     def segmenter(self) -> Segmenter:

@@ -22,7 +22,15 @@ from dpcenet.system.files import write_json, write_text
 Layout = Literal["default", "bids", "totalsegmentator", "nnunet"]
 NIFTI = ".nii.gz"
 _CHANNEL = re.compile(r"_0000$")  # nnU-Net's name of the first and only channel
-_IGNORED = ("*.nii.gz.json", "*.stl", "segment.json", "review*", "statistics*", ".dpcenet-lock")
+_IGNORED = (
+    "*.nii.gz.json",
+    "*.stl",
+    "segment.json",
+    "learn*",
+    "review*",
+    "statistics*",
+    ".dpcenet-lock",
+)
 
 
 def mask_name(name: Path, suffix: str, layout: Layout) -> Path:

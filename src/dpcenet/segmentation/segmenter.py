@@ -37,11 +37,12 @@ from dpcenet.volumes.adapters import (
     same_kind,
     several,
 )
+from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import check_intensities
 from dpcenet.volumes.label_names import CommonLabels
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
-from dpcenet.volumes.preprocess import Preprocessing, preprocess
+from dpcenet.volumes.preprocess import Prepared, Preprocessing, Record, preprocess
 
 ShippedMethod = Literal["incontext", "dpcenet"]
 
@@ -200,6 +201,15 @@ class Segmenter:
         """Segment a scan. The mask is an image of the same kind as the query, or a Volume."""
         return same_kind(self.find(query, support).mask, query)
 
+    def prepare(self, scan: ScanFile, support: Support, name: str) -> tuple[Prepared, Record]:
+        """A scan as the network sees it, oriented like the labelled scans; what undoes that.
+
+        Raises:
+            VolumeError: the scan, which the message calls `name`, cannot be used.
+        """
+        check_intensities(scan.volume, name)
+        return preprocess(scan, support.rules, like=support.affine)
+
     def find(self, query: Scan, support: Support, disk: Path | None = None) -> SegmentationResult:
         """Segment a scan, and keep what the quality check needs.
 
@@ -212,8 +222,7 @@ class Segmenter:
             VolumeError: the scan cannot be used.
         """
         scan = open_scan(query)
-        check_intensities(scan.volume, name_of(query))
-        prepared, record = preprocess(scan, support.rules, like=support.affine)
+        prepared, record = self.prepare(scan, support, name_of(query))
         slices = self.predictor.encode(prepared.image, prepared.spacing, disk)
         plan = self.predictor.blind_plan(support.scans, slices)
         result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
