@@ -84,7 +84,7 @@ def rows_of(maps: Tensor) -> Tensor:
 
 def maps_of(rows: Tensor, like: Tensor) -> Tensor:
     """Rows (N, h·w, C) as maps (N, C, h, w) of the height and width of `like`: a view."""
-    return rows.mT.unflatten(2, like.shape[-2:])
+    return torch.unflatten(rows.mT, 2, like.shape[-2:])
 
 
 def pointwise(conv: nn.Conv2d, maps: Tensor) -> Tensor:

@@ -192,10 +192,12 @@ def _without_margins(
     for slack in range(4):  # the body may begin and end between two pixels
         rows, columns = (end - first + slack for first, end in body)
         target = in_plane_spacing((rows, columns), spacing[1:], plan.rules)
-        steps = [_step(old, target) for old in spacing[1:]]
-        lengths = [
+        down, across = (_step(old, target) for old in spacing[1:])
+        steps = (down, across)
+        height, width = (
             resample.resampled_length(n, s) for n, s in zip(data.shape[1:], steps, strict=True)
-        ]
+        )
+        lengths = (height, width)
         spans = zip(body, lengths, steps, strict=True)
         y, x = (crop_start(span, n, step, plan.rules.size) for span, n, step in spans)
         resampled = (plan.resampled[0], *lengths)

@@ -7,6 +7,9 @@ Source: Mattes et al., 2003 (mutual information of sampled voxels); the three st
 usual ones (Klein et al., 2010). The work is done by SimpleITK.
 """
 
+# SimpleITK has no annotations:
+# mypy: disable-error-code="no-untyped-call,no-any-return,attr-defined"
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -79,34 +82,34 @@ def carry_labels(
 
 def register(moving: sitk.Image, fixed: sitk.Image, options: RegistrationOptions) -> sitk.Transform:
     """The transform of points of `fixed` to points of `moving`."""
-    start = sitk.CenteredTransformInitializer(
-        fixed, moving, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.GEOMETRY
+    geometry = sitk.CenteredTransformInitializerFilter.GEOMETRY
+    rigid = sitk.Euler3DTransform(
+        sitk.CenteredTransformInitializer(fixed, moving, sitk.Euler3DTransform(), geometry)
     )
-    rigid = _linear(moving, fixed, start, options.rigid_iterations, options)
+    _fit(rigid, moving, fixed, options.rigid_iterations, options)
     affine = sitk.AffineTransform(3)
     affine.SetCenter(rigid.GetCenter())
     affine.SetMatrix(rigid.GetMatrix())
     affine.SetTranslation(rigid.GetTranslation())
-    affine = _linear(moving, fixed, affine, options.affine_iterations, options)
+    _fit(affine, moving, fixed, options.affine_iterations, options)
     return sitk.CompositeTransform([affine, _spline(moving, fixed, affine, options)])
 
 
-def _linear(
+def _fit(
+    transform: sitk.Transform,
     moving: sitk.Image,
     fixed: sitk.Image,
-    start: sitk.Transform,
     iterations: int,
     options: RegistrationOptions,
-) -> sitk.Transform:
-    """A rigid or affine transform, from `start`."""
+) -> None:
+    """Improve a rigid or affine transform."""
     method = _method(options)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=2.0, minStep=1e-3, numberOfIterations=iterations
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(start, inPlace=False)
-    found = method.Execute(fixed, moving)
-    return found.GetNthTransform(0).Downcast() if hasattr(found, "GetNthTransform") else found
+    method.SetInitialTransform(transform, inPlace=True)
+    method.Execute(fixed, moving)
 
 
 def _spline(
