@@ -37,7 +37,11 @@ def main(out: Path, steps: int = 800, seed: int = 0) -> None:
     train(config, RunFlags(write_phantom_data(out, 4), seed=seed), out / "run", resume=True)
     checkpoint = load_checkpoint(out / "run")
     assert checkpoint is not None
-    tensors = {name: value.half() for name, value in checkpoint.to_predict.model.items()}
+    tensors = {
+        name: value.half()
+        for name, value in checkpoint.to_predict.model.items()
+        if not name.startswith("encoder.")
+    }
     made = {"steps": str(steps), "seed": str(seed), "commit": str(versions()["commit"])}
     save_file(tensors, out / FILE, made)
     typer.echo(f"{out / FILE}: {sum(t.numel() for t in tensors.values())} parameters")
