@@ -86,9 +86,10 @@ def preprocess(
     if padding := find_padding(oriented, declared):
         replace_padding(data, padding, fill=rules.clip_low)
         bounded = data
-    if rules.overflow == "fit" and rules.spacing_mm and plan.spacing[1] > rules.spacing_mm:
-        plan = _without_margins(plan, _clipped(data, rules.clip_low, None), oriented.spacing)
-        bounded = data[:, *_shown(plan, data.shape[1:])]
+    if _is_coarser(plan):
+        finer = _without_margins(plan, _clipped(data, rules.clip_low, None), oriented.spacing)
+        if finer is not plan:
+            plan, bounded = finer, data[:, *_shown(finer, data.shape[1:])]
     low, high = _clip_bounds(bounded, rules)
     data = _clipped(data, low, high)
     image = _place(data, plan, fill=float(data.min()))
@@ -179,6 +180,14 @@ def _plan(
     )
 
 
+def _is_coarser(plan: Record) -> bool:
+    """Whether the field of view was too large for the spacing that was asked for."""
+    asked = plan.rules.spacing_mm
+    if asked is None or plan.rules.overflow == "crop":
+        return False
+    return plan.spacing[1] > asked * (1 + SAME_SPACING)
+
+
 def _without_margins(
     plan: Record, data: npt.NDArray[np.float32], spacing: tuple[float, float, float]
 ) -> Record:
@@ -192,18 +201,15 @@ def _without_margins(
     for slack in range(4):  # the body may begin and end between two pixels
         rows, columns = (end - first + slack for first, end in body)
         target = in_plane_spacing((rows, columns), spacing[1:], plan.rules)
-        down, across = (_step(old, target) for old in spacing[1:])
-        steps = (down, across)
-        height, width = (
-            resample.resampled_length(n, s) for n, s in zip(data.shape[1:], steps, strict=True)
+        step = (plan.step[0], _step(spacing[1], target), _step(spacing[2], target))
+        high, wide = (
+            resample.resampled_length(n, s) for n, s in zip(data.shape[1:], step[1:], strict=True)
         )
-        lengths = (height, width)
-        spans = zip(body, lengths, steps, strict=True)
-        y, x = (crop_start(span, n, step, plan.rules.size) for span, n, step in spans)
-        resampled = (plan.resampled[0], *lengths)
-        fits = 4 * math.prod(resampled) <= MAX_PREPARED_BYTES and steps[0] < plan.step[1]
+        y = crop_start(body[0], high, step[1], plan.rules.size)
+        x = crop_start(body[1], wide, step[2], plan.rules.size)
+        resampled = (plan.resampled[0], high, wide)
+        fits = 4 * math.prod(resampled) <= MAX_PREPARED_BYTES and step[1] < plan.step[1]
         if y is not None and x is not None and fits:
-            step = (plan.step[0], *steps)
             return replace(plan, step=step, resampled=resampled, offset=(0, y, x))
     return plan
 
