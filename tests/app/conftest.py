@@ -91,7 +91,7 @@ def page(browser: Any) -> Iterator[Any]:
     said: list[str] = []
     opened.on("pageerror", lambda error: said.append(str(error)))
     opened.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(120_000)  # a busy machine is no error of the page
     yield opened
     context.close()
     # A killed server, and answers that a test asks for, are no errors of the page.

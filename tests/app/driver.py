@@ -14,7 +14,7 @@ pytest.importorskip("playwright", reason="no playwright (extra `dev`)")
 from playwright.sync_api import Error
 
 
-def until(page: Any, expression: str, seconds: float = 30) -> None:
+def until(page: Any, expression: str, seconds: float = 120) -> None:
     """Wait until an expression holds in the page.
 
     Asked from here: the page's policy forbids the `eval` that Playwright's own waiting needs.
@@ -100,7 +100,7 @@ def latest_job(page: Any) -> dict[str, Any]:
     return found
 
 
-def run_job(page: Any, name: str, kind: str, seconds: float = 300) -> None:
+def run_job(page: Any, name: str, kind: str, seconds: float = 1800) -> None:
     """Click the button that starts a job, and wait until it is done."""
     before = latest_job(page).get("id")
     page.get_by_role("button", name=name, exact=True).last.click()

@@ -78,7 +78,7 @@ def answers(served: Served) -> bool:
         return False
 
 
-def wait_for(done: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def wait_for(done: Callable[[], bool], what: str, seconds: float = 240.0) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"

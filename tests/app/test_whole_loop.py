@@ -83,11 +83,13 @@ def test_from_unlabelled_scans_to_an_export(
     ready(page)
 
     second = page.locator(".facts h1").text_content()
+    result = tmp_path / "project" / "masks" / f"{second}_seg.nii.gz"
+    page.keyboard.press("c")
+    check_taken_back(page, result)
     page.keyboard.press("c")
     place = correct_with_the_brush(page)
     picture(page, "correct")
     page.keyboard.press("c")
-    result = tmp_path / "project" / "masks" / f"{second}_seg.nii.gz"
     wait_for(lambda: is_corrected(result), "the correction to be written")
     assert shown_labels(result)[place] == 1
     assert nearest_voxel(result, page) == place  # in mm, by the file's own header
@@ -150,6 +152,19 @@ def check_unmatched(page: Any, review: Path, case: str) -> None:
         page.locator(".list li button", has_text=name).click()
         until(page, f"document.querySelector('.facts h1').textContent === {json.dumps(name)}")
     until(page, "document.querySelector('.beside .info').textContent.startsWith('not matched: ')")
+
+
+def check_taken_back(page: Any, result: Path) -> None:
+    """A correction that is undone is none: the file is the network's, and the page says so."""
+    before = result.read_bytes()
+    correct_with_the_brush(page)
+    wait_for(lambda: is_corrected(result), "the correction to be written")
+    page.keyboard.press("z")
+    all_saved(page)
+    page.keyboard.press("c")
+    page.locator(".toast", has_text="Nothing was changed").wait_for()
+    assert result.read_bytes() == before
+    assert "corrected" not in str(page.locator(".list li button[aria-current=true]").text_content())
 
 
 def correct_with_the_brush(page: Any) -> tuple[int, int, int]:

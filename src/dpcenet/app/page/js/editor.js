@@ -197,7 +197,13 @@ export class Editor {
     for (const listener of this.listeners) listener();
   }
 
-  async again(which) {
+  // Undo or redo; `pending` is the last one, for what has to wait until it is done.
+  again(which) {
+    this.pending = this.#again(which);
+    return this.pending;
+  }
+
+  async #again(which) {
     if (!this.enabled) return;
     await saved(); // the server undoes what it knows
     if (!isSaved()) return;

@@ -43,11 +43,12 @@ export async function reviewPair({ row, labelled, known, decide, next, saved: re
 
   // Written at once, so that the list and the message say what is in the file.
   async function keep() {
+    await editor.pending;
     await saved();
     try {
       const { state } = await send("POST", `${scene.path}/save`);
-      toast(t(state === "segmented" ? "review.unchanged" : "review.corrected"), "good");
       await reload();
+      toast(t(state === "segmented" ? "review.unchanged" : "review.corrected"), "good");
     } catch (error) {
       toast(error.message, "bad");
     }

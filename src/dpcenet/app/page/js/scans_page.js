@@ -64,6 +64,7 @@ export function badge(state) {
 
 export function factsText(facts) {
   const [z, y, x] = facts.shape;
-  const mm = [...facts.spacing].reverse().map((step) => Number(step.toPrecision(3))).join(" × ");
-  return `${facts.modality.toUpperCase()} · ${x} × ${y} × ${z} · ${mm} mm · ${facts.orientation}`;
+  const by = "\u00a0×\u00a0"; // a line breaks between facts, not within one
+  const mm = [...facts.spacing].reverse().map((step) => Number(step.toPrecision(3))).join(by);
+  return `${facts.modality.toUpperCase()} · ${[x, y, z].join(by)} · ${mm}\u00a0mm · ${facts.orientation}`;
 }
