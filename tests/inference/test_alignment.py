@@ -173,7 +173,9 @@ def test_the_likeness_of_slices_is_the_weighted_sum_of_cosines() -> None:
     body = Body(7)
     support, query = whitened(body.volume(200, 4, cells=6), body.volume(190, 5, cells=6))
     weight = torch.from_numpy(np.random.default_rng(0).random((4, 6, 6)).astype(np.float32))
+    weight[0], weight[:, :1], weight[:, :, 5:] = 0, 0, 0
     alike = pair_likeness(support, weight, query, (1.0, 0.0), reach=1)
+    assert not alike[:, 0].any()
     shown, seen, mass = support.maps.numpy(), query.maps.numpy(), weight.numpy()
     inside = np.sqrt(query.body.numpy())
     expected = 0.0

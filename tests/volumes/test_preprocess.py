@@ -259,3 +259,21 @@ def test_real_scan_from_file_to_file(real_scans, tmp_path):
     np.testing.assert_array_equal(written.affine, nib.load(folder / "image_01.nii.gz").affine)
     # Radiological display: the liver lies left in the picture, which is the patient's right.
     assert np.argwhere(there == 1)[:, 2].mean() < 128 < np.argwhere(there == 4)[:, 2].mean()
+
+
+def test_the_likeliest_label_of_every_voxel_is_restored():
+    rng = np.random.default_rng(0)
+    scan = Volume(rng.normal(size=(5, 40, 30)).astype(np.float32), np.diag([-3.0, 1.5, 1.5, 1.0]))
+    _, record = preprocess(scan, Preprocessing.for_mr(size=32))
+    whole = np.zeros((4, *record.shape), np.float32)
+    whole[0] = 0.5  # a tie with the background is background
+    for n, box in enumerate(([0, 3, 4, 14], [2, 5, 9, 30], [0, 1, 0, 32]), start=1):
+        whole[n, box[0] : box[1], box[2] : box[3], 6:20] = rng.random() / 2 + 0.5
+        whole[n] += rng.random(record.shape).astype(np.float32) * 0.3
+    maps = {2 * n: np.minimum(each, 1) for n, each in enumerate(whole)}
+    maps[0] = np.full_like(whole[0], 0.5)
+    on_grid = np.stack([record.restore_probability(maps[v]) for v in (0, 2, 4, 6)])
+    expected = np.where(on_grid.max(0) > 0.5, np.array([0, 2, 4, 6])[on_grid.argmax(0)], 0)
+    assert set(np.unique(expected)) == {0, 2, 4, 6}
+    found = record.restore_labels({v: maps[v] for v in (2, 4, 6)})
+    np.testing.assert_array_equal(found, expected)

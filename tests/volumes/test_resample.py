@@ -85,3 +85,12 @@ def test_length_follows_the_lineage_and_keeps_an_equal_spacing():
     assert resampled_length(256, 1.0) == 256
     assert resampled_length(448, 1.75) == 257
     assert resampled_length(20, 1.25 / 1.6) == 26
+
+
+def test_each_label_is_where_it_exceeds_one_half_on_the_whole_grid():
+    labels = np.zeros((6, 9, 8), np.uint8)
+    labels[1:3, 2:5, 1:4], labels[2:6, 4:9, 5:8], labels[0, 0, 0] = 3, 7, 200
+    at = [np.arange(n * 2) * 0.47 - 0.3 for n in labels.shape]
+    expected = sum(np.where(linear(labels == v, at) > 0.5, v, 0) for v in (3, 7, 200))
+    assert set(np.unique(expected)) == {0, 3, 7, 200}
+    np.testing.assert_array_equal(linear_labels(labels, at), expected)

@@ -18,8 +18,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from dpcenet.inference.feature_volume import FeatureVolume, seen_in_plane, slice_blend
+from dpcenet.volumes.metrics import box_of
 
 Labels = npt.NDArray[np.uint8]
+NOTHING = 1e-6  # share of the greatest weight of a cell below which it does not count
 
 
 Places = npt.NDArray[np.floating]
@@ -76,9 +78,13 @@ def near_labels(
         values: labels.
         deviation: of the Gaussian, in mm.
     """
-    mask = torch.from_numpy(np.isin(label, list(values)).astype(np.float32))
+    wanted = np.isin(np.arange(256), list(values))
+    mask = wanted[label]
+    shows = torch.from_numpy(np.flatnonzero(mask.any(axis=(1, 2))))
     size = (volume.maps.shape[-2], volume.maps.shape[-1])
-    cells = F.adaptive_avg_pool2d(mask[:, None], size)[:, 0]
+    cells = torch.zeros(len(label), *size)
+    some = torch.from_numpy(mask[shows.numpy()].astype(np.float32))
+    cells[shows] = F.adaptive_avg_pool2d(some[:, None], size)[:, 0]
     distance = len(volume.maps) * volume.step / len(label)
     blend = slice_blend(len(label), distance, volume.step)
     share = (blend @ cells.flatten(1)).view(len(blend), *size).numpy()
@@ -119,17 +125,24 @@ def pair_likeness(
         seen_in_plane(x, support.cell, query.cell, size, *way)
         for x in (support.maps, weight[:, None])
     )
-    shown = (F.normalize(maps, dim=1) * mass).flatten(1) / mass.sum().clamp_min(1e-6)
+    counts = (mass > NOTHING * mass.max()).numpy()
+    if not counts.any():
+        counts = np.ones_like(counts)
+    slices, down, across = box_of(counts[:, 0])
+    shown = F.normalize(maps[slices, :, down, across], dim=1) * mass[slices, :, down, across]
+    shown = shown.flatten(1) / mass.sum().clamp_min(1e-6)
     seen = query.maps * query.body[:, None].clamp(0, 1).sqrt()
     margin = reach + max(abs(i) for i in about)
-    seen = F.pad(seen, (margin,) * 4)
+    seen = F.pad(seen, (margin,) * 4)[..., down.start :, across.start :]
+    height, width = down.stop - down.start, across.stop - across.start
     rows, columns = (range(margin + i - reach, margin + i + reach + 1) for i in about)
-    return torch.stack(
-        [
-            shown @ seen[:, :, y : y + size, x : x + size].flatten(1).T
-            for y, x in product(rows, columns)
-        ]
-    )
+    found = [
+        shown @ seen[:, :, y : y + height, x : x + width].flatten(1).T
+        for y, x in product(rows, columns)
+    ]
+    alike = torch.zeros(len(found), len(maps), len(seen))
+    alike[:, slices] = torch.stack(found)
+    return alike
 
 
 def line_scores(

@@ -13,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.inference.batched import encode_parts, predict
+from dpcenet.inference.batched import encode_parts, encode_slices, predict
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.first_look import FirstAnswer
-from dpcenet.inference.support import LabelledScan, images_of, windows_of
+from dpcenet.inference.support import LabelledScan, SupportSlice, images_of, windows_of
 from dpcenet.methods.base import MatchJob, Method, SecondLook
 from dpcenet.system.device import Precision
 from dpcenet.types import Features
+
+_Window = tuple[SupportSlice, float, float, float]  # half a side, and the centre's y and x
 
 
 @dataclass(frozen=True)
@@ -169,5 +171,20 @@ def _support_features(
     """Features of the supports' windows: encoded now, or kept in place of a scan's images."""
     if support[0].slices.windows is not None:
         return [windows_of(support, a.task.support, a.value, p.support.half) for _, a, p in framed]
-    cuts = [p.support.cut(images_of(support, a.task.support), look.size) for _, a, p in framed]
-    return encode_parts(method, cuts, precision)
+    names = [_names(answer.task.support, pair.support) for _, answer, pair in framed]
+    # A window that serves several slices of the query, or several labels, is encoded once.
+    rows = {
+        name: n for n, name in enumerate(dict.fromkeys(name for each in names for name in each))
+    }
+    cuts = []
+    for shown, half, y, x in rows:
+        image = images_of(support, [shown])
+        cuts.append(Windows(image.new_tensor([[y, x]]), half).cut(image, look.size))
+    features = encode_slices(method, torch.cat(cuts), precision)
+    return [features.rows([rows[name] for name in each]) for each in names]
+
+
+def _names(slices: Sequence[SupportSlice], windows: Windows) -> list[_Window]:
+    """What tells each slice's window from others."""
+    places = windows.centres.tolist()
+    return [(shown, windows.half, y, x) for shown, (y, x) in zip(slices, places, strict=True)]

@@ -87,14 +87,16 @@ def preprocess(
         replace_padding(data, padding, fill=rules.clip_low)
         bounded = data
     if _is_coarser(plan):
-        finer = _without_margins(plan, _clipped(data, rules.clip_low, None), oriented.spacing)
+        low = -np.inf if rules.clip_low is None else rules.clip_low
+        finer = _without_margins(plan, np.maximum(data, np.float32(low)), oriented.spacing)
         if finer is not plan:
             plan, bounded = finer, data[:, *_shown(finer, data.shape[1:])]
     low, high = _clip_bounds(bounded, rules)
-    data = _clipped(data, low, high)
+    _clip(data, low, high)
     image = _place(data, plan, fill=float(data.min()))
     mean, std = _statistics(image, rules)
-    image = ((image - mean) / std).astype(np.float32)
+    image -= np.float32(mean)
+    image /= np.float32(std)
     record = replace(plan, clip=(low, high), mean=mean, std=std)
     return Prepared(image, record.affine), record
 
@@ -147,11 +149,12 @@ def _clip_bounds(data: npt.NDArray[Any], rules: Preprocessing) -> tuple[float | 
     return rules.clip_low, high
 
 
-def _clipped(
-    data: npt.NDArray[np.float32], low: float | None, high: float | None
-) -> npt.NDArray[np.float32]:
-    data = data if low is None else np.maximum(data, np.float32(low))
-    return data if high is None else np.minimum(data, np.float32(high))
+def _clip(data: npt.NDArray[np.float32], low: float | None, high: float | None) -> None:
+    """In place: a copy of a whole scan may be a gigabyte."""
+    if low is not None:
+        np.maximum(data, np.float32(low), out=data)
+    if high is not None:
+        np.minimum(data, np.float32(high), out=data)
 
 
 def _plan(

@@ -13,6 +13,7 @@ from dpcenet.types import Volume
 from dpcenet.volumes import resample
 from dpcenet.volumes.geometry import Affine, Orientation
 from dpcenet.volumes.grid import SourceGrid
+from dpcenet.volumes.metrics import box_of
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,17 @@ class Record:
         labels = np.zeros([len(positions) for positions in at], dtype=np.uint8)
         for array in probability.values():
             self._expect(array)
+        boxes = {v: box_of(p > 0.5) for v, p in probability.items() if (p > 0.5).any()}
+        near = {v: resample.near_box(at, box) for v, box in boxes.items()}
         for z, plane in enumerate(labels):
             best = np.full(plane.shape, 0.5, dtype=np.float32)
-            for value, array in probability.items():
-                place = [at[0][z : z + 1], *at[1:]]
-                values = resample.linear(array, place, reach=resample.ON_BORDER)[0]
-                better = values > best
-                plane[better], best[better] = value, values[better]
+            for value, (planes, rows, columns) in near.items():
+                if planes.start <= z < planes.stop:
+                    place = [at[0][z : z + 1], at[1][rows], at[2][columns]]
+                    values = resample.linear(probability[value], place, reach=resample.ON_BORDER)[0]
+                    better = values > best[rows, columns]
+                    plane[rows, columns][better] = value
+                    best[rows, columns][better] = values[better]
         return np.ascontiguousarray(self.orientation.invert(labels))
 
     def denormalise(self, image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 Positions = Sequence[npt.NDArray[np.float64]]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -80,10 +81,23 @@ def linear_labels(labels: npt.NDArray[Any], at: Positions) -> npt.NDArray[np.uin
     At most one label exceeds one half, so no order among labels matters.
     """
     out = np.zeros([len(p) for p in at], dtype=np.uint8)
-    for label in np.unique(labels):
-        if label != 0:
-            out[linear(labels == label, at) > 0.5] = label
+    whole = np.asarray(labels, dtype=np.uint8)
+    for label, box in enumerate(ndimage.find_objects(whole), start=1):
+        if box is not None:
+            # Further than a voxel from its box a label is nowhere.
+            near = tuple(near_box(at, box))
+            places = [p[part] for p, part in zip(at, near, strict=True)]
+            out[near][linear(whole == label, places) > 0.5] = label
     return out
+
+
+def near_box(at: Positions, box: Sequence[slice]) -> list[slice]:
+    """Which rising positions along each axis lie less than a voxel from a box of the data."""
+    bounds = [(side.start - 1, side.stop) for side in box]
+    return [
+        slice(int(np.searchsorted(p, low, "right")), int(np.searchsorted(p, high, "left")))
+        for p, (low, high) in zip(at, bounds, strict=True)
+    ]
 
 
 def crop_or_pad(

@@ -109,12 +109,14 @@ def prototype_similarity(shown: Pooled, query: Tensor, groups: int) -> Tensor:
     supports' mean: (N, h·w, 2·groups), the foreground's first. It is 0 for an empty prototype."""
     directions = torch.unflatten(shown.prototypes, 2, (groups, -1))
     directions = F.normalize(directions, dim=3, eps=1e-3)
-    one_group = torch.eye(groups, dtype=query.dtype, device=query.device)
+    axis = torch.arange(groups, device=query.device)
+    one_group = (axis[:, None] == axis).to(query.dtype)
     # As one matrix of blocks, (N, C, 2·groups): each group of channels with its own direction.
     blocks = directions.permute(0, 2, 3, 1)[..., None] * one_group[:, None, None]
     centred = rows_of(query) - shown.centre
     dot = centred @ blocks.flatten(1, 2).flatten(2)
-    square = centred.square() @ one_group.repeat_interleave(centred.shape[2] // groups, 0)
+    width = directions.shape[3]
+    square = centred.square() @ one_group[:, None].expand(-1, width, -1).flatten(0, 1)
     return dot * (square + 1e-4).rsqrt().repeat(1, 1, 2)
 
 
@@ -197,7 +199,7 @@ class SoftRegistration(nn.Module):
         for a number that all weights of a position share."""
         places, near = places_of(query), self.nearness.exp()
         ones = torch.ones_like(places[:, :1])
-        here = torch.cat([2 * near * places, ones], 1).expand(len(query), -1, -1)
+        here = torch.cat([2 * near * places, ones], 1).expand(query.shape[0], -1, -1)
         there = torch.cat([places, -near * places.square().sum(1, keepdim=True)], 1)
         rows = torch.cat([rows_of(query * self.sharpness.exp()), here], 2)
         shown = support.movedim(2, -1).flatten(2, 3)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from dpcenet.inference.support import Labels
-from dpcenet.volumes.metrics import Mask
+from dpcenet.volumes.metrics import Mask, box_of
 
 Centre = npt.NDArray[np.float64]
 """(3,) mm along z, y and x of the prepared slices."""
@@ -21,9 +21,16 @@ Centre = npt.NDArray[np.float64]
 
 def centres_mm(label_map: Labels, spacing: tuple[float, float, float]) -> dict[int, Centre]:
     """The centre of mass of every label of a label map (Z, H, W); spacing in mm."""
-    values = [int(value) for value in np.unique(label_map) if value]
-    middles = ndimage.center_of_mass(label_map > 0, label_map, values)
-    return {v: np.multiply(middle, spacing) for v, middle in zip(values, middles, strict=True)}
+    boxes = enumerate(ndimage.find_objects(label_map), start=1)
+    return {v: _centre(label_map[box] == v, box, spacing) for v, box in boxes if box is not None}
+
+
+def _centre(mask: Mask, box: tuple[slice, ...], spacing: tuple[float, float, float]) -> Centre:
+    """In mm, of a mask that lies in a box of the scan."""
+    middle = ndimage.center_of_mass(mask)
+    first = [side.start for side in box]
+    centre: Centre = np.multiply(np.add(middle, first), spacing)
+    return centre
 
 
 def taken_in_support(carried: Mask, drawn: Labels, value: int) -> float:
@@ -56,7 +63,9 @@ def claimed_by_another(
     Returns:
         that of the one other label which claims most; 0…1.
     """
-    claims = [float(other[mask].mean()) for v, other in probability.items() if v != value]
+    box = box_of(mask)
+    inside = mask[box]
+    claims = [float(other[box][inside].mean()) for v, other in probability.items() if v != value]
     return max(claims, default=0.0)
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 from scipy import ndimage
 
-from dpcenet.volumes.metrics import Mask, dice
+from dpcenet.volumes.metrics import Mask, box_of, dice
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Shape:
 
 def shape_of(mask: Mask, spacing: tuple[float, float, float]) -> Shape:
     """Describe a mask (Z, H, W) that is not empty; spacing along z, y, x in mm."""
+    mask = mask[box_of(mask)]
     shown = np.flatnonzero(mask.any(axis=(1, 2)))
     parts, count = ndimage.label(mask)
     sizes = np.bincount(parts.ravel())[1:]

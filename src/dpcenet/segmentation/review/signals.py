@@ -73,10 +73,12 @@ class Signals:
 
 def label_map_of(result: SegmentationResult) -> Labels:
     """Label values (Z, H, W) in the network's geometry; where labels overlap, the more probable."""
-    values = np.array([0, *result.probability], dtype=np.uint8)
-    half = np.full_like(next(iter(result.probability.values())), 0.5)
-    winners = np.stack([half, *result.probability.values()]).argmax(axis=0)
-    label_map: Labels = values[winners]
+    best = np.full_like(next(iter(result.probability.values())), 0.5)
+    label_map: Labels = np.zeros(best.shape, dtype=np.uint8)
+    for value, probability in result.probability.items():
+        better = probability > best
+        label_map[better] = value
+        np.maximum(best, probability, out=best)
     return label_map
 
 
