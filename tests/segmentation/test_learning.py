@@ -111,6 +111,8 @@ def test_without_a_gain_the_network_stays(
     labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
+    out.mkdir()
+    (out / WEIGHTS).write_bytes(b"of an earlier call")
     scripted(monkeypatch, [0.5, 0.5, 0.4, 0.4, 0.3, 0.3])
     done = segmented(labelled, out)
     assert "learning did not help" in done.notes[0] and not (out / WEIGHTS).exists()

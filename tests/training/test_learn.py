@@ -19,6 +19,7 @@ from dpcenet.training import checked_training
 from dpcenet.training.checked_training import AdaptOptions
 from dpcenet.training.labelled_pairs import DrawnScan
 from dpcenet.training.learn import drawn_scan, learn
+from dpcenet.training.reverse_check import Check
 
 QUICK = AdaptOptions(minutes=60, steps=4, checks=2, batch=1)
 VALUES = (3, 7)
@@ -99,6 +100,25 @@ def test_the_same_seed_gives_the_same_and_another_one_does_not(
     )
     assert one.checks == two.checks != third.checks
     assert all(0 <= each["reverse"] <= 1 for each in one.checks)
+
+
+def test_the_scan_that_shows_most_labels_is_checked(
+    predictor: Predictor,
+    labelled: LabelledScan,
+    other: DrawnScan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of several labelled scans may show none of the labels asked for."""
+    empty = replace(labelled, name="empty", label=np.zeros_like(labelled.label))
+    asked = []
+
+    def noted(_: Predictor, check: Check, *__: object) -> float:
+        asked.append((check.case.name, check.values))
+        return 0.5
+
+    monkeypatch.setattr(checked_training, "reverse_check", noted)
+    learn(predictor, [empty, labelled], VALUES, [other], QUICK, quiet=True)
+    assert set(asked) == {("one", (1, 2))}
 
 
 def test_only_the_labels_asked_for_are_learnt(labelled: LabelledScan) -> None:

@@ -127,10 +127,11 @@ def learn_into(
     if not again and (known := _known(out, made_from)):
         return known
     learnt = _learn(segmenter, support, _readable(segmenter, support, scans), options, quiet)
-    weights = None
-    if learnt.network is not None:
-        weights = out / WEIGHTS
-        save_tensors(weights, learnt.network.state_dict(), {})
+    weights = None if learnt.network is None else out / WEIGHTS
+    if learnt.network is None:
+        (out / WEIGHTS).unlink(missing_ok=True)  # of an earlier call
+    else:
+        save_tensors(out / WEIGHTS, learnt.network.state_dict(), {})
     facts = {
         "made from": made_from,
         "weights": None if learnt.network is None else hash_of_state(learnt.network),

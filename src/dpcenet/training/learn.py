@@ -30,7 +30,7 @@ from dpcenet.training.incontext_trainer import PairTraining
 from dpcenet.training.labelled_pairs import DrawnScan, LabelledPairs
 from dpcenet.training.reverse_check import CHECKED, Check, CheckedScan
 
-STEPS = 200  # more gave nothing (docs/log.md)
+STEPS = 200  # the gain was seen at 50, and did not grow from there (docs/log.md)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def learn(
         labelled: the labelled scans, with their images.
         values: the labels that count.
         others: scans to be segmented, prepared like the labelled ones; the first few serve the
-            reverse check, in which the labels of the first labelled scan are sought.
+            reverse check, in which the labels of the labelled scan that shows most are sought.
         options: how. Where `steps` end before the time, the same seed gives the same network.
         clock: that runs already; by default it starts now.
         quiet: no progress bar.
@@ -93,12 +93,7 @@ def learn(
         raise ConfigError("--learn: takes a scan to segment beside the labelled ones")
     network = deepcopy(predictor.method)
     scans = [drawn_scan(scan, values) for scan in labelled]
-    check = Check(
-        scans[0],
-        scans[0].label,
-        tuple(int(v) for v in np.unique(scans[0].label) if v),
-        tuple(others[:CHECKED]),
-    )
+    check = _check(scans, others)
     training = PairTraining(
         network, training_config(network, options, predictor.precision), predictor.device
     )
@@ -121,6 +116,13 @@ def learn(
         checked.go()
     step = int(checked.best["step"])
     return Learnt(best if step else None, tuple(checked.checks), step, len(checked.check.others))
+
+
+def _check(scans: Sequence[DrawnScan], others: Sequence[CheckedScan]) -> Check:
+    """Seek the labels of the scan that shows most of them, the first of such, in the others."""
+    shown = [tuple(int(value) for value in np.unique(scan.label) if value) for scan in scans]
+    most = max(range(len(scans)), key=lambda n: len(shown[n]))
+    return Check(scans[most], scans[most].label, shown[most], tuple(others[:CHECKED]))
 
 
 def drawn_scan(scan: LabelledScan, values: Sequence[int]) -> DrawnScan:
