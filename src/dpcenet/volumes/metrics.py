@@ -90,7 +90,7 @@ def dice(prediction: Mask, truth: Mask) -> float:
 
 def box_of(mask: Mask) -> tuple[slice, ...]:
     """The smallest box of (Z, Y, X) that holds a mask which is not empty."""
-    shown = mask.any(axis=0)
+    shown = np.asarray(mask.any(axis=0))
     flat = [mask.any(axis=(1, 2)), shown.any(axis=1), shown.any(axis=0)]
     ends = [np.flatnonzero(each)[[0, -1]].tolist() for each in flat]
     return tuple(slice(first, last + 1) for first, last in ends)

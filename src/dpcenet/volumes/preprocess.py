@@ -87,8 +87,8 @@ def preprocess(
         replace_padding(data, padding, fill=rules.clip_low)
         bounded = data
     if _is_coarser(plan):
-        low = -np.inf if rules.clip_low is None else rules.clip_low
-        finer = _without_margins(plan, np.maximum(data, np.float32(low)), oriented.spacing)
+        least = np.float32(-np.inf if rules.clip_low is None else rules.clip_low)
+        finer = _without_margins(plan, np.maximum(data, least), oriented.spacing)
         if finer is not plan:
             plan, bounded = finer, data[:, *_shown(finer, data.shape[1:])]
     low, high = _clip_bounds(bounded, rules)
