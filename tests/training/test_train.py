@@ -163,3 +163,17 @@ def test_a_method_trains_on_made_up_pairs(data: Path, tmp_path: Path) -> None:
     config = replace(config, episodes=episodes, options=replace(config.options, centre=True))
     train(config, RunFlags(data, fold=0, folds=3), tmp_path / "run", device="cpu", quiet=True)
     assert sorted(losses(tmp_path / "run")) == [1, 2, 3]
+
+
+def test_a_preset_without_steps_is_complete_at_once(data: Path, tmp_path: Path) -> None:
+    """As `incontext/shipped` and `dpcenet/shipped` are, which have weights, and could be trained."""
+    for resume in (False, True):
+        run = train(
+            tiny_config(0),
+            RunFlags(data),
+            tmp_path / "run",
+            device="cpu",
+            quiet=True,
+            resume=resume,
+        )
+        assert run.load_method(torch.device("cpu")).state_dict()

@@ -88,7 +88,7 @@ def train(
         refuse_frozen_noise(config, method)
         method.calibrate(calibration_images(sampler, flags.seed).to(place))
     log = Log(folder, start, context.is_first, tensorboard)
-    if optimiser is None:  # nothing to train, as in `copy`: the run is complete
+    if optimiser is None or not config.train.steps:  # nothing to train: the run is complete
         save_checkpoint(folder, method, None, config.train.steps)
         return run
     stream = coming_episodes(run, dataset, sampler, method, start, context, workers)
