@@ -166,7 +166,7 @@ def test_a_method_trains_on_made_up_pairs(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_preset_without_steps_is_complete_at_once(data: Path, tmp_path: Path) -> None:
-    """As `incontext/shipped` and `dpcenet/shipped` are, which have weights, and could be trained."""
+    """As the presets are whose weights come with the package; they could be trained."""
     for resume in (False, True):
         run = train(
             tiny_config(0),
