@@ -34,9 +34,9 @@ from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.system.device import Precision, autocast, choose_precision
 from dpcenet.training.config import load_preset
+from dpcenet.training.episode_training import loss_terms, make_optimiser, take_step
 from dpcenet.training.episodes import EpisodeSampler
 from dpcenet.training.feature_cache import FeatureBank, with_trunk_features
-from dpcenet.training.train import loss_terms, make_optimiser, take_step
 from dpcenet.types import Episode, Features
 from dpcenet.volumes.metrics import dice
 
@@ -177,7 +177,7 @@ class Work:
         return F.nll_loss(out, episode.query_masks.long(), weight=weights) + more
 
     def loss_ours(self, episode: Episode, features: Features | None) -> Tensor:
-        """The loss as `dpcenet.training.train` takes it."""
+        """The loss as `dpcenet train` takes it."""
         with autocast(self.precision, DEVICE):
             prediction = self.method(episode, features)
         return torch.stack([*loss_terms(prediction, episode, self.config.train).values()]).sum()

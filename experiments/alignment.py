@@ -11,8 +11,6 @@ the scans; `all-by-first`, the first scan all others. `--every 3` scores every t
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +24,7 @@ from dpcenet.data.splits import make_fold
 from dpcenet.data.store import open_dataset
 from dpcenet.evaluation.protocols import OrganChunks
 from dpcenet.inference.aligned_slices import AlignedSlices
-from dpcenet.inference.pose_search import Pairs
-from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan, Thinned
 from dpcenet.inference.support import LabelledScan
 from dpcenet.volumes.metrics import dice
 
@@ -55,7 +51,7 @@ def main(
         line = f"{support} {query}"
         for way in table:
             start = time.perf_counter()
-            plan = Thinned(plan_of(way, truth, margin), every)
+            plan = Thinned(plan_of(way, truth, margin), dict.fromkeys(values, every))
             masks = predictor.segment([scan], encoded[query], plan, values).masks
             scores = [100 * dice(masks[v][scored], truth[scored] == v) for v in values]
             table[way].append(scores)
@@ -78,33 +74,6 @@ def served_pairs(names: list[str], kind: str) -> list[tuple[str, str]]:
     middle = len(names) // 2
     ring = {"ring": names, "first-half": names[:middle], "second-half": names[middle:]}[kind]
     return [(ring[i], ring[(i + k) % len(ring)]) for i in range(len(ring)) for k in (1, 2, 3)]
-
-
-@dataclass(frozen=True)
-class Thinned(SlicePlan):
-    """A plan of which only every so many slices are segmented, to save time."""
-
-    plan: SlicePlan
-    every: int
-
-    def pairs(self, request: Request) -> list[Pairs]:
-        """See `SlicePlan`."""
-        return self.plan.pairs(request)
-
-    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
-        """See `SlicePlan`."""
-        tasks = self.plan.slices(request, aligned).tasks
-        kept = range(self.every // 2, len(request.query), self.every)
-        return SliceMap(
-            {
-                value: [
-                    SliceTask(task.support, few)
-                    for task in each
-                    if (few := tuple(z for z in task.query if z in kept))
-                ]
-                for value, each in tasks.items()
-            }
-        )
 
 
 def plan_of(way: str, truth: npt.NDArray[np.uint8], margin: float) -> SlicePlan:

@@ -33,7 +33,9 @@ from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.training.config import load_options
 from dpcenet.training.incontext_trainer import PretrainConfig
-from dpcenet.training.pretrain import LOG, WEIGHTS, Pace, pretrain
+from dpcenet.training.log import LOG
+from dpcenet.training.pretrain import WEIGHTS, pretrain
+from dpcenet.training.training_run import Pace
 from dpcenet.volumes.metrics import dice
 
 FOLDS, SIZE = 5, 64

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dpcenet.evaluation.scores import Score, write_scores
 from dpcenet.system.files import write_json
 from dpcenet.training.config import Config, config_to_dict
@@ -47,6 +49,17 @@ def write_run(
         write_scores(folder / f"scores-{tag}.csv", [s for s in scores if s.protocol == tag])
         write_json(folder / f"summary-{tag}.json", summary(tag))
     return open_run(folder)
+
+
+def write_masks(folder: Path, data: Path) -> None:
+    """What `dpcenet evaluate` keeps of liver masks, here the truth, of two prepared cases."""
+    (folder / "predictions-paper").mkdir()
+    for n in (0, 1):
+        mask = np.load(data / "cases" / f"case{n}" / "label.npy") == 1
+        np.savez(
+            folder / "predictions-paper" / f"case{n}-by-case2.npz",
+            **{"mask liver": mask, "support slice liver": np.full(9, 4, np.int16)},
+        )
 
 
 def summary(tag: str) -> dict[str, Any]:

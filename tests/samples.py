@@ -9,9 +9,8 @@ import numpy as np
 
 from dpcenet.segmentation.review.calibration import Sample, fit
 from dpcenet.segmentation.review.quality import judge, nothing_found
-from dpcenet.segmentation.review.reviewed_case import ReviewedCase
+from dpcenet.segmentation.review.reviewed_case import ReviewedCase, picture
 from dpcenet.segmentation.review.signals import Shape, Signals
-from dpcenet.segmentation.review.thumbnails import picture
 
 GOOD = Signals(
     reverse=0.9,

@@ -58,12 +58,26 @@ def test_a_method_and_a_data_set_of_another_package_are_used_like_ours(
         scan.rename(scan.with_name(f"scan_{number}.nii.gz"))
         label.rename(label.with_name(f"dots_{number}.nii.gz"))
     data, run = tmp_path / "data", tmp_path / "run"
-    assert "cite nobody" in call("prepare", tmp_path / "raw", data, "--dataset", "dots")
+    assert "cite Example, Dots" in call("prepare", tmp_path / "raw", data, "--dataset", "dots")
     call("train", "grey/plain", "--data", data, "--run", run, "--fold", "0", "--folds", "2")
     table = call("evaluate", run)
     assert "grey/plain" in table and "three" in table
     page = call("report", run, "--out", tmp_path / "report")
     assert "grey/plain" in page and "grey/plain" in (tmp_path / "report/report.html").read_text()
+
+
+def test_works_of_another_package_can_be_cited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(install(tmp_path / "site", "[dpcenet.methods]\nlost = no:ENTRY\n"))
+    method, data = call("cite", "grey"), call("cite", "dots")
+    assert "@software{dpcenet-software," in method and "@article{grey," in method
+    assert method.count("{") == method.count("}")
+    assert "@software{dpcenet-software," in data and "Dots for Everybody" in data
+    with pytest.raises(ConfigError, match="lost of the package dpcenet-example"):
+        CliRunner().invoke(app, ["cite", "lost"], catch_exceptions=False)
+    with pytest.raises(ConfigError, match=r"gray: no such .*, dots, .*, grey, "):
+        CliRunner().invoke(app, ["cite", "gray"], catch_exceptions=False)
 
 
 def test_a_package_that_cannot_be_loaded_is_a_line_of_warning(

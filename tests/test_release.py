@@ -32,12 +32,12 @@ def load_release_script():  # type: ignore[no-untyped-def]
     return module
 
 
-def build(kind: str, folder: Path) -> Path:
-    """Build a wheel or an sdist of the checkout."""
+def build(kind: str, folder: Path, source: Path = ROOT) -> Path:
+    """Build a wheel or an sdist of the checkout, or of a copy of it."""
     if not (ROOT / "src" / VIEWER).is_file() and shutil.which("npm") is None:
         pytest.skip("no npm to fetch the 3-D viewer (or `make page` once)")
     command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
     (built,) = folder.glob("*.whl" if kind == "wheel" else "*.tar.gz")
     return built
 
@@ -118,8 +118,26 @@ def test_the_containers_run_as_nobody_special() -> None:
     stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     images = [s for s in stages if re.match(r"base AS (gpu|cpu)\n", s)]
     assert len(images) == 2 and all("\nUSER 1000\n" in image for image in images)
-    copied = set((ROOT / ".dockerignore").read_text().split()) - {"*"}
-    assert all((ROOT / name.removeprefix("!")).exists() for name in copied)
+
+
+def test_the_container_is_built_of_the_files_that_reach_it(tmp_path: Path) -> None:
+    """The steps of the recipe without a container: copy the context, build the wheel there."""
+    rules = (ROOT / ".dockerignore").read_text().split()
+    assert rules[0] == "*" and all(rule.startswith("!") for rule in rules[1:])
+    context = tmp_path / "source"
+    context.mkdir()
+    for name in (rule.removeprefix("!") for rule in rules[1:]):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, context / name)
+    with zipfile.ZipFile(build("wheel", tmp_path / "dist", context)) as wheel:
+        assert {VIEWER, "dpcenet/assets/models/incontext.safetensors"} <= set(wheel.namelist())
+    recipe = (ROOT / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from|\. )(\S+)", recipe, re.MULTILINE)
+    assert copied and all((context / name).is_file() for name in copied)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].keys()
+    named = re.findall(r"\*\.whl\)\[([a-z,]+)\]", recipe)
+    assert len(named) == 2 and all(set(each.split(",")) <= extras for each in named)
 
 
 def test_a_release_changes_every_place_of_the_version(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from dpcenet.inference.support import Support
+    from dpcenet.segmentation.learning import learn
     from dpcenet.segmentation.predict import Result, predict, predict_with
     from dpcenet.segmentation.review.quality import Quality
     from dpcenet.segmentation.segmenter import Segmenter, segment
@@ -48,6 +49,7 @@ __all__ = [
     "VolumeError",
     "WeightsError",
     "__version__",
+    "learn",
     "predict",
     "predict_with",
     "segment",
@@ -60,6 +62,7 @@ _MODULES = {
     "Segmenter": "segmentation.segmenter",
     "Support": "inference.support",
     "Volume": "types",
+    "learn": "segmentation.learning",
     "predict": "segmentation.predict",
     "predict_with": "segmentation.predict",
     "segment": "segmentation.segmenter",

@@ -8,9 +8,7 @@ import os
 import sys
 
 from dpcenet.errors import DpcenetError, one_line
-from dpcenet.system.faults import out_of_memory, out_of_space
-
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+from dpcenet.system.faults import mendable
 
 
 def main() -> None:
@@ -25,24 +23,11 @@ def main() -> None:
         _say(str(error))
         sys.exit(_flushed(2))
     except Exception as error:
-        text = _mendable(error)
+        text = mendable(error)
         if not text:
             raise
         _say(one_line(text))
         sys.exit(_flushed(2))
-
-
-def _mendable(error: Exception) -> str:
-    """What a person can do about a fault of the machine; "" where it is none."""
-    name = getattr(error, "filename", None)
-    if out_of_memory(error):
-        return "not enough memory; close other programs, take fewer --jobs, or smaller scans"
-    if out_of_space(error):
-        place = name or "the output"
-        return f"{place}: no space is left on the disk; free some, and run the same command again"
-    if isinstance(error, OSError) and error.errno in _FORBIDDEN and name is not None:
-        return f"{name}: {error.strerror}; choose another folder"
-    return ""
 
 
 def _flushed(code: str | int | None) -> str | int | None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # reading scans needs no torch, which takes seconds and 200 MB to import
+    import torch
+    from torch import Tensor
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -101,6 +104,8 @@ class Features:
     @staticmethod
     def join(parts: list[Features]) -> Features:
         """Features of several batches as one batch."""
+        import torch
+
         names = parts[0].maps if parts else ()
         return Features({k: torch.cat([part.maps[k] for part in parts]) for k in names})
 

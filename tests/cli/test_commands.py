@@ -151,3 +151,23 @@ def test_nothing_to_segment_is_said_in_a_line(scans: Path, tmp_path: Path) -> No
     assert done.stderr.splitlines() == [
         "dpcenet: no scan to segment: name scans or folders, or give -i FOLDER"
     ]
+
+
+def test_every_way_in_asks_for_the_same_dice() -> None:
+    """The command, Python, the app's API and its page, and the documents."""
+    from dpcenet.app import work
+    from dpcenet.app.work_api import Wanted
+    from dpcenet.segmentation.predict import predict, predict_with
+    from dpcenet.segmentation.review.quality import ACCEPT_DICE
+
+    for function in (inspect.unwrap(ROOT.commands["segment"].callback), work.segment):
+        assert inspect.signature(function).parameters["accept_dice"].default == ACCEPT_DICE
+    for function in (predict, predict_with):
+        assert inspect.signature(function).parameters["accept_dice"].default == ACCEPT_DICE
+    assert Wanted.model_fields["accept_dice"].default == ACCEPT_DICE
+    page = Path(work.__file__).parent / "page" / "js" / "segment_page.js"
+    (shown,) = re.findall(r'step: "0.05", value: "([\d.]+)"', page.read_text("utf-8"))
+    documents = DOCUMENT.parent
+    texts = [(documents / name).read_text("utf-8") for name in ("segment.md", "quality.md")]
+    said = [re.findall(r"`--accept-dice`? ?\(?([\d.]+)", text)[0] for text in texts]
+    assert [float(value) for value in (shown, *said)] == [ACCEPT_DICE] * 3

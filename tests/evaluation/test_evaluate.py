@@ -136,7 +136,7 @@ def test_folds_of_one_config_make_one_row(run: Run, data: Path, tmp_path: Path) 
     for one in (run, other):
         rows += evaluate(one.folder, ProtocolOptions("ep2"), quiet=True)
     tables = tables_of([run, other])
-    (table,) = (t for t in tables if t.rules.startswith("ep2"))
+    (table,) = (t for t in tables if t.rules[0].key == "rules.ep2")
     assert [row.name for row in table.rows] == ["tiny", "copy"]
     liver = [100 * r.dice for r in rows if (r.method, r.label) == ("tiny", "liver")]
     assert table.rows[0].cells[0].mean == pytest.approx(np.mean(liver))

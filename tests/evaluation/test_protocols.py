@@ -14,7 +14,8 @@ from dpcenet.errors import ConfigError
 from dpcenet.evaluation.evaluate import evaluate
 from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.evaluation.report.report import report
-from dpcenet.evaluation.scores import describe_rules
+from dpcenet.evaluation.report.rules import rules_of
+from dpcenet.evaluation.report.texts import joined
 from dpcenet.system.files import read_json, write_json
 from dpcenet.training.run_folder import Run, RunFlags
 from dpcenet.training.train import train
@@ -106,7 +107,7 @@ def test_the_summary_names_its_rules_and_what_setting_2_removed(run: Run, data: 
         "removed_by_any": 4 * 6,
         "removed_by_all": 4 * 6,
     }
-    line = describe_rules(summary)
+    line = joined(rules_of(summary))
     for part in (
         "EP1",
         "1 chunks by range",
@@ -123,4 +124,4 @@ def test_supports_that_were_trained_on_are_named(data: Path, tmp_path: Path) -> 
     assert {score.support for score in scores} == {"case2+case3"}
     summary = read_json(run.folder / "summary-paper-2shot.json")
     assert summary["supports_trained_on"] == ["case3"] and summary["exclusion"] is None
-    assert "supports seen in training: case3" in describe_rules(summary)
+    assert "supports seen in training: case3" in joined(rules_of(summary))

@@ -9,14 +9,13 @@ import pytest
 
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.scores import (
-    describe_rules,
     percent_dice,
     read_scores,
     scores_of,
     summarise,
     write_scores,
 )
-from reports import score, summary
+from reports import score
 
 ROWS = [
     score("a", "c1", "liver", 0.1, fold=-1, seed=3, hd95_mm=float("inf")),
@@ -53,13 +52,3 @@ def test_means_over_cases_and_over_labels() -> None:
     assert found["spleen"]["dice_sd"] == 0
     assert found["mean"]["dice"] == pytest.approx((np.mean(liver) + 0.9) / 2)
     assert summarise([]) == {}
-
-
-def test_the_rules_in_a_line() -> None:
-    rules = {**summary("paper"), "shots": 2, "supports_trained_on": ["s"]}
-    assert describe_rules(rules) == (
-        "paper (EP1: looks at the query's truth to choose the slices that show the organ); "
-        "3 chunks by number; support last, 2 shots; folds disjoint; setting 1; "
-        "1 support slice on either side helps; supports seen in training: s"
-    )
-    assert "chunks" not in describe_rules(summary("blind"))

@@ -15,8 +15,6 @@ from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "volumes")]
 
-from tests.fuzz.state_targets import STATE_TARGETS  # noqa: E402
-
 from dicoms import write_enhanced  # noqa: E402
 from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
@@ -174,7 +172,7 @@ def _zip(folder: Path) -> list[Path]:
     return [folder / "a.zip"]
 
 
-TARGETS: dict[str, Target] = {
+READERS: dict[str, Target] = {
     "nifti": Target(_nib("a.nii"), as_scan),
     "nifti.gz": Target(_nib("a.nii.gz"), as_scan),
     "nifti2": Target(_nib("a.nii", nib.Nifti2Image), as_scan),
@@ -198,5 +196,15 @@ TARGETS: dict[str, Target] = {
     "dicom enhanced": Target(_enhanced, as_scan),
     "dicom seg": Target(_seg, as_mask),
     "rtstruct": Target(_rtstruct, as_mask),
-    **{name: Target(*pair) for name, pair in STATE_TARGETS.items()},
 }
+STATE = ("yaml", "json", "task")
+NAMES = (*READERS, *STATE)
+
+
+def target_of(name: str) -> Target:
+    """The target of a name; torch is imported for those of `STATE` only, as by the commands."""
+    if name in READERS:
+        return READERS[name]
+    from tests.fuzz.state_targets import STATE_TARGETS
+
+    return Target(*STATE_TARGETS[name])

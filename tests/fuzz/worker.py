@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from tests.fuzz.mutate import mutate
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.targets import Target, target_of
 
 from dpcenet.errors import DpcenetError
 
@@ -26,7 +26,7 @@ def work(name: str, seed: int, seconds: float, folder: Path, keep: Path) -> None
 
     Each line says: read, refused, or an error that is none of ours, whose file goes to `keep`.
     """
-    target = TARGETS[name]
+    target = target_of(name)
     valid = folder / "valid"
     shutil.rmtree(valid, ignore_errors=True)
     valid.mkdir(parents=True)

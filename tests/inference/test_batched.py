@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from dpcenet.evaluation.protocols import SameSlices
-from dpcenet.inference import batched, predictor
+from dpcenet.inference import batched, first_look
 from dpcenet.inference.batched import encode_scan
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
@@ -76,7 +76,7 @@ def test_every_method_answers_each_job(network: InContext) -> None:
 
 @pytest.fixture(params=[1, 3, 100])
 def group(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(predictor, "GROUP", request.param)
+    monkeypatch.setattr(first_look, "GROUP", request.param)
     yield request.param
 
 
@@ -126,7 +126,13 @@ def test_labels_share_the_attention_of_the_same_slices(network: InContext, group
         2: [task((2, 3), (2, 5)), task((0,), (1,)), task((4,), (1,))],
     }
     aligned: list[int] = []
-    network.align.register_forward_hook(lambda _, shown, __: aligned.append(len(shown[0])))
+    carry = network.align.carry
+
+    def counting(support: torch.Tensor, query: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        aligned.append(len(query))
+        return carry(support, query, values)
+
+    network.align.carry = counting  # type: ignore[method-assign]
     together = found(network, support, query, tasks, second_look=False)
     assert sum(aligned) == {1: 7, 3: 4, 100: 4}[group]  # of seven; a group of 1 holds one task
     for value, of_label in tasks.items():

@@ -14,7 +14,7 @@ from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.line_search import InPlane, ZLine
 from dpcenet.inference.slice_plans import Request
-from dpcenet.inference.start_choice import chosen_lines, expected_dice
+from dpcenet.inference.start_choice import Tally, chosen_lines, expected_dice
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.base import MatchJob
 from dpcenet.methods.copy import Copy, Options
@@ -90,8 +90,9 @@ def test_the_expected_dice_is_that_of_right_probabilities() -> None:
     probability = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
     mask = probability > 0.5
     expected = 2 * probability[mask].sum() / (probability.sum() + mask.sum())
-    given = torch.from_numpy(probability)
+    halves = [Tally.of(torch.from_numpy(part)) for part in (probability[:1], probability[1:])]
+    given = halves[0] + halves[1]
     assert expected_dice(given, 1.0) == pytest.approx(expected, abs=1e-6)
     assert expected_dice(given, 3.0) == expected_dice(given, 1.0)
     assert expected_dice(given, 0.1) == pytest.approx(expected + 0.05 * np.log(0.1), abs=1e-6)
-    assert expected_dice(torch.zeros(1, 4, 4), 0.0) == pytest.approx(0.05 * np.log(0.02))
+    assert expected_dice(Tally.of(torch.zeros(1, 4, 4)), 0.0) == pytest.approx(0.05 * np.log(0.02))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -78,16 +80,52 @@ def test_the_panel_has_every_widget_that_the_code_uses() -> None:
     } <= custom
 
 
-def test_cmake_names_files_that_exist() -> None:
-    text = (MODULE / "CMakeLists.txt").read_text("utf-8")
-    (name,) = re.findall(r"set\(MODULE_NAME (\w+)\)", text)
-    for file in re.findall(r"^\s+(\S*\$\{MODULE_NAME\}\.\w+)", text, re.MULTILINE):
-        assert (MODULE / file.replace("${MODULE_NAME}", name)).is_file(), file
-    top = (FOLDER / "CMakeLists.txt").read_text("utf-8")
-    assert f"add_subdirectory({name})" in top
-    for each in (text, top):
-        assert each.count("(") == each.count(")")
-        assert each.count("if(") - each.count("endif(") == each.count("endif(")
+SLICER = """
+set(Slicer_USE_FILE "${CMAKE_CURRENT_LIST_DIR}/use.cmake")
+set(Slicer_EXTENSION_GENERATE_CONFIG "${CMAKE_CURRENT_LIST_DIR}/nothing.cmake")
+set(Slicer_EXTENSION_CPACK "${CMAKE_CURRENT_LIST_DIR}/nothing.cmake")
+"""
+USE = """
+function(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MY "WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  foreach(file ${MY_SCRIPTS} ${MY_RESOURCES})
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${file}")
+      message(FATAL_ERROR "no file ${file}")
+    endif()
+  endforeach()
+  message(STATUS "module ${MY_NAME} of ${MY_SCRIPTS} ${MY_RESOURCES}${MY_UNPARSED_ARGUMENTS}")
+endfunction()
+"""
+
+
+def program(*names: str) -> str:
+    """The first of these programs that is installed, here or beside Python."""
+    beside = str(Path(sys.executable).parent)
+    found = [shutil.which(name, path=path) for name in names for path in (None, beside)]
+    if not any(found):
+        pytest.skip(f"none of {', '.join(names)} is installed")
+    return next(filter(None, found))
+
+
+def test_cmake_itself_reads_the_extension(tmp_path: Path) -> None:
+    """With a stand-in for Slicer's package, which looks for the files that are named."""
+    for name, text in (("SlicerConfig", SLICER), ("use", USE), ("nothing", "")):
+        (tmp_path / f"{name}.cmake").write_text(text)
+    command = [program("cmake"), "-S", FOLDER, "-B", tmp_path / "build", f"-DSlicer_DIR={tmp_path}"]
+    done = subprocess.run([*command, "-Wno-dev"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (line,) = re.findall(r"-- module (.*)", done.stdout)
+    name = MODULE.name
+    assert line == f"{name} of {name}.py Resources/UI/{name}.ui"
+
+
+def test_qt_itself_reads_the_panel() -> None:
+    panel = MODULE / "Resources" / "UI" / "DpcenetSegment.ui"
+    command = [program("pyside6-uic", "uic"), str(panel)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    used = set(re.findall(r"self\.ui\.(\w+)", (MODULE / "DpcenetSegment.py").read_text("utf-8")))
+    assert all(name in done.stdout for name in used)
 
 
 def test_slicers_base_classes_are_those_of_the_module(module: Any) -> None:

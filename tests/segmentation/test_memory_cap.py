@@ -13,7 +13,7 @@ import torch
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, VolumeError
-from dpcenet.inference.disk_features import joined
+from dpcenet.inference.encoded import joined
 from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.segmentation.segment_options import SegmentOptions

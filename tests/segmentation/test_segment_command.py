@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -109,6 +110,15 @@ def test_a_file_for_each_organ_and_names_and_codes_in_the_results(
     three = call("segment", query, *pair, "--support-mask", files[0], "--out", tmp_path / "x")
     assert isinstance(three.exception, ConfigError)
     assert "put several masks of one scan into a folder" in str(three.exception)
+
+
+def test_it_says_what_learning_gained(scans: Path, tmp_path: Path) -> None:
+    """In no time at all: one check, one step, one check."""
+    flags = ["--learn", "0.01", "--fast", "--no-check", "--out", tmp_path]
+    done = call("segment", scans, *support(scans), *flags)
+    assert done.exit_code == 0, done.output
+    said = json.loads((tmp_path / "learn.json").read_text())["said"]
+    assert f"note: {said}" in done.stdout and "reverse check" in said
 
 
 def test_the_labelled_scan_alone_is_judged(scans: Path, tmp_path: Path) -> None:

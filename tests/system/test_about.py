@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,9 @@ import pytest
 import yaml
 
 import dpcenet
-from dpcenet.errors import ConfigError
 from dpcenet.methods.registry import METHODS
 from dpcenet.nn.own_trunk import SHA256
-from dpcenet.system.about import OURS, citation, versions_text
+from dpcenet.system.about import bibtex, versions_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,38 +24,40 @@ def test_the_version_names_what_decides_results() -> None:
     assert f"weights incontext, sha256 {SHA256[:16]}" in text
 
 
-def test_the_version_and_the_help_are_quick() -> None:
-    for flag in ("--version", "--help"):
-        code = (
-            f"import sys, time; sys.argv = ['dpcenet', '{flag}']\n"
-            "from dpcenet.__main__ import main\n"
-            "try: main()\n"
-            "except SystemExit: pass\n"
-            "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
-            "assert time.process_time() < 0.3, time.process_time()"
+@pytest.mark.parametrize(
+    ("code", "seconds"),
+    [
+        ("from dpcenet.__main__ import main; sys.argv = ['dpcenet', '--help']; main()", 0.3),
+        ("from dpcenet.__main__ import main; sys.argv = ['dpcenet', '--version']; main()", 0.3),
+        ("before = time.process_time(); import dpcenet", 0.1),
+    ],
+)
+def test_what_a_person_waits_for_is_quick(code: str, seconds: float, tmp_path: Path) -> None:
+    """Processor time of the quickest of five, with the compiled files that an installer leaves."""
+    measured = (
+        "import atexit, sys, time\n"
+        "before = 0\n"
+        "def end():\n"
+        "    assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+        "    print('TOOK', time.process_time() - before)\n"
+        f"atexit.register(end)\n{code}"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+    took = []
+    for _ in range(6):
+        done = subprocess.run(
+            [sys.executable, "-c", measured], env=environment, capture_output=True, text=True
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-
-def test_every_method_of_a_paper_can_be_cited() -> None:
-    for method in sorted(METHODS.keys() - OURS):
-        text = citation(method)
-        assert f"{{{method},\n" in text and "dpcenet-software" in text
-        assert text.count("{") == text.count("}")
-    assert "doi = {10.12677/mos.2025.148564}" in citation("dpcenet")
-    assert citation("copy") == citation() and dpcenet.__version__ in citation()
-
-
-def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="best: no such method; known are adnet, catnet, copy"):
-        citation("best")
+        assert done.returncode == 0 and "TOOK" in done.stdout, done.stderr
+        took.append(float(done.stdout.rpartition("TOOK")[2]))
+    assert min(took[1:]) < seconds, took
 
 
 def test_the_citation_file_is_right() -> None:
     facts = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert facts["version"] == dpcenet.__version__ and facts["license"] == "Apache-2.0"
     dois = {reference.get("doi") for reference in facts["references"]} - {None}
-    assert dois and all(doi in "".join(map(citation, METHODS)) for doi in dois)
+    assert dois and all(doi in "".join(filter(None, map(bibtex, METHODS))) for doi in dois)
     api = pytest.importorskip("cffconvert", reason="no cffconvert (extra `dev`)")
     api.Citation((ROOT / "CITATION.cff").read_text()).validate()

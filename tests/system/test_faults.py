@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.__main__ import _mendable
 from dpcenet.data.prepare_case import save
-from dpcenet.system.faults import out_of_memory, out_of_space
+from dpcenet.system.faults import mendable, out_of_memory, out_of_space
 from dpcenet.system.files import write_atomically, write_json
 from dpcenet.training.checkpoint import save_tensors
 
@@ -59,7 +58,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         writers()[name](path)  # type: ignore[operator]
     assert out_of_space(caught.value) and caught.value.filename == str(path)
     assert not list(tmp_path.iterdir())
-    text = _mendable(caught.value)
+    text = mendable(caught.value)
     assert str(path) in text and "no space" in text and "again" in text
 
 
@@ -70,9 +69,9 @@ def test_no_memory_in_the_words_of_torch_numpy_and_the_system() -> None:
         np.empty(1 << 60, np.uint8)
     for error in (torchs.value, numpys.value, OSError(errno.ENOMEM, "x"), torch.OutOfMemoryError()):
         assert out_of_memory(error), error
-        assert "not enough memory" in _mendable(error)
+        assert "not enough memory" in mendable(error)
     for other in (RuntimeError("size mismatch"), ValueError("x"), OSError(errno.ENOENT, "x")):
-        assert not out_of_memory(other) and not out_of_space(other) and not _mendable(other)
+        assert not out_of_memory(other) and not out_of_space(other) and not mendable(other)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

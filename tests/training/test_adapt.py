@@ -18,7 +18,9 @@ from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.methods.incontext.weights import load_network
 from dpcenet.system.files import read_json
 from dpcenet.training import adapt as module
-from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
+from dpcenet.training import checked_training
+from dpcenet.training.adapt import adapt, kept_state
+from dpcenet.training.checked_training import AdaptOptions
 from dpcenet.training.config import load_preset
 from dpcenet.training.incontext_trainer import PretrainConfig
 from dpcenet.training.pretrain import WEIGHTS, pretrain
@@ -38,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     """Reverse checks that come out as written."""
     left = iter(scores)
-    monkeypatch.setattr(module, "reverse_check", lambda *_: next(left))
+    monkeypatch.setattr(checked_training, "reverse_check", lambda *_: next(left))
 
 
 class Clock:
@@ -46,7 +48,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
         self.now, self.step = 0.0, step
-        monkeypatch.setattr(module, "monotonic", self.look)
+        monkeypatch.setattr(checked_training, "monotonic", self.look)
 
     def look(self) -> float:
         self.now += self.step
@@ -147,7 +149,7 @@ def test_the_time_is_kept_in_all(
         clock.now += 6
         return 0.5
 
-    monkeypatch.setattr(module, "reverse_check", slow)
+    monkeypatch.setattr(checked_training, "reverse_check", slow)
     options = AdaptOptions(minutes=1, checks=8, patience=8, batch=1, made_up=100)
     adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
     assert 50 <= clock.now <= 1.2 * 60

@@ -15,9 +15,10 @@ from dpcenet.evaluation.evaluate import evaluate
 from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.training.checkpoint import load_checkpoint
 from dpcenet.training.config import Config
+from dpcenet.training.episode_training import CHECKS
 from dpcenet.training.kept_weights import KeptWeights, ValidationOptions
 from dpcenet.training.run_folder import RunFlags, open_run
-from dpcenet.training.train import CHECKS, train
+from dpcenet.training.train import train
 from made import tiny_config, write_prepared
 
 CPU = torch.device("cpu")

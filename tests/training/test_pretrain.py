@@ -19,14 +19,18 @@ from dpcenet.data.synthetic.pairs import PairOptions
 from dpcenet.errors import ConfigError, RunError, WeightsError
 from dpcenet.methods.incontext.model import NetworkOptions
 from dpcenet.methods.incontext.weights import load_network
+from dpcenet.training.checkpoint import CHECKPOINT
 from dpcenet.training.config import load_options
 from dpcenet.training.incontext_trainer import (
+    PairTraining,
     PretrainConfig,
     hard_dice,
     learning_rate_at,
     pair_loss,
 )
-from dpcenet.training.pretrain import CARD, CHECKPOINT, LOG, STABLE, WEIGHTS, Pace, pretrain
+from dpcenet.training.log import LOG
+from dpcenet.training.pretrain import CARD, STABLE, WEIGHTS, pretrain
+from dpcenet.training.training_run import Pace
 
 TINY = PretrainConfig(
     steps=12,
@@ -72,6 +76,27 @@ def test_a_killed_run_goes_on_with_the_same_losses(
         killed, whole = (load_file(tmp_path / run / name) for run in ("killed", "whole"))
         assert killed.keys() == whole.keys()
         assert all(torch.equal(killed[key], whole[key]) for key in whole)
+
+
+def test_a_run_killed_before_its_first_checkpoint_logs_no_step_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([True, True, False])
+
+    def advance(self: PairTraining, batch: object) -> torch.Tensor:
+        if not next(left):
+            raise KeyboardInterrupt
+        self.step += 1
+        return torch.tensor(9.0)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PairTraining, "advance", advance)
+        pretrain(TINY, tmp_path, PACE)
+    assert losses(tmp_path) == {1: 9.0, 2: 9.0}
+    pretrain(replace(TINY, steps=2), tmp_path, PACE)
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+    assert 9.0 not in losses(tmp_path).values()
 
 
 def test_the_stable_state_can_be_extended(tmp_path: Path) -> None:
@@ -159,4 +184,4 @@ def test_another_config_does_not_go_on(tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cuda:99"):
-        pretrain(TINY, tmp_path, replace(PACE, device="cuda:99"))
+        pretrain(TINY, tmp_path, PACE, "cuda:99")

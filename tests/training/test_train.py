@@ -46,7 +46,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(
     class Killed(Exception):
         """Stands for a kill: raised while step 6 is logged, after the checkpoint of step 4."""
 
-    from dpcenet.training import train as module
+    from dpcenet.training import episode_training as module
 
     original = module.take_step
     calls = 0

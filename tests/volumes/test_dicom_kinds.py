@@ -19,7 +19,7 @@ from dpcenet.types import Volume  # noqa: E402
 from dpcenet.volumes.dicom.find_series import Folders, find_series, one_series, plain  # noqa: E402
 from dpcenet.volumes.dicom.read_seg import read_seg  # noqa: E402
 from dpcenet.volumes.dicom.read_series import read_series, split_series  # noqa: E402
-from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm, closing  # noqa: E402
 from dpcenet.volumes.geometry import on_grid  # noqa: E402
 from dpcenet.volumes.io import read_volume  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
@@ -421,7 +421,8 @@ def test_a_fractional_seg_is_cut_at_one_half(tmp_path):
         fractional_type="PROBABILITY",
         max_fractional_value=100,
     )
-    seg.save_as(tmp_path / "f.dcm")
+    with closing(seg):
+        seg.save_as(tmp_path / "f.dcm")
     found = read_seg(tmp_path / "f.dcm")
     rounded = np.round(parts * 100) / 100
     expected = np.where(rounded.max(-1) >= 0.5, rounded.argmax(-1) + 1, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from datetime import datetime
@@ -21,7 +22,7 @@ from dpcenet.errors import VolumeError  # noqa: E402
 from dpcenet.types import Volume  # noqa: E402
 from dpcenet.volumes.dicom.read_seg import read_seg, spread  # noqa: E402
 from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
-from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
+from dpcenet.volumes.dicom.segment_descriptions import Algorithm, closing  # noqa: E402
 from dpcenet.volumes.dicom.write_seg import write_seg  # noqa: E402
 from dpcenet.volumes.geometry import on_grid  # noqa: E402
 from dpcenet.volumes.grid import ScanFile, SourceGrid  # noqa: E402
@@ -229,7 +230,8 @@ def test_a_foreign_seg_of_some_slices_is_spread_over_the_scan(oblique, tmp_path)
     seg = hd.seg.Segmentation(
         sources, mask, "BINARY", [segment], hd.UID(), 7, hd.UID(), 1, "m", "n", "1", "2"
     )
-    seg.save_as(tmp_path / "theirs.dcm")
+    with closing(seg):
+        seg.save_as(tmp_path / "theirs.dcm")
     scan = read_seg(tmp_path / "theirs.dcm")
     found, names = scan.volume, dict(scan.facts.labels.names)
     assert found.data.shape == (3, 48, 40) and names == {1: "theirs"}
@@ -322,6 +324,27 @@ def test_segs_that_cannot_be_used(oblique, tmp_path, how, message):
     file.save_as(path)
     with pytest.raises(VolumeError, match=message):
         read_seg(path)
+
+
+def test_no_database_stays_open(oblique, tmp_path, monkeypatch):
+    """Python 3.13 warns of one; highdicom keeps a table of the frames in memory."""
+    made = []
+    for name in ("segread", "Segmentation"):
+        original = getattr(hd.seg, name)
+
+        def kept(*arguments, original=original, **settings):
+            made.append(original(*arguments, **settings))
+            return made[-1]
+
+        monkeypatch.setattr(hd.seg, name, kept)
+    image, labels = oblique
+    write_dicom(image, tmp_path / "scan")
+    write_seg(labels.data, tmp_path / "seg.dcm", read_series(tmp_path / "scan"), NAMES, ALGORITHM)
+    read_seg(tmp_path / "seg.dcm")
+    assert len(made) == 2
+    for seg in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            seg._db_con.execute("SELECT 1")
 
 
 def test_without_highdicom_the_extra_is_named(oblique, tmp_path, monkeypatch):

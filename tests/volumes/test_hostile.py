@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -20,6 +21,7 @@ from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.io import check_intensities, check_mask, files_of, holds_labels, read_volume
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+from dpcenet.volumes.write_masks import write_mask
 from phantoms import make_phantom
 
 SHAPE = (5, 30, 20)
@@ -57,7 +59,7 @@ def test_a_data_file_that_is_named_twice_is_refused(tmp_path, name, key):
     content = path.read_bytes()
     for more in (key.lower(), key.replace(b" = ", b"=").replace(b" f", b"f")):
         path.write_bytes(content.replace(key, more + b"b.raw\n" + key, 1))
-        with pytest.raises(VolumeError, match=r"twice|not named as the format wants|not there"):
+        with pytest.raises(VolumeError, match=r"twice|spelled|not there"):
             read_volume(path)
 
 
@@ -108,6 +110,142 @@ def test_spacings_that_are_none(tmp_path, spacing):
     path.write_bytes(content.replace(b"ElementSpacing = 1 1 1", b"ElementSpacing = " + spacing))
     with pytest.raises(VolumeError, match=r"spacing is|singular|finite|cannot be read"):
         read_volume(path)
+
+
+def nifti_with(folder, **fields):
+    """A NIfTI file whose header says something else; without an sform unless it is given."""
+    image, _ = make_phantom(SHAPE)
+    path = folder / "a.nii"
+    nib.save(nib.Nifti1Image(image.data.T.astype(np.int16), image.affine[:, [2, 1, 0, 3]]), path)
+    header = nib.Nifti1Header(path.read_bytes()[:348], check=False)
+    for name, value in {"sform_code": 0, **fields}.items():
+        header[name] = value
+    path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    return path
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_nifti_voxels_without_a_size_are_refused_in_one_line(tmp_path, capfd, code):
+    """nibabel takes 1 mm and prints so."""
+    path = nifti_with(tmp_path, qform_code=code, pixdim=[1, 1.5, 0, 3, 0, 0, 0, 0])
+    with pytest.raises(VolumeError, match=r"cannot be read \(voxels of 1\.5 × 0 × 3 mm\)"):
+        read_volume(path)
+    placed = nifti_with(tmp_path, sform_code=1, pixdim=[1, 1.5, 0, 3, 0, 0, 0, 0])
+    assert read_volume(placed).volume.data.shape == SHAPE  # the sform has the sizes
+    analyze = nib.AnalyzeImage(np.zeros((5, 6, 7), np.int16), np.eye(4))
+    nib.save(analyze, tmp_path / "b.img")
+    header = bytearray((tmp_path / "b.hdr").read_bytes())
+    header[80:92] = bytes(12)
+    (tmp_path / "b.hdr").write_bytes(header)
+    with pytest.raises(VolumeError, match="voxels of 0 × 0 × 0 mm"):
+        read_volume(tmp_path / "b.hdr")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("code", "kept"), [(4, 2), (7, 2), (58 + 64, 2), (255, 2), (10, 10)])
+def test_units_that_are_none_count_as_mm(tmp_path, code, kept):
+    read = read_volume(nifti_with(tmp_path, xyzt_units=code, sform_code=1))
+    assert np.allclose(read.volume.spacing, make_phantom(SHAPE)[0].spacing)
+    assert read.grid.header["xyzt_units"] == kept
+    assert bool(read.facts.notes) == (code % 8 not in (0, 1, 2, 3))
+    assert all("taken as mm" in note for note in read.facts.notes)
+    write_mask(np.ones(SHAPE, np.uint8), tmp_path / "m.nii", read.grid)
+    assert nib.load(tmp_path / "m.nii").header.get_xyzt_units()[0] == "mm"
+
+
+def test_a_scan_beyond_every_scanner_is_refused(tmp_path):
+    path = nifti_with(tmp_path, sform_code=1, srow_y=[0, 1, 0, 1e30])
+    with pytest.raises(VolumeError, match=r"first voxel lies at .* 1e\+30 .* mm"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (b'space units: "inch" "inch" "inch"', "units are inch, inch, inch"),
+        (b'space units: "mm" "m" "mm"', "units are mm, m, mm"),
+        (b'space units: "m" "m" "m"', "unit is the metre, and a voxel 3 m long"),
+        (b"space directions: none (0,1,0) (0,0,3)", "an axis has no direction"),
+    ],
+)
+def test_nrrd_lengths_that_are_no_millimetres(tmp_path, field, message):
+    head = (
+        b"NRRD0004\ntype: short\ndimension: 3\nsizes: 6 5 4\nspace: left-posterior-superior\n"
+        b"space origin: (0,0,0)\nendian: little\nencoding: raw\n"
+    )
+    space = b"space directions: (1,0,0) (0,1,0) (0,0,3)\n"
+    voxels = np.arange(120, dtype="<i2").tobytes()
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(head + space + b'space units: "mm" "mm" "mm"\n\n' + voxels)
+    assert read_volume(path).volume.spacing == (3.0, 1.0, 1.0)
+    lines = field if b"directions" in field else space + field
+    path.write_bytes(head + lines + b"\n\n" + voxels)
+    with pytest.raises(VolumeError, match=message):
+        read_volume(path)
+
+
+def test_metaimage_without_a_spacing_is_taken_as_1_mm_which_is_noted(tmp_path):
+    path, _ = itk_pair(tmp_path, "a.mha")
+    content = path.read_bytes()
+    assert not read_volume(path).facts.notes
+    path.write_bytes(content.replace(b"ElementSpacing = 1 1 1\n", b""))
+    assert "taken as 1 mm" in read_volume(path).facts.notes[0]
+    for right, wrong, message in (
+        (b"ElementSpacing", b"elementspacing", "spelled 'ElementSpacing'"),
+        (b"Offset = 0 0 0", b"Offset = nan 0 0", "Offset is nan 0 0"),
+        (b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 x 1", "ElementSpacing is 1 x 1"),
+    ):
+        assert right in content
+        path.write_bytes(content.replace(right, wrong))
+        with pytest.raises(VolumeError, match=message):
+            read_volume(path)
+    path.write_bytes(content.replace(b"NDims = 3", b"NDims = 4"))
+    with pytest.raises(VolumeError, match="3 lengths for 4 axes"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (b"Comment = " + b"x" * 200_000 + b"\n", "a line of its header has 100,000 bytes"),
+        (b"".join(b"k%d:=1\n" % i for i in range(10_001)), "more than 10,000 lines"),
+    ],
+)
+def test_headers_that_hardly_end(tmp_path, name, lines, message):
+    path, _ = itk_pair(tmp_path, name)
+    first, rest = path.read_bytes().split(b"\n", 1)
+    path.write_bytes(first + b"\n" + lines + rest)
+    with pytest.raises(VolumeError, match=message):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("suffix", ["nrrd", "mha"])
+def test_a_packed_file_of_one_value_is_seen_before_itk_reads_it(tmp_path, suffix):
+    n = 80 * 2**20 // 2
+    packed = zlib.compress(np.full(n, -7, "<i2").tobytes(), 1)
+    head = {
+        "nrrd": b"NRRD0004\ntype: short\ndimension: 3\nsizes: 1024 1024 40\nendian: little\n"
+        b"encoding: gzip\nspacings: 1 1 3\n\n",
+        "mha": b"ObjectType = Image\nNDims = 3\nBinaryData = True\nCompressedData = True\n"
+        b"CompressedDataSize = %d\nElementSpacing = 1 1 3\nDimSize = 1024 1024 40\n"
+        b"ElementType = MET_SHORT\nElementDataFile = LOCAL\n" % len(packed),
+    }[suffix]
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(head + packed)
+    tracemalloc.start()
+    with pytest.raises(VolumeError, match="all 41,943,040 voxels have the same value"):
+        read_volume(path)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 20 * 2**20
+
+
+def test_a_large_scan_of_almost_one_value_is_refused_before_it_is_prepared():
+    data = np.zeros((70, 1024, 1024), np.uint8)
+    data[0, 0, :300] = np.arange(300) % 250
+    with pytest.raises(VolumeError, match=r"99\.99% of the voxels have one value"):
+        check_intensities(Volume(data, np.eye(4)), "scan")
 
 
 @pytest.mark.parametrize("high", [1e31, 1e300])
@@ -274,8 +412,6 @@ def test_a_permission_error_of_a_reader_is_named(tmp_path, monkeypatch):
 
 def test_a_deflated_file_that_would_fill_the_memory(tmp_path):
     pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
-    import zlib
-
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
     from pydicom.uid import DeflatedExplicitVRLittleEndian, MRImageStorage
 

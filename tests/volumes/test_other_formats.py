@@ -202,6 +202,9 @@ def test_colours_and_odd_sizes_are_refused(tmp_path):
     Image.fromarray(grey[:5]).save(tmp_path / "b.png")
     with pytest.raises(VolumeError, match=r"b\.png: it is \(5, 7\)"):
         read_volume(tmp_path, options=spaced)
+    Image.fromarray(grey.astype(np.uint16)).save(tmp_path / "b.png")
+    with pytest.raises(VolumeError, match=r"b\.png: its values are uint16, in a\.png uint8"):
+        read_volume(tmp_path, options=spaced)
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 99)
     with pytest.raises(VolumeError, match=r"b\.png: the picture cannot be read"):
         read_volume(tmp_path, options=spaced)
@@ -274,6 +277,13 @@ def test_a_zip_that_leads_elsewhere_is_refused(tmp_path, name):
     with pytest.raises(VolumeError, match="names inside the zip"):
         read_volume(zipped(tmp_path / "a.zip", {name: b"hello"}))
     assert {path.name for path in tmp_path.iterdir()} == {"a.zip"}
+
+
+def test_a_zip_of_one_value_is_refused_before_the_disk_is_filled_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("dpcenet.volumes.size_guards.BLANK_BYTES", 1_000_000)
+    monkeypatch.setattr("dpcenet.volumes.archive._unpack", None)
+    with pytest.raises(VolumeError, match=r"claim to hold 5,000,000: almost every voxel"):
+        read_volume(zipped(tmp_path / "a.zip", {"x.nii": bytes(5_000_000)}))
 
 
 def test_bombs_links_and_damage_in_a_zip(tmp_path):

@@ -93,6 +93,48 @@ def test_cropping_loses_only_what_lies_outside():
     assert prepared.spacing == pytest.approx((6.0, 1.5, 1.5))
 
 
+MARGINS = {"even": ((12, 12), (12, 12)), "aside": ((0, 20), (23, 4)), "one side": ((0, 30), (0, 0))}
+
+
+@pytest.mark.parametrize("noise", [0, 3])
+@pytest.mark.parametrize("margins", MARGINS.values(), ids=MARGINS)
+def test_air_around_the_body_makes_no_pixel_coarser(margins, noise):
+    """A larger field of view: the body keeps the size and the grey values that it had."""
+    image, labels = make_phantom((4, 40, 40), (5.0, 1.5, 1.5))
+    data = np.where(labels.data > 0, 100 + 50 * labels.data.astype(float), 60.0)
+    scan = Volume(data, image.affine)
+    rules = Preprocessing.for_mr(size=40, spacing_mm=1.5)
+    alone, _ = preprocess(scan, rules)
+    (top, bottom), (left, right) = margins
+    shape = (4, 40 + top + bottom, 40 + left + right)
+    wide = np.random.default_rng(0).integers(0, noise + 1, shape).astype(float)
+    here = (slice(None), slice(top, top + 40), slice(left, left + 40))
+    wide[here] = data
+    affine = image.affine.copy()
+    affine[:3, 3] -= affine[:3, 1] * top + affine[:3, 2] * left
+    prepared, record = preprocess(Volume(wide, affine), rules)
+    assert prepared.spacing == pytest.approx(alone.spacing)
+    assert np.allclose(prepared.image, alone.image, atol=1e-5)
+    assert np.allclose(prepared.affine, alone.affine, atol=1e-4)
+    truth = np.zeros(shape, np.uint8)
+    truth[here] = labels.data
+    there = preprocess_labels(Volume(truth, affine), record)
+    assert np.array_equal(record.restore_mask(there), truth)
+
+
+def test_a_body_that_does_not_fit_is_fitted_and_none_of_it_is_lost():
+    data = np.zeros((3, 90, 64))
+    data[:, 7:80, 2:60] = 100 + np.arange(58)
+    scan = Volume(data, np.diag([4.0, 1.0, 1.0, 1.0]))
+    truth = Volume((data > 0).astype(np.uint8), scan.affine)
+    prepared, record = preprocess(scan, Preprocessing.for_mr(size=40, spacing_mm=1.0))
+    assert prepared.spacing[1] == pytest.approx(73 / 40, rel=0.03)  # 90 / 40 with its margins
+    back = record.restore_mask(preprocess_labels(truth, record))
+    assert dice(back > 0, truth.data > 0) > 0.97
+    cropped, _ = preprocess(scan, Preprocessing.for_mr(size=40, spacing_mm=1.0, overflow="crop"))
+    assert cropped.spacing[1] == 1.0
+
+
 @pytest.mark.parametrize("spacing_mm", [None, 1.25, 1.2505])
 def test_nothing_is_interpolated_at_the_same_spacing_and_size(spacing_mm):
     """The scan's own numbers, also where it has to be padded."""

@@ -157,6 +157,18 @@ def test_outlines_of_another_scan_are_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_outlines_with_an_axis_turned_over_are_refused_with_their_distance(tmp_path):
+    """As an exporter writes them that takes rows to run from front to back in every scan."""
+    image, labels = made_case()
+    upside_down = Volume(image.data, image.affine @ np.diag([1.0, -1.0, 1.0, 1.0]))
+    outlines = outlines_of(labels.data == 1, upside_down.affine)
+    path = write_rtstruct(tmp_path / "r.dcm", {1: ("liver", outlines)})
+    nearest = np.nonzero((labels.data == 1).any(axis=(0, 2)))[0].min() - 0.5
+    with pytest.raises(VolumeError, match="axis over, export the mask as NIfTI") as caught:
+        read_rtstruct(path, scan_of(image))
+    assert f"they lie {nearest * image.spacing[1]:.0f} mm outside it" in str(caught.value)
+
+
 def test_structure_sets_without_an_outline(tmp_path):
     image, labels = made_case(values=(1,))
     outlines = outlines_of(labels.data == 1, image.affine)

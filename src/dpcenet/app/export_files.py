@@ -23,7 +23,6 @@ from dpcenet.app.program import (
     write_atomically,
     write_labels,
     write_mask,
-    write_nifti,
 )
 from dpcenet.app.project import Label, Scan
 from dpcenet.app.shown_scan import Facts
@@ -35,15 +34,11 @@ _CATEGORIES = {  # as Slicer's own list calls them
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
-def write_plain(shown: npt.NDArray[Any], facts: Facts, path: Path) -> None:
-    """An array (Z, Y, X) as shown, as NIfTI on the grid of the scan's file."""
-    write_nifti(facts.orient.invert(shown), path, facts.source_grid)
-
-
 def write_named_mask(
     labels: npt.NDArray[np.uint8], facts: Facts, names: list[Label], path: Path
 ) -> None:
-    """The same of labels, with the table of names and codes that `dpcenet segment` writes."""
+    """Labels (Z, Y, X) as shown, on the grid of the scan's file, with the table of names and codes
+    that `dpcenet segment` writes."""
     called = {label.value: label.name for label in names if (labels == label.value).any()}
     kinds = {value: property_of(name).kind for value, name in called.items()}
     codes = {v: Code("SCT", *kind) for v, kind in kinds.items() if kind != ANATOMICAL_STRUCTURE}

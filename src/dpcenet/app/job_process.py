@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 # Not through `program`, which loads what a process that only waits has no use for.
+from dpcenet.system.faults import mendable
 from dpcenet.system.files import read_json, write_json
 
 
@@ -22,7 +23,12 @@ def main(folder: Path) -> int:
         code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
         if code:
             break
-    write_json(folder / "process.json", {"exit": code, "ended": datetime.now(UTC).isoformat()})
+    try:
+        end = {"exit": code, "ended": datetime.now(UTC).isoformat()}
+        write_json(folder / "process.json", end)
+    except OSError as error:  # the job counts as lost, and may be begun again
+        print(mendable(error) or error, file=sys.stderr)  # noqa: T201
+        return code or 2
     return code
 
 

@@ -12,9 +12,10 @@ from dpcenet.data.doctor.examine import CaseReport, examine
 from dpcenet.errors import ConfigError, DatasetError, DpcenetError, InputError, VolumeError
 from dpcenet.segmentation.accepted import DECISIONS, decisions_in
 from dpcenet.segmentation.queries import Query, find_queries
-from dpcenet.segmentation.review.quality import Quality
+from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
 from dpcenet.segmentation.review.slice_matches import ScanMatches, SliceLine
+from dpcenet.system.faults import mendable
 from dpcenet.system.files import (
     file_hash,
     hash_of,
@@ -48,6 +49,7 @@ from dpcenet.volumes.walk_folders import LeftAside, by_reason
 from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow
 
 __all__ = [
+    "ACCEPT_DICE",
     "ANATOMICAL_STRUCTURE",
     "DECISIONS",
     "FINDING",
@@ -87,6 +89,7 @@ __all__ = [
     "is_foreign",
     "is_written",
     "measure_labels",
+    "mendable",
     "name_for",
     "open_mask",
     "orient",

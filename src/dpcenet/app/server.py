@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 
 from dpcenet.app import export_api, labels_api, review_api, scans_api, work_api
 from dpcenet.app.labels_api import Tab
-from dpcenet.app.program import ConfigError, __version__, read_or_set_aside, write_json
+from dpcenet.app.program import ConfigError, __version__, mendable, read_or_set_aside, write_json
 from dpcenet.app.project import Project, only_server
 from dpcenet.app.security import Guard
 from dpcenet.app.session import Session
@@ -51,6 +51,14 @@ def create_app(session: Session) -> FastAPI:
     @app.exception_handler(ConfigError)
     async def refused(_: Request, error: ConfigError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(MemoryError)
+    async def no_room(_: Request, error: Exception) -> JSONResponse:
+        """No disk or memory is left: in one line, as the command says it."""
+        if not (text := mendable(error)):
+            raise error
+        return JSONResponse({"detail": text}, 507)
 
     for part in (scans_api, labels_api, work_api, review_api, export_api):
         app.include_router(part.router(session))

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.app.program import write_atomically
+
 Plane = npt.NDArray[np.uint8]
 Drawn = dict[str, str | None]
 """Slice → when a person last drew on it; None where nobody had."""
@@ -40,7 +42,7 @@ def write_step(folder: Path, number: int, step: Step) -> None:
     head = np.array([step.axis, step.index], "<u4").tobytes()
     planes = b"".join(plane.tobytes() for plane in step.planes)
     content = zlib.compress(head + planes + json.dumps(step.drawn).encode(), 1)
-    (folder / str(number)).write_bytes(content)
+    write_atomically(folder / str(number), lambda path: path.write_bytes(content))
     (folder / str(number - KEPT)).unlink(missing_ok=True)
 
 

@@ -11,7 +11,13 @@ import numpy as np
 
 from dpcenet.app.jobs import Job, all_jobs, start
 from dpcenet.app.mask_files import state_of
-from dpcenet.app.program import ConfigError, read_or_set_aside, read_volume, record_path
+from dpcenet.app.program import (
+    ACCEPT_DICE,
+    ConfigError,
+    read_or_set_aside,
+    read_volume,
+    record_path,
+)
 from dpcenet.app.project import Project, Scan
 
 PERSONS = ("labelled", "corrected")
@@ -36,7 +42,10 @@ def fill_in(project: Project, scan: Scan) -> Job:
 
 
 def segment(
-    project: Project, labelled: list[Scan], probability: bool = True, accept_dice: float = 0.7
+    project: Project,
+    labelled: list[Scan],
+    probability: bool = True,
+    accept_dice: float = ACCEPT_DICE,
 ) -> Job:
     """Segment the folder from labelled scans: `dpcenet segment`.
 

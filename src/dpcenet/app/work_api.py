@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dpcenet.app import work
 from dpcenet.app.jobs import CAN_PAUSE, Job, all_jobs
 from dpcenet.app.labels_api import Tab, refused
+from dpcenet.app.program import ACCEPT_DICE
 from dpcenet.app.session import Session
 
 Kind = Literal["complete", "segment", "export"]
@@ -24,7 +25,7 @@ class Wanted(BaseModel):
     kind: Kind
     scans: list[str] = Field(default=[], max_length=10_000)
     """complete: the one scan. segment: labelled scans beyond those drawn by hand."""
-    accept_dice: float = Field(default=0.7, ge=0.5, le=1.0)
+    accept_dice: float = Field(default=ACCEPT_DICE, ge=0.5, le=1.0)
     """segment: the Dice that a result must have to be expected good."""
     what: list[Part] = Field(default=[], max_length=20)
     """export: which parts."""

@@ -19,7 +19,10 @@ GROUPS = {
 }
 """The commands as `--help` lists them; one that is not here stands under the last heading."""
 OPTION_GROUPS = {
-    "Labelled scans": ("support_image", "support_mask", "task", "run", "label", "name", "modality"),
+    "Labelled scans": (
+        *("support_image", "support_mask", "task", "run", "method", "label", "name", "modality"),
+        "learn",
+    ),
     "Reading": (
         *("pattern", "echo", "series", "spacing", "resample", "split_time", "labelled_too"),
         "no_links_out",

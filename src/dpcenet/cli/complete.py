@@ -15,6 +15,7 @@ from dpcenet.cli.scan_options import (
     Labels,
     MaskFormat,
     OneSeries,
+    PackageMethod,
     Resample,
     RunFolder,
     Spacing,
@@ -46,6 +47,7 @@ def complete_command(
     spacing: Spacing = None,
     resample: Resample = False,
     run: RunFolder = None,
+    method: PackageMethod = "incontext",
     modality: Kind = None,
     device: Device = "auto",
     precision: InPrecision = "auto",
@@ -60,7 +62,9 @@ def complete_command(
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.volumes.options import parse_options
 
-    labelled = LabelledInput(run=run, modality=modality, device=device, precision=precision)
+    labelled = LabelledInput(
+        run=run, method=method, modality=modality, device=device, precision=precision
+    )
     options = parse_options(echo, series, spacing, resample)
     done = complete_file(
         labelled.segmenter(), scan, masks, out, tuple(label or ()), open_ended, form, options

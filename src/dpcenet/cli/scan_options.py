@@ -21,6 +21,10 @@ RunFolder = Annotated[
     Path | None,
     typer.Option(help="Folder of a trained run; default: the network of dpcenet."),
 ]
+PackageMethod = Annotated[
+    Literal["incontext", "dpcenet"],
+    typer.Option(help="Network of the package: incontext, or DPCENet on its trunk."),
+]
 Labels = Annotated[
     list[int] | None, typer.Option(help="Label value to segment; repeat; default: all.")
 ]

@@ -25,6 +25,7 @@ from dpcenet.cli.scan_options import (
     MaskFormat,
     Names,
     OneSeries,
+    PackageMethod,
     Resample,
     RunFolder,
     Spacing,
@@ -53,6 +54,7 @@ def segment_command(
     support_mask: SupportMask = None,
     task: Annotated[Path | None, typer.Option(help="Task file, in place of scans.")] = None,
     run: RunFolder = None,
+    method: PackageMethod = "incontext",
     label: Labels = None,
     name: Names = None,
     pattern: Annotated[
@@ -85,6 +87,10 @@ def segment_command(
         bool,
         typer.Option("--fast", help="First look only: quicker, and worse (docs/commands.md)."),
     ] = False,
+    learn: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Learn from the labelled scans first: minutes at most."),
+    ] = None,
     layout: Annotated[
         Literal["default", "bids", "totalsegmentator", "nnunet"],
         typer.Option(help="Names and folders of the results (docs/commands.md)."),
@@ -143,6 +149,7 @@ def segment_command(
         labels=tuple(label or ()),
         names=dict(parse_label_name(text) for text in name or []),
         run=run,
+        method=method,
         modality=modality,
         device=device,
         precision=precision,
@@ -157,6 +164,7 @@ def segment_command(
         accept_dice=accept_dice,
         overwrite=overwrite,
         memory=None if memory_cap is None else parse_size(memory_cap),
+        learn=learn,
     )
     location = None
     if engine == "ray":

@@ -15,6 +15,7 @@ from dpcenet.cli.scan_options import (
     Labels,
     Names,
     OneSeries,
+    PackageMethod,
     Resample,
     RunFolder,
     Spacing,
@@ -40,6 +41,7 @@ def create(
         bool, typer.Option("--with-images", help="Small file, exactly the same masks.")
     ] = False,
     run: RunFolder = None,
+    method: PackageMethod = "incontext",
     echo: Echo = None,
     series: OneSeries = None,
     spacing: Spacing = None,
@@ -59,6 +61,7 @@ def create(
         labels=tuple(label or ()),
         names=dict(parse_label_name(text) for text in name or []),
         run=run,
+        method=method,
         modality=modality,
         device=device,
         options=parse_options(echo, series, spacing, resample),

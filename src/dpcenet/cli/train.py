@@ -125,6 +125,10 @@ def evaluate_command(
         Literal["half", "checked"],
         typer.Option(help="Probability of a label: above a half, or the training's own choice."),
     ] = "half",
+    registered: Annotated[
+        bool,
+        typer.Option("--register", help="Also score a 3-D registration of the scans (minutes)."),
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
     progress: Progress = "bar",
@@ -139,7 +143,7 @@ def evaluate_command(
     from dpcenet.training.run_folder import open_run
 
     options = ProtocolOptions(
-        protocol, support, shots, chunks, bounds, neighbours, tuple(without or ()), cut
+        protocol, support, shots, chunks, bounds, neighbours, tuple(without or ()), cut, registered
     )
     with stopped("scores are written at the end: run the same command again"):
         evaluate(run, options, data=data, device=device)
@@ -182,12 +186,13 @@ def pretrain_command(
     from dpcenet.system.allocation import keep_freed_memory
     from dpcenet.training.config import load_options
     from dpcenet.training.incontext_trainer import PretrainConfig
-    from dpcenet.training.pretrain import Pace, pretrain
+    from dpcenet.training.pretrain import pretrain
+    from dpcenet.training.training_run import Pace
 
     keep_freed_memory()
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
     with stopped(f"run the same command again to go on from the checkpoint in {run}"):
-        steps = pretrain(options, run, Pace(minutes=minutes, device=device))
+        steps = pretrain(options, run, Pace(minutes=minutes), device)
     typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
 
 
@@ -218,7 +223,8 @@ def adapt_command(
     check_run("--start", start)
     say(f"adapt: loading the network and the scans; ends {in_words(60 * minutes)} from now")
     from dpcenet.system.allocation import keep_freed_memory
-    from dpcenet.training.adapt import AdaptOptions, adapt, kept_state
+    from dpcenet.training.adapt import adapt, kept_state
+    from dpcenet.training.checked_training import AdaptOptions
     from dpcenet.training.run_folder import RunFlags
 
     keep_freed_memory()

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from dpcenet.data.splits import Fold, count_excluded
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.evaluation.protocols import ProtocolOptions, SameSlices
-from dpcenet.evaluation.scores import COPY, SAYS, Score, summarise, write_scores
+from dpcenet.evaluation.report.texts import words
+from dpcenet.evaluation.scores import COPY, REGISTER, Score, summarise, write_scores
 from dpcenet.inference.predictor import Predictor, Segmented
 from dpcenet.inference.slice_plans import Request
 from dpcenet.inference.support import LabelledScan
@@ -32,6 +33,7 @@ from dpcenet.system.progress import progress_bar
 from dpcenet.training.feature_cache import KeptScans
 from dpcenet.training.run_folder import Run, open_run
 from dpcenet.volumes.metrics import Mask, score_mask
+from dpcenet.volumes.registration import carry_labels
 
 
 def evaluate(
@@ -118,12 +120,15 @@ class _Evaluation:
         return LabelledScan(name, self.predictor.encode(case.image, case.spacing), case.label)
 
     def score(self, support: Sequence[LabelledScan], query: LabelledScan) -> list[Score]:
-        """Segment every tested label of a query, score it beside the pasted mask, and save it."""
+        """Segment every tested label of a query, score it beside the baselines, and save it."""
         found, pasted = self._segment(support, query)
+        rows = {self.run.config.preset: self._scored(found), COPY: self._scored(pasted)}
+        if self.options.registered:
+            rows[REGISTER] = self._registered(support, query, found)
         scores = [
             self._score(method, value, mask, support, query)
-            for method, segmented in ((self.run.config.preset, found), (COPY, pasted))
-            for value, mask in self._scored(segmented).items()
+            for method, masks in rows.items()
+            for value, mask in masks.items()
         ]
         self._save(support, query, found)
         return scores
@@ -145,6 +150,24 @@ class _Evaluation:
         """The masks that count: told where the organ is, a label that one scan lacks has none."""
         tasks, blind = segmented.slices.tasks, self.options.protocol == "blind"
         return {value: mask for value, mask in segmented.masks.items() if tasks[value] or blind}
+
+    def _registered(
+        self, support: Sequence[LabelledScan], query: LabelledScan, found: Segmented
+    ) -> dict[int, Mask]:
+        """The first labelled scan's labels, carried over by registering its image with the query's.
+
+        Told where the organ is, only slices count that the methods segment too.
+        """
+        cases = [self.dataset.case(scan.name) for scan in (support[0], query)]
+        ours, theirs = (np.asarray(case.image) for case in cases)
+        spacings = (cases[0].spacing, cases[1].spacing)
+        carried = carry_labels(np.asarray(support[0].label), ours, theirs, spacings)
+        masks = {value: carried == value for value in self._scored(found)}
+        if self.options.protocol == "paper":
+            for value, mask in masks.items():
+                served = [z for task in found.slices.tasks[value] for z in task.query]
+                mask[np.setdiff1d(np.arange(len(mask)), served)] = False
+        return masks
 
     def _score(
         self,
@@ -195,7 +218,7 @@ class _Evaluation:
         seen = {name for score in scores for name in score.support.split("+")}
         return {
             "protocol": options.protocol,
-            "says": SAYS[options.protocol],
+            "says": words()[f"rules.{options.protocol}"],
             "support": options.support,
             "shots": options.shots,
             "supports_trained_on": sorted(seen & set(self.fold.train)),

@@ -41,6 +41,8 @@ class ProtocolOptions:
         without: modules of the method that are taken out, as if they changed nothing.
         cut: a label is where its probability is above "half", or above the cut that the training
             "checked" on held-out episodes; the latter is outside the literature's protocol.
+        registered: also score what a registration of the scans in 3-D gives: the row `register`,
+            a minute of a core for each pair of scans, once for each run that asks for it.
     """
 
     protocol: Protocol = "paper"
@@ -51,6 +53,7 @@ class ProtocolOptions:
     neighbours: int | None = None
     without: tuple[str, ...] = ()
     cut: Literal["half", "checked"] = "half"
+    registered: bool = False
 
     def plan(
         self, predictor: Predictor, support: Sequence[LabelledScan], query: LabelledScan

@@ -1,26 +1,22 @@
-"""Scores: the rows of an evaluation, their means, and the words that say how they were made."""
+"""Scores: the rows of an evaluation, and their means."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal, get_type_hints
+from typing import Literal, get_type_hints
 
 from dpcenet.errors import ConfigError
 from dpcenet.system.files import write_text
 
 Protocol = Literal["paper", "ep2", "blind"]
 COPY = "copy"  # the row of the pasted mask, which every table carries
-SAYS: dict[Protocol, str] = {
-    "paper": "EP1: looks at the query's truth to choose the slices that show the organ",
-    "ep2": "EP2: one support slice for every slice of the query; blind to the query's labels",
-    "blind": "every slice of the query, matched by the images alone; blind to the query's labels",
-}
+REGISTER = "register"  # the row of labels that a registration of the scans carries over
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class Score:
     """How well one label of one query volume was segmented.
 
     Attributes:
-        method: preset of the run, or "copy".
+        method: preset of the run, "copy" or "register".
         case, label, support, fold, seed, protocol: which query, organ, labelled scan and run.
         dice, iou, nsd: 0…1; hd95_mm: 95th percentile of the surface distances in mm. What they
             are where a mask is empty, `dpcenet.volumes.metrics` says.
@@ -54,37 +50,6 @@ def write_scores(path: Path, scores: Sequence[Score]) -> None:
     writer.writeheader()
     writer.writerows(dataclasses.asdict(score) for score in scores)
     write_text(path, stream.getvalue())
-
-
-def describe_rules(summary: Mapping[str, Any]) -> str:
-    """One line for a table: the rules that its numbers were made by.
-
-    Args:
-        summary: what summary-<protocol>.json holds.
-    """
-    shots = summary.get("shots", 1)
-    parts = [
-        f"{summary['protocol']} ({SAYS[summary['protocol']]})",
-        f"support {summary['support']}" + (f", {shots} shots" if shots > 1 else ""),
-        f"folds {summary['scheme']}",
-        f"setting {summary['setting']}",
-    ]
-    if summary["chunks"]:
-        parts.insert(1, f"{summary['chunks']} chunks by {summary.get('bounds', 'number')}")
-    if without := summary.get("without"):
-        parts.append(f"without {' and '.join(without)}, taken out after training")
-    if summary.get("cut", 0.5) != 0.5:
-        parts.append("cut chosen on held-out supervoxels, outside the paper's protocol")
-    if summary.get("neighbours"):
-        parts.append(f"{summary['neighbours']} support slice on either side helps")
-    if summary.get("supports_trained_on"):
-        parts.append(f"supports seen in training: {', '.join(summary['supports_trained_on'])}")
-    if removed := summary.get("exclusion"):
-        parts.append(
-            f"exclusion {removed['rule']}: of {removed['training_slices']} training slices "
-            f"'any' removes {removed['removed_by_any']}, 'all' {removed['removed_by_all']}"
-        )
-    return "; ".join(parts)
 
 
 def scores_of(scores: Sequence[Score], method: str) -> list[Score]:

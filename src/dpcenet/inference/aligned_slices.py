@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.inference.alignment import Alignment, align_volumes
+from dpcenet.inference.alignment import Alignment, AlignmentSearch, align_volumes
 from dpcenet.inference.feature_volume import feature_volume
 from dpcenet.inference.pose_search import Pairs
 from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan
@@ -24,10 +24,12 @@ class AlignedSlices(SlicePlan):
     Attributes:
         map: name of the feature map by which volumes are compared.
         margin: how far beyond an organ's ends slices are served, in mm.
+        search: what alignments are tried.
     """
 
     map: str
     margin: float = 20.0
+    search: AlignmentSearch | None = None
     _known: dict[int, list[Alignment]] = field(default_factory=dict, repr=False, compare=False)
 
     def pairs(self, request: Request) -> list[Pairs]:
@@ -60,7 +62,9 @@ class AlignedSlices(SlicePlan):
                 feature_volume(each.features[self.map], each.images, each.spacing)
                 for each in (scan.slices, request.query)
             ]
-            self._known[key] = align_volumes(volumes[0], scan.label, request.values, volumes[1])
+            self._known[key] = align_volumes(
+                volumes[0], scan.label, request.values, volumes[1], self.search
+            )
         return self._known[key]
 
     def _places(

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpcenet.inference.disk_features import joined
-from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.encoded import EncodedScan, joined
 from dpcenet.methods.base import MatchJob, Method
 from dpcenet.system.device import Precision, autocast
 from dpcenet.types import Features

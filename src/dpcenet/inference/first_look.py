@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from dpcenet.inference.batched import predict
+from dpcenet.inference.batched import BATCH, predict
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, features_of, masks_of
 from dpcenet.methods.base import MatchJob, Method
+
+GROUP = 4 * BATCH  # slices of small tasks that are segmented together
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,15 @@ def first_answers(
     ]
     found = zip(group, masks, predict(method, jobs), strict=True)
     return [FirstAnswer(value, task, mask, one) for (value, task), mask, one in found]
+
+
+def in_groups(every: Iterable[tuple[int, SliceTask]]) -> Iterator[list[tuple[int, SliceTask]]]:
+    """Labels' tasks that together fill a batch; those of the same slices follow each other."""
+    group: list[tuple[int, SliceTask]] = []
+    for one in sorted(every, key=lambda one: (one[1].query, one[1].support)):
+        group.append(one)
+        if sum(len(task.query) for _, task in group) >= GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,20 +19,20 @@ import numpy.typing as npt
 import torch
 
 from dpcenet.inference.aligned_slices import AlignedSlices
-from dpcenet.inference.batched import BATCH, encode_scan
+from dpcenet.inference.alignment import AlignmentSearch
+from dpcenet.inference.batched import encode_scan
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.first_look import first_answers
+from dpcenet.inference.first_look import first_answers, in_groups
 from dpcenet.inference.pose_search import align_support
 from dpcenet.inference.second_look import refine_in_windows
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
-from dpcenet.inference.slice_tasks import SliceTask, with_neighbours
+from dpcenet.inference.slice_tasks import with_neighbours
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
 from dpcenet.volumes.metrics import Mask
 
 CPU = torch.device("cpu")
-GROUP = 4 * BATCH  # slices of small tasks that are segmented together
 FEWEST_SLICES = 4  # of a scan that is aligned as a volume
 
 
@@ -86,16 +86,21 @@ class Predictor:
         """The same, with one support slice for each query slice, no alignment and no window."""
         return replace(self, neighbours=0, align=False, second_look=False)
 
-    def blind_plan(self, support: Sequence[LabelledScan], query: EncodedScan) -> SlicePlan:
+    def blind_plan(
+        self,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+        search: AlignmentSearch | None = None,
+    ) -> SlicePlan:
         """The plan where nothing is known of the query: an alignment in 3-D, or slice by slice.
 
         Volumes are aligned where the method names a map for it, no scan is only a few slices, and
-        the support's images, which show where the body ends, are there.
+        the support's images, which show where the body ends, are there. `search` says how.
         """
         scans = [query, *(scan.slices for scan in support)]
         volumes = all(len(scan) >= FEWEST_SLICES and scan.windows is None for scan in scans)
         if self.align and volumes and self.method.volume_map is not None:
-            return AlignedSlices(self.method.volume_map)
+            return AlignedSlices(self.method.volume_map, search=search)
         return MatchedSlices()
 
     def encode(
@@ -153,7 +158,8 @@ class Predictor:
         """Foreground probability (Z, H, W) of each label; 0 on slices that no task covers."""
         whole = {value: torch.zeros(query.images[:, 0].shape) for value in tasks}
         look = self.method.second_look if self.second_look and query.windows is None else None
-        for group in _groups(tasks):
+        every = ((value, task) for value, of_label in tasks.items() for task in of_label)
+        for group in in_groups(every):
             answers = first_answers(self.method, scans, query, group)
             found = [answer.probability for answer in answers]
             if look is not None:
@@ -161,16 +167,3 @@ class Predictor:
             for (value, task), one in zip(group, found, strict=True):
                 whole[value][list(task.query)] = one.cpu()
         return {value: each.numpy() for value, each in whole.items()}
-
-
-def _groups(tasks: Tasks) -> Iterator[list[tuple[int, SliceTask]]]:
-    """Labels' tasks that together fill a batch; those of the same slices follow each other."""
-    every = [(value, task) for value, of_label in tasks.items() for task in of_label]
-    group: list[tuple[int, SliceTask]] = []
-    for one in sorted(every, key=lambda one: (one[1].query, one[1].support)):
-        group.append(one)
-        if sum(len(task.query) for _, task in group) >= GROUP:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
@@ -86,3 +86,37 @@ class MatchedSlices(SlicePlan):
 
     def _matches(self, request: Request, scans: Sequence[LabelledScan]) -> tuple[Matches, ...]:
         return tuple(match_slices(request.method, scan.slices, request.query) for scan in scans)
+
+
+@dataclass(frozen=True)
+class Thinned(SlicePlan):
+    """A plan of which only every so many slices are segmented, to save time.
+
+    Attributes:
+        plan: the whole plan.
+        every: label value → of how many slices of the query one is segmented.
+    """
+
+    plan: SlicePlan
+    every: Mapping[int, int]
+
+    def pairs(self, request: Request) -> list[Pairs]:
+        """See `SlicePlan`."""
+        return self.plan.pairs(request)
+
+    def slices(self, request: Request, aligned: Sequence[LabelledScan]) -> SliceMap:
+        """See `SlicePlan`."""
+        whole = self.plan.slices(request, aligned)
+        tasks = {value: self._thinned(value, each) for value, each in whole.tasks.items()}
+        return replace(whole, tasks=tasks)
+
+    def kept(self, value: int) -> slice:
+        """The slices of the query that are segmented."""
+        return slice(self.every[value] // 2, None, self.every[value])
+
+    def _thinned(self, value: int, tasks: Sequence[SliceTask]) -> list[SliceTask]:
+        first, step = self.kept(value).start, self.every[value]
+        few = [
+            replace(task, query=tuple(z for z in task.query if z % step == first)) for task in tasks
+        ]
+        return [task for task in few if task.query]

@@ -7,21 +7,23 @@ the line is wrong, it finds little, and is not sure of it. Measured in docs/log.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from dpcenet.inference.alignment import Alignment
-from dpcenet.inference.first_look import first_answers
+from dpcenet.inference.first_look import first_answers, in_groups
+from dpcenet.inference.line_search import ZLine
 from dpcenet.inference.slice_plans import Request
-from dpcenet.inference.slice_tasks import served_tasks, slices_along
+from dpcenet.inference.slice_tasks import SliceTask, served_tasks, slices_along
 from dpcenet.inference.support import LabelledScan
 
 LOOK_MM = 15.0  # distance of the slices that are looked at
 SHORT = 0.05  # what is taken off for each factor e by which too little is found
 LEAST = 0.02  # of the support's volume: what is less counts as this
+_Look = tuple[int, int]  # which alignment, and the value of a label
 
 
 def chosen_lines(
@@ -37,8 +39,14 @@ def chosen_lines(
     """
     if len(ways) == 1:
         return ways[0]
+    looks = {
+        (n, value): _looks(request, scan, line, value, margin)
+        for n, way in enumerate(ways)
+        for value, line in way.organs.items()
+    }
+    expected = _expected(request, scan, looks)
     best = {
-        value: max(ways, key=lambda way: _expected(request, scan, way, value, margin))
+        value: ways[max(range(len(ways)), key=lambda n: expected[n, value])]
         for value in ways[0].organs
     }
     return replace(
@@ -48,33 +56,75 @@ def chosen_lines(
     )
 
 
-def _expected(
-    request: Request, scan: LabelledScan, way: Alignment, value: int, margin: float
-) -> float:
-    """How well a label is found along its line, at first look and by every few slices."""
-    query, mask = request.query, scan.label == value
-    served = slices_along(way.organs[value], scan, value, query, margin)
-    every = max(1, round(LOOK_MM / query.spacing[0]))
+def _looks(
+    request: Request, scan: LabelledScan, line: ZLine, value: int, margin: float
+) -> list[SliceTask]:
+    """Every few slices along an organ's line."""
+    served = slices_along(line, scan, value, request.query, margin)
+    every = _every(request)
     looked = np.full_like(served, -1)
     looked[every // 2 :: every] = served[every // 2 :: every]
-    group = [(value, task) for task in served_tasks([looked])]
-    if not group:
-        return -math.inf
-    answers = first_answers(request.method, [scan], query, group)
-    probability = torch.cat([answer.probability for answer in answers])
-    there = math.prod(scan.slices.spacing) * np.count_nonzero(mask)
-    found = every * math.prod(query.spacing) * int((probability > 0.5).sum())
-    return expected_dice(probability, found / there)
+    return served_tasks([looked])
 
 
-def expected_dice(probability: torch.Tensor, share: float) -> float:
+def _expected(
+    request: Request, scan: LabelledScan, looks: Mapping[_Look, Sequence[SliceTask]]
+) -> dict[_Look, float]:
+    """How well a label is found along each of its lines, at first look.
+
+    All are looked at together: what several lines have in common is computed once.
+    """
+    every = dict.fromkeys((value, task) for (_, value), tasks in looks.items() for task in tasks)
+    found: dict[tuple[int, SliceTask], Tally] = {}
+    for group in in_groups(every):
+        answers = first_answers(request.method, [scan], request.query, group)
+        tallies = [Tally.of(answer.probability) for answer in answers]
+        found |= dict(zip(group, tallies, strict=True))
+    voxel = _every(request) * math.prod(request.query.spacing)
+    scores = {}
+    for look, tasks in looks.items():
+        there = math.prod(scan.slices.spacing) * np.count_nonzero(scan.label == look[1])
+        tally = sum((found[look[1], task] for task in tasks), Tally())
+        scores[look] = expected_dice(tally, voxel * tally.size / there) if tasks else -math.inf
+    return scores
+
+
+def _every(request: Request) -> int:
+    """Of how many slices of the query one is looked at."""
+    return max(1, round(LOOK_MM / request.query.spacing[0]))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over the probabilities of a label; the mask is where they are above 1/2.
+
+    Attributes:
+        size: voxels of the mask.
+        inside: sum in the mask.
+        whole: sum everywhere.
+    """
+
+    size: int = 0
+    inside: float = 0.0
+    whole: float = 0.0
+
+    @staticmethod
+    def of(probability: torch.Tensor) -> Tally:
+        """Of probabilities (N, H, W)."""
+        mask = probability > 0.5
+        inside, whole = probability[mask].sum(), probability.sum()
+        return Tally(int(mask.sum()), float(inside), float(whole))
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.size + other.size, self.inside + other.inside, self.whole + other.whole)
+
+
+def expected_dice(found: Tally, share: float) -> float:
     """The Dice that a mask has if its probabilities are right, less where too little is found.
 
     Args:
-        probability: (N, H, W) of the label; the mask is where it is above 1/2.
+        found: of the label.
         share: volume found over volume of the support's label.
     """
-    mask = probability > 0.5
-    both, total = probability[mask].sum(), probability.sum() + mask.sum()
-    dice = float(2 * both / total) if bool(mask.any()) else 0.0
+    dice = 2 * found.inside / (found.whole + found.size) if found.size else 0.0
     return dice + SHORT * min(0.0, math.log(max(share, LEAST)))

@@ -69,6 +69,13 @@ class SecondLook:
     min_half: float
 
 
+ROUNDS = (
+    (tuple(float(degrees) for degrees in range(-90, 91, 30)), (1.0,)),
+    ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18)),
+)
+"""Rotations in degrees, from all sides to fine, and scales."""
+
+
 @dataclass(frozen=True)
 class PoseSearch:
     """How the pose of a query is searched: see `dpcenet.inference.pose_search`.
@@ -92,7 +99,7 @@ class PoseSearch:
     map: str
     size: int
     gain: float
-    rounds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+    rounds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ROUNDS
     min_half: float = 48.0
     max_half: float = 0.43
     reach: int = 3

@@ -15,7 +15,7 @@ from dpcenet.methods import adnet, copy, panet, qnet, ssl_alpnet
 from dpcenet.methods.base import Method, MethodOptions
 from dpcenet.methods.catnet import model as catnet
 from dpcenet.methods.dpcenet import options as dpcenet_options
-from dpcenet.methods.dpcenet.model import DPCENet
+from dpcenet.methods.dpcenet import weights as dpcenet_weights
 from dpcenet.methods.gmrd import model as gmrd
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.rpt import model as rpt
@@ -30,18 +30,21 @@ class Entry(NamedTuple):
         options: a frozen dataclass with defaults.
         build: the method, from its options.
         presets: folder of its presets, PRESET.yaml; None where they lie in this package.
+        citation: BibTeX of its paper, for `dpcenet cite`; empty for the methods of this package,
+            whose papers stand in assets/citations.bib, and where there is no paper.
     """
 
     options: type[MethodOptions]
     build: Callable[[Any], Method]
     presets: Traversable | None = None
+    citation: str = ""
 
 
 METHODS: Mapping[str, Entry] = {
     "adnet": Entry(adnet.Options, adnet.ADNet),
     "catnet": Entry(catnet.Options, catnet.CATNet),
     "copy": Entry(copy.Options, copy.Copy),
-    "dpcenet": Entry(dpcenet_options.Options, DPCENet),
+    "dpcenet": Entry(dpcenet_options.Options, dpcenet_weights.build),
     "gmrd": Entry(gmrd.Options, gmrd.GMRD),
     "incontext": Entry(shipped.Options, shipped.build),
     "panet": Entry(panet.Options, panet.PANet),

@@ -91,6 +91,11 @@ def to_maps(rows: Tensor, size: tuple[int, int]) -> Tensor:
 
 def squared_distances(x: Tensor) -> Tensor:
     """Between the positions of a map (N, C, h, w), whose longer side is 2: (h·w, h·w) float."""
-    rows, columns = (torch.arange(n, device=x.device) for n in x.shape[-2:])
-    places = torch.cartesian_prod(rows, columns).float() * (2 / max(x.shape[-2:]))
+    places = places_of(x)
     return torch.cdist(places, places).square()
+
+
+def places_of(x: Tensor) -> Tensor:
+    """Positions of a map (N, C, h, w) from its middle, the longer side being 2: (h·w, 2) float."""
+    rows, columns = (torch.arange(n, device=x.device) - (n - 1) / 2 for n in x.shape[-2:])
+    return torch.cartesian_prod(rows, columns) * (2 / max(x.shape[-2:]))

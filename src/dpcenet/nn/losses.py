@@ -27,7 +27,7 @@ def segmentation_loss(
 
 
 def hard_masks(log_probs: Tensor) -> Tensor:
-    """(N, H, W) float in {0, 1}: where the foreground is the likelier class; no gradient."""
+    """(N, H, W) float in {0, 1}: where the foreground is more probable; no gradient."""
     return (log_probs[:, 1] > log_probs[:, 0]).to(log_probs.dtype).detach()
 
 

@@ -7,21 +7,19 @@ cells, and cells of the same place in two patients are alike.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from importlib import resources
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.errors import ConfigError, WeightsError
+from dpcenet.errors import ConfigError
 from dpcenet.nn.pyramid import Pyramid, at_network_size, doubled
-from dpcenet.nn.weights import sha256_of
-from dpcenet.system.assets import asset
+from dpcenet.nn.weights import package_file
 
 SHIPPED = "shipped"  # in place of a file: the weights that come with the package
 FILE = "incontext.safetensors"
-SHA256 = "756383cdce2d1906c4a9d5bce0a986997820e556b418a44a3f2b37af74c9a769"
+SHA256 = "b8cde72f4a2f44fdb6f0673b0b446ef737dbaec7e8991b34ddc76c6435fe4060"
 WIDTHS = (32, 48, 96, 192)  # of the shipped network
 CELLS, DEEP, SUMMARY = "cells", "deep", "fc"
 
@@ -70,7 +68,4 @@ def shipped_file() -> AbstractContextManager[Path]:
     Raises:
         WeightsError: not the file that this version was made with.
     """
-    with resources.as_file(asset(f"models/{FILE}")) as path:
-        if sha256_of(path) != SHA256:
-            raise WeightsError(f"{FILE}: not the weights of this version; reinstall the package")
-    return resources.as_file(asset(f"models/{FILE}"))
+    return package_file(FILE, SHA256)

@@ -49,8 +49,8 @@ class Pyramid(nn.Module):
         middle = self.middle(fine)
         coarse = self.coarse(middle)
         deep = self.deep(coarse)
-        wide = self.coarse_key(coarse) + doubled(self.deep_key(deep))
-        key = F.normalize(self.key(middle) + doubled(wide))
+        wide = pointwise(self.coarse_key, coarse) + doubled(pointwise(self.deep_key, deep))
+        key = F.normalize(pointwise(self.key, middle) + doubled(wide))
         return {"fine": fine, "middle": middle, "coarse": coarse, "deep": deep, "key": key}
 
 
@@ -75,3 +75,18 @@ def resized(images: Tensor, shape: list[int] | torch.Size) -> Tensor:
 def doubled(x: Tensor) -> Tensor:
     """Twice as many rows and columns."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def rows_of(maps: Tensor) -> Tensor:
+    """Maps (N, C, h, w) as rows (N, h·w, C): a view where channels lie last in memory."""
+    return maps.flatten(2).mT
+
+
+def maps_of(rows: Tensor, like: Tensor) -> Tensor:
+    """Rows (N, h·w, C) as maps (N, C, h, w) of the height and width of `like`: a view."""
+    return torch.unflatten(rows.mT, 2, like.shape[-2:])
+
+
+def pointwise(conv: nn.Conv2d, maps: Tensor) -> Tensor:
+    """A 1×1 convolution as a product of matrices: torch's own is slow on a single thread."""
+    return maps_of(F.linear(rows_of(maps), conv.weight.flatten(1), conv.bias), maps)

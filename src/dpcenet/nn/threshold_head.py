@@ -41,7 +41,7 @@ def prototype_probability(
 
 
 def hard_cells(probability: Tensor) -> Tensor:
-    """Float in {0, 1}, of the same shape: where the foreground is likelier; no gradient."""
+    """Float in {0, 1}, of the same shape: where the foreground is more probable; no gradient."""
     return (probability > 1 - probability).to(probability.dtype).detach()
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http.client import HTTPException
+from importlib import resources
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.errors import WeightsError
+from dpcenet.system.assets import asset
 from dpcenet.system.files import file_hash
 
 # A step counter of batch norm: older official files lack it, and it changes no output.
@@ -172,6 +175,18 @@ def sha256_of(path: Path | str) -> str:
         return file_hash(Path(path))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from error
+
+
+def package_file(name: str, sha256: str) -> AbstractContextManager[Path]:
+    """A file of weights that comes with the package, as a file on disk.
+
+    Raises:
+        WeightsError: not the file that this version was made with.
+    """
+    with resources.as_file(asset(f"models/{name}")) as path:
+        if sha256_of(path) != sha256:
+            raise WeightsError(f"{name}: not the weights of this version; reinstall the package")
+    return resources.as_file(asset(f"models/{name}"))
 
 
 def hash_of_state(module: nn.Module) -> str:

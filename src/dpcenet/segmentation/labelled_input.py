@@ -11,7 +11,7 @@ from typing import Literal
 from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.check_input import check_labelled
-from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter, ShippedMethod
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision
 from dpcenet.volumes.mask_files import MaskFile, absolute
@@ -27,12 +27,14 @@ class LabelledInput:
         task: a task file, in place of them.
         labels: values to segment; by default all.
         names: of label values; they replace those of a task.
-        run: folder of a trained run; by default the network of the package.
+        run: folder of a trained run; by default a network of the package.
+        method: which network of the package.
         modality: of the scans, for the network of the package; None decides by the labelled scan.
         device: where it computes.
         options: how scans are read whose files leave a choice.
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
         fast: the first look only: no alignment, and no window around small organs.
+        learnt: weights in place of the network's own, from `learning.learn_into`.
     """
 
     images: tuple[Path, ...] = ()
@@ -41,11 +43,13 @@ class LabelledInput:
     labels: tuple[int, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     run: Path | None = None
+    method: ShippedMethod = "incontext"
     modality: Literal["mr", "ct"] | None = None
     device: str = "auto"
     precision: Precision = "auto"
     options: ReadOptions = AS_IT_IS
     fast: bool = False
+    learnt: Path | None = None
 
     def open(self) -> tuple[Segmenter, Support]:
         """Load the network; encode the labelled scans, or read the task.
@@ -64,8 +68,13 @@ class LabelledInput:
             support = support.only(self.labels) if self.labels else support
         if unknown := sorted(set(self.names) - set(support.values)):
             raise ConfigError(f"--name {unknown[0]}=…: the labels are {list(support.values)}")
-        names = {**support.names, **self.names}
-        return segmenter, replace(support, names=_told_apart(names, support.values, self.names))
+        names = _told_apart({**support.names, **self.names}, support.values, self.names)
+        support = replace(support, names=names)
+        if self.learnt is None:
+            return segmenter, support
+        from dpcenet.segmentation.learning import with_weights  # few need it
+
+        return with_weights(segmenter, support, self.learnt)
 
     def absolute(self) -> LabelledInput:
         """The same with absolute paths, for workers in other folders."""
@@ -75,14 +84,16 @@ class LabelledInput:
             masks=tuple(absolute(mask) for mask in self.masks),
             task=None if self.task is None else self.task.absolute(),
             run=None if self.run is None else self.run.absolute(),
+            learnt=None if self.learnt is None else self.learnt.absolute(),
         )
 
     def segmenter(self) -> Segmenter:
-        """The network alone."""
-        if self.run is not None:
-            segmenter = Segmenter.from_run(self.run, self.device, self.precision)
-        else:
-            segmenter = Segmenter.shipped(self.device, self.modality, self.precision)
+        """The network alone.
+
+        Raises:
+            ConfigError: a run and a network of the package are both asked for.
+        """
+        segmenter = Segmenter.of(self.run, self.method, self.device, self.modality, self.precision)
         if not self.fast:
             return segmenter
         return replace(segmenter, predictor=segmenter.predictor.at_first_look())

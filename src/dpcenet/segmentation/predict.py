@@ -14,7 +14,7 @@ from dpcenet.inference.support import Support
 from dpcenet.segmentation.mismatch import mismatches
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality, assess
-from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter, ShippedMethod
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import Scan, open_scan, same_kind
 from dpcenet.volumes.label_names import name_for
@@ -110,6 +110,7 @@ def predict(
     support_mask: Scan,
     *,
     run: Path | str | None = None,
+    method: ShippedMethod = "incontext",
     labels: Sequence[int] = (),
     device: str = "auto",
     check: bool = True,
@@ -118,12 +119,12 @@ def predict(
     """Segment one scan from one labelled scan, and predict how good the result is.
 
     Args:
-        query, support_image, support_mask, run, labels, device: as in `dpcenet.segment`.
+        query, support_image, support_mask, run, method, labels, device: as in `dpcenet.segment`.
         check, accept_dice: as in `predict_with`.
 
     Raises:
         InputError, RunError: the message says what to do.
     """
-    segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
+    segmenter = Segmenter.of(run, method, device)
     support = segmenter.support(support_image, support_mask, labels)
     return predict_with(segmenter, support, query, check, accept_dice)

@@ -10,8 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from dpcenet.errors import DatasetError, NotAScanError, VolumeError
-from dpcenet.segmentation.distinct_names import Named, distinct
-from dpcenet.segmentation.layout import Layout, mask_name
+from dpcenet.segmentation.layout import Layout, Named, distinct, mask_name
 from dpcenet.system.files import file_hash, hash_of
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.estimate import estimate
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.layout import write_layout_files
+from dpcenet.segmentation.learning import learn_into, with_weights
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import accept_words
@@ -89,6 +92,8 @@ def segment_folder(
     Raises:
         InputError, RunError: nothing can be segmented. A single scan that cannot is an outcome.
     """
+    if options.learn is not None and options.memory is not None:
+        raise ConfigError("--learn: holds more than --memory can foresee; leave one of them out")
     if location is not None:
         paths, labelled = [Path(path).absolute() for path in paths], labelled.absolute()
         options = replace(options, out=options.out.absolute())
@@ -112,13 +117,18 @@ def segment_folder(
     with locked(options.out):
         check_targets(queries, options)
         write_layout_files(options.out, support.names, options.outputs.layout)
+        about: dict[str, Any] = {"accept_dice": options.accept_dice} if options.check else {}
+        if options.learn is not None and queries:
+            labelled, segmenter, support, said = _learnt(
+                labelled, segmenter, support, queries, options, quiet
+            )
+            about["learn"] = said
         if location is not None:
             each = segment_on(location.engine, labelled, queries, options, location.threads)
         elif (processes := min(jobs, len(queries))) > 1:
             each = segment_shares(labelled, queries, options, processes)
         else:
             each = segment_each(segmenter, queries, support, options)
-        about = {"accept_dice": options.accept_dice} if options.check else {}
         outcomes = tuple(collect(each, queries, options.out, quiet, about))
         summary = SegmentSummary(len(queries), outcomes, notes=support.notes, aside=tuple(aside))
         if options.check:
@@ -126,6 +136,29 @@ def segment_folder(
             summary = _reviewed(summary, segmenter, support, options, labelled_names)
         write_statistics(options, queries, outcomes, support)
         return summary
+
+
+def _learnt(
+    labelled: LabelledInput,
+    segmenter: Segmenter,
+    support: Support,
+    queries: Sequence[Query],
+    options: SegmentOptions,
+    quiet: bool,
+) -> tuple[LabelledInput, Segmenter, Support, str]:
+    """Network and labelled scans after learning, with a note of what came of it, which is also
+    returned."""
+    known = _labelled_names(queries, labelled)
+    names = {query.name.as_posix(): query.read for query in queries}
+    scans = [(name, read) for name, read in names.items() if name not in known]
+    assert options.learn is not None
+    weights, said = learn_into(
+        options.out, segmenter, support, scans, options.learn, options.overwrite, quiet
+    )
+    if weights is not None:
+        segmenter, support = with_weights(segmenter, support, weights)
+    support = replace(support, notes=(*support.notes, said))
+    return replace(labelled, learnt=weights), segmenter, support, said
 
 
 def _reviewed(

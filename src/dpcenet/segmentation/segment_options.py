@@ -24,6 +24,8 @@ class SegmentOptions:
         overwrite: segment again what is finished, corrected masks too.
         keep: files that are never overwritten: the masks of the labelled scans.
         memory: bytes that this process may hold; None sets no limit.
+        learn: minutes, at most, in which the network first learns from the labelled scans; None
+            leaves it as it is.
     """
 
     out: Path
@@ -34,6 +36,7 @@ class SegmentOptions:
     overwrite: bool = False
     keep: frozenset[Path] = frozenset()
     memory: int | None = None
+    learn: float | None = None
 
 
 @dataclass(frozen=True)

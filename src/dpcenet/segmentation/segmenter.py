@@ -15,7 +15,9 @@ from dpcenet.errors import ConfigError
 from dpcenet.inference.completion import fill_gaps
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import Support
-from dpcenet.methods.incontext import weights as shipped
+from dpcenet.methods.base import Method
+from dpcenet.methods.dpcenet import weights as dpcenet
+from dpcenet.methods.incontext import weights as incontext
 from dpcenet.segmentation.labelled_files import (
     LabelledFiles,
     check_meanings,
@@ -35,11 +37,14 @@ from dpcenet.volumes.adapters import (
     same_kind,
     several,
 )
+from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import check_intensities
 from dpcenet.volumes.label_names import CommonLabels
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
-from dpcenet.volumes.preprocess import Preprocessing, preprocess
+from dpcenet.volumes.preprocess import Prepared, Preprocessing, Record, preprocess
+
+ShippedMethod = Literal["incontext", "dpcenet"]
 
 
 @dataclass(frozen=True)
@@ -80,18 +85,40 @@ class Segmenter:
         device: str = "auto",
         modality: Literal["mr", "ct"] | None = None,
         precision: Precision = "auto",
+        method: ShippedMethod = "incontext",
     ) -> Segmenter:
-        """The in-context network of the package: no training, no download.
+        """A network of the package: no training, no download.
 
         Args:
+            method: the in-context network, or DPCENet on the same trunk.
             device: where it computes.
             modality: of the scans; None decides by the labelled scan.
             precision: "auto" takes bfloat16 where the device computes it in hardware.
         """
         where = choose_device(device)
-        method = shipped.build(shipped.Options()).to(where).eval()
+        network = _shipped_network(method).to(where).eval()
         rules = {"mr": Preprocessing.for_mr(), "ct": Preprocessing.for_ct(), None: None}[modality]
-        return Segmenter(Predictor(method, choose_precision(precision, where), where), rules)
+        return Segmenter(Predictor(network, choose_precision(precision, where), where), rules)
+
+    @staticmethod
+    def of(
+        run: Path | str | None,
+        method: ShippedMethod = "incontext",
+        device: str = "auto",
+        modality: Literal["mr", "ct"] | None = None,
+        precision: Precision = "auto",
+    ) -> Segmenter:
+        """The method of a run, or a network of the package where there is no run.
+
+        Raises:
+            RunError: the folder is not a run, or has no checkpoint.
+            ConfigError: a run and a network of the package are both asked for.
+        """
+        if run is None:
+            return Segmenter.shipped(device, modality, precision, method)
+        if method != "incontext":
+            raise ConfigError(f"--method {method}: the run has a method of its own; name one only")
+        return Segmenter.from_run(run, device, precision)
 
     @staticmethod
     def from_task(
@@ -110,7 +137,7 @@ class Segmenter:
         Raises:
             TaskError: the file is damaged, of a newer format, or of another network.
         """
-        segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
+        segmenter = Segmenter.of(run, device=device)
         return segmenter, read_task(Path(path), segmenter.predictor)
 
     def support(
@@ -174,6 +201,15 @@ class Segmenter:
         """Segment a scan. The mask is an image of the same kind as the query, or a Volume."""
         return same_kind(self.find(query, support).mask, query)
 
+    def prepare(self, scan: ScanFile, support: Support, name: str) -> tuple[Prepared, Record]:
+        """A scan as the network sees it, oriented like the labelled scans; what undoes that.
+
+        Raises:
+            VolumeError: the scan, which the message calls `name`, cannot be used.
+        """
+        check_intensities(scan.volume, name)
+        return preprocess(scan, support.rules, like=support.affine)
+
     def find(self, query: Scan, support: Support, disk: Path | None = None) -> SegmentationResult:
         """Segment a scan, and keep what the quality check needs.
 
@@ -186,8 +222,7 @@ class Segmenter:
             VolumeError: the scan cannot be used.
         """
         scan = open_scan(query)
-        check_intensities(scan.volume, name_of(query))
-        prepared, record = preprocess(scan, support.rules, like=support.affine)
+        prepared, record = self.prepare(scan, support, name_of(query))
         slices = self.predictor.encode(prepared.image, prepared.spacing, disk)
         plan = self.predictor.blind_plan(support.scans, slices)
         result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
@@ -211,6 +246,7 @@ def segment(
     support_mask: Scan,
     *,
     run: Path | str | None = None,
+    method: ShippedMethod = "incontext",
     labels: Sequence[int] = (),
     device: str = "auto",
 ) -> Volume: ...
@@ -223,6 +259,7 @@ def segment(
     support_mask: Scan,
     *,
     run: Path | str | None = None,
+    method: ShippedMethod = "incontext",
     labels: Sequence[int] = (),
     device: str = "auto",
 ) -> ImageT: ...
@@ -234,6 +271,7 @@ def segment(
     support_mask: Scan,
     *,
     run: Path | str | None = None,
+    method: ShippedMethod = "incontext",
     labels: Sequence[int] = (),
     device: str = "auto",
 ) -> Any:
@@ -243,7 +281,8 @@ def segment(
         query, support_image, support_mask: paths (of a file, or of a folder with one DICOM
             series), `dpcenet.Volume(data (Z, Y, X), affine)`, pairs (array, affine), images of
             nibabel, SimpleITK, MONAI or TorchIO, or TorchIO subjects; the three may differ in kind.
-        run: folder of a trained run; by default the network of the package.
+        run: folder of a trained run; by default a network of the package.
+        method: which network of the package: "incontext" or "dpcenet".
         labels: values to segment; by default every value of the mask.
         device: "auto", "cpu", "cuda", …
 
@@ -254,5 +293,12 @@ def segment(
     Raises:
         InputError, RunError: the message says what to do.
     """
-    segmenter = Segmenter.from_run(run, device) if run else Segmenter.shipped(device)
+    segmenter = Segmenter.of(run, device=device)
     return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))
+
+
+def _shipped_network(method: ShippedMethod) -> Method:
+    """A network of the package, with its weights."""
+    if method == "dpcenet":
+        return dpcenet.build(dpcenet.shipped_options())
+    return incontext.build(incontext.Options())

@@ -6,6 +6,7 @@ import errno
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk, or of a person's share of it, that is full."""
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MEMORY = (
     "can't allocate memory",
     "could not create a primitive",
@@ -37,3 +38,16 @@ def out_of_space(error: BaseException) -> bool:
     text = str(error).lower()
     numpys = isinstance(error, OSError) and text.endswith(" written") and " requested and " in text
     return numpys or any(words in text for words in _DISK)
+
+
+def mendable(error: Exception) -> str:
+    """What a person can do about a fault of the machine; "" where it is none."""
+    name = getattr(error, "filename", None)
+    if out_of_memory(error):
+        return "not enough memory; close other programs, take fewer --jobs, or smaller scans"
+    if out_of_space(error):
+        place = name or "the output"
+        return f"{place}: no space is left on the disk; free some, and run the same command again"
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN and name is not None:
+        return f"{name}: {error.strerror}; choose another folder"
+    return ""

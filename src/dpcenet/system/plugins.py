@@ -6,10 +6,12 @@ A package whose entry point cannot be loaded costs a line of warning, and nothin
 from __future__ import annotations
 
 import logging
-from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dpcenet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Offered = TypeVar("Offered")
 
@@ -19,6 +21,8 @@ METHODS, DATASETS = "dpcenet.methods", "dpcenet.datasets"
 
 def offered(group: str) -> dict[str, EntryPoint]:
     """Name → entry point of a group, without importing anything; of two, the first one found."""
+    from importlib.metadata import entry_points  # `dpcenet --help` does not wait for it
+
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
         found.setdefault(entry.name, entry)

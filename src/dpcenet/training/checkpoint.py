@@ -6,7 +6,7 @@ A frozen trunk does not change, so it is written once beside the checkpoint and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from dpcenet.methods.base import Method
 from dpcenet.system.files import write_atomically
 from dpcenet.system.structured import Needs, parse_json
 from dpcenet.system.validated import validated
-from dpcenet.training.kept_weights import Check, KeptWeights
+from dpcenet.training.kept_weights import Check, KeptWeights, State
 
 FORMAT = "1"
 CHECKPOINT = "checkpoint.safetensors"
@@ -34,8 +34,8 @@ class Checkpoint:
     the optimiser's state, and which weights are kept."""
 
     step: int
-    model: dict[str, Tensor]
-    optimiser: dict[str, Tensor]
+    model: State
+    optimiser: State
     kept: KeptWeights
 
     @property
@@ -44,13 +44,13 @@ class Checkpoint:
         return replace(self, model={**self.model, **self.kept.to_predict})
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def save_tensors(path: Path, tensors: State, metadata: dict[str, str]) -> None:
     """Write tensors as safetensors, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: Path) -> tuple[State, dict[str, str]]:
     """Tensors and metadata of a safetensors file.
 
     Raises:
@@ -66,7 +66,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def split_state(method: Method) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def split_state(method: Method) -> tuple[State, State]:
     """A method's state as (what training changes, what a frozen trunk keeps)."""
     state = method.state_dict()
     frozen = method.frozen_names()
@@ -74,6 +74,70 @@ def split_state(method: Method) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         {name: tensor for name, tensor in state.items() if name not in frozen},
         {name: state[name] for name in frozen},
     )
+
+
+def save_parts(path: Path, parts: Mapping[str, State], facts: Mapping[str, Any]) -> None:
+    """Write named sets of tensors, and facts as JSON, into one safetensors file."""
+    tensors: State = {}
+    for part, state in parts.items():
+        tensors |= {f"{part}.{name}": value for name, value in state.items()}
+    save_tensors(path, tensors, {"format": FORMAT, "facts": json.dumps(facts)})
+
+
+def load_parts(
+    path: Path, names: Sequence[str], needs: Needs
+) -> tuple[dict[str, State], dict[str, Any]]:
+    """What `save_parts` wrote; a part without tensors is empty.
+
+    Args:
+        path: of the file.
+        names: of the parts.
+        needs: of the facts.
+
+    Raises:
+        RunError: it is damaged, of a format that this version does not know, or of other parts.
+    """
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise RunError(f"{path}: format {metadata.get('format')!r}; this version reads {FORMAT}")
+    parts: dict[str, State] = {name: {} for name in names}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        if part not in parts:
+            raise RunError(f"{path}: a tensor {name[:80]!r} belongs to no part; train again")
+        parts[part][rest] = tensor
+    return parts, facts_of(path, metadata, needs)
+
+
+def optimiser_state(optimiser: torch.optim.Optimizer) -> State:
+    """The tensors of an optimiser, "NUMBER OF THE PARAMETER.NAME" → tensor."""
+    return {
+        f"{number}.{name}": value
+        for number, state in optimiser.state_dict()["state"].items()
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: State) -> None:
+    """Put back the tensors of `optimiser_state`.
+
+    Raises:
+        RunError: they do not fit the optimiser.
+    """
+    state: dict[int, State] = {}
+    try:
+        for name, tensor in tensors.items():
+            number, _, key = name.partition(".")
+            state.setdefault(int(number), {})[key] = tensor
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    except (ValueError, KeyError) as error:
+        raise RunError(f"the checkpoint does not fit the optimiser: {error}") from error
+    for parameter, moments in optimiser.state.items():
+        for key, value in moments.items():
+            if value.shape == parameter.shape:
+                # A fused optimiser walks memory: moments must lie in it as the weights do.
+                moments[key] = torch.empty_like(parameter).copy_(value)
 
 
 def save_checkpoint(
@@ -87,18 +151,12 @@ def save_checkpoint(
     changing, frozen = split_state(method)
     if frozen and not (folder / TRUNK).exists():
         save_tensors(folder / TRUNK, frozen, {"format": FORMAT})
-    tensors = {f"model.{name}": tensor for name, tensor in changing.items()}
-    if optimiser is not None:
-        for index, state in optimiser.state_dict()["state"].items():
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimiser.{index}.{key}"] = value
     kept = kept or KeptWeights()
-    for part, state in (("average", kept.average), ("best", kept.best)):
-        tensors |= {f"{part}.{name}": tensor for name, tensor in state.items()}
+    parts = {"model": changing, "average": kept.average, "best": kept.best}
+    if optimiser is not None:
+        parts["optimiser"] = optimiser_state(optimiser)
     facts = {"step": step, "checks": [asdict(check) for check in kept.checks]}
-    metadata = {"format": FORMAT, "facts": json.dumps(facts)}
-    save_tensors(folder / CHECKPOINT, tensors, metadata)
+    save_parts(folder / CHECKPOINT, parts, facts)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
@@ -110,21 +168,9 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    tensors, metadata = load_tensors(path)
-    if metadata.get("format") != FORMAT:
-        raise RunError(f"{path}: format {metadata.get('format')!r}; this version reads {FORMAT}")
+    parts, facts = load_parts(path, ("model", "optimiser", "average", "best"), {"step": int})
     if (folder / TRUNK).exists():
-        frozen, _ = load_tensors(folder / TRUNK)
-        tensors |= {f"model.{name}": tensor for name, tensor in frozen.items()}
-    parts: dict[str, dict[str, Tensor]] = {
-        name: {} for name in ("model", "optimiser", "average", "best")
-    }
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        if part not in parts:
-            raise RunError(f"{path}: a tensor {name[:80]!r} belongs to no part; train again")
-        parts[part][rest] = tensor
-    facts = facts_of(path, metadata, {"step": int})
+        parts["model"] |= load_tensors(folder / TRUNK)[0]
     checks = validated(tuple[Check, ...], facts.get("checks", []), path, "checks", error=RunError)
     kept = KeptWeights(parts["average"], parts["best"], list(checks))
     return Checkpoint(facts["step"], parts["model"], parts["optimiser"], kept)
@@ -151,13 +197,5 @@ def restore(
         method.load_state_dict(checkpoint.model)
     except RuntimeError as error:
         raise RunError(f"the checkpoint does not fit the method: {error}") from error
-    if optimiser is None:
-        return
-    state: dict[int, dict[str, Tensor]] = {}
-    try:
-        for name, tensor in checkpoint.optimiser.items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = tensor
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    except (ValueError, KeyError) as error:
-        raise RunError(f"the checkpoint does not fit the optimiser: {error}") from error
+    if optimiser is not None:
+        restore_optimiser(optimiser, checkpoint.optimiser)

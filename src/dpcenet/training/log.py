@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from dpcenet.errors import ConfigError
 from dpcenet.system.files import write_text
 from dpcenet.system.structured import parse_json
-from dpcenet.types import Prediction
+
+LOG = "log.jsonl"
 
 
 class Log:
@@ -21,29 +21,25 @@ class Log:
     A resumed run drops the lines after its checkpoint, so no step is logged twice.
     """
 
-    def __init__(self, folder: Path, start: int, active: bool, tensorboard: bool) -> None:
-        self.path = folder / "log.jsonl"
+    def __init__(
+        self, folder: Path, start: int, active: bool = True, tensorboard: bool = False
+    ) -> None:
+        self.path = folder / LOG
         self.active = active
         self.board: Any = _summary_writer(folder) if tensorboard and active else None
         self.clock = time.perf_counter()
         if active:
             keep_log(self.path, start)
 
-    def write(
-        self, step: int, loss: Tensor, terms: dict[str, Tensor], found: Prediction, rate: float
-    ) -> dict[str, float]:
-        """Add a line; the values are those of this one step."""
-        values = {"step": step, "loss": loss.item(), "learning_rate": rate}
-        values |= {f"loss.{name}": term.item() for name, term in terms.items()}
-        values |= {name: value.item() for name, value in found.diagnostics.items()}
-        values["seconds"] = round(time.perf_counter() - self.clock, 3)
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a line: the step, its values, and the seconds since this session began."""
+        line = {"step": step, **values, "seconds": round(time.perf_counter() - self.clock, 3)}
         if self.active:
-            with self.path.open("a") as stream:
-                stream.write(json.dumps(values) + "\n")
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
         if self.board is not None:
-            for name, value in values.items():
+            for name, value in line.items():
                 self.board.add_scalar(name, value, step)
-        return values
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

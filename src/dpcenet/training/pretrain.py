@@ -7,9 +7,8 @@ before the decay is kept beside the checkpoint, so that a longer training can go
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +24,41 @@ from dpcenet.methods.incontext.model import InContext
 from dpcenet.system.device import choose_device
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import write_text
-from dpcenet.training.checkpoint import facts_of, load_tensors, save_tensors
+from dpcenet.training.checkpoint import (
+    CHECKPOINT,
+    FORMAT,
+    load_parts,
+    optimiser_state,
+    restore_optimiser,
+    save_parts,
+    save_tensors,
+)
 from dpcenet.training.incontext_trainer import PairTraining, PretrainConfig, learning_rate_at
-from dpcenet.training.log import keep_log, read_log
+from dpcenet.training.log import LOG, Log, read_log
 from dpcenet.training.model_card import card_of
+from dpcenet.training.training_run import Pace, TrainingRun
 
-CHECKPOINT = "checkpoint.safetensors"
+_PARTS = ("network", "average", "optimiser")  # of a checkpoint
 STABLE = "stable.safetensors"
 WEIGHTS = "weights.safetensors"
-LOG = "log.jsonl"
 CARD = "card.md"
 SHEET = "pairs.png"
-_FORMAT = "1"
 
 
-@dataclass(frozen=True)
-class Pace:
-    """When to write and when to stop; nothing here changes the weights.
-
-    Attributes:
-        log_every: steps between lines of the log.
-        save_every: steps between checkpoints, each with a validation.
-        minutes: stop with a checkpoint after that long; None goes on to the last step.
-        device: where to train.
-    """
-
-    log_every: int = 20
-    save_every: int = 250
-    minutes: float | None = None
-    device: str = "auto"
-
-
-def pretrain(config: PretrainConfig, folder: Path, pace: Pace | None = None) -> int:
+def pretrain(
+    config: PretrainConfig, folder: Path, pace: Pace | None = None, device: str = "auto"
+) -> int:
     """Train from the folder's checkpoint, or from the start where there is none.
 
     Writes `log.jsonl`, `checkpoint.safetensors`, `weights.safetensors` (the averaged weights in
     float16), their model card `card.md`, and `pairs.png`, the first pairs to look at. Killed at any
     moment and called again, it gives the same losses.
+
+    Args:
+        config: what determines the weights.
+        folder: of the training.
+        pace: when to write and when to stop; the weights are checked whenever they are saved.
+        device: "auto", "cpu", "cuda", …
 
     Returns:
         steps done in all.
@@ -69,36 +66,44 @@ def pretrain(config: PretrainConfig, folder: Path, pace: Pace | None = None) -> 
     Raises:
         RunError: the checkpoint is damaged, or of another config.
     """
-    pace = pace or Pace()
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, pace, folder)
-    run.resume()
+    run = _Pretraining(config, folder, device)
     if not (folder / SHEET).exists():
         save_contact_sheet(run.generator(0), folder / SHEET)
-    started, losses = time.monotonic(), list[Tensor]()
-    while run.step < config.steps:
-        losses.append(run.advance(run.generator(run.step)))
-        over = pace.minutes is not None and time.monotonic() - started > 60 * pace.minutes
-        if run.step % pace.log_every == 0:
-            run.log(loss=float(torch.stack(losses).mean()), seconds=time.monotonic() - started)
-            losses.clear()
-        if over or run.step % pace.save_every == 0 or run.step == config.steps:
-            run.log(dice=run.validate(run.others()), seconds=time.monotonic() - started)
-            run.save()
-        if over:
-            break
+    pace = pace or Pace()
+    run.go(replace(pace, check_every=pace.save_every))
     return run.step
 
 
-class _Run(PairTraining):
-    """A training on made-up images that a checkpoint holds wholly."""
+class _Pretraining(PairTraining, TrainingRun[Episodes | Pairs]):
+    """A training on made-up images, taken up from the folder's checkpoint."""
 
-    def __init__(self, config: PretrainConfig, pace: Pace, folder: Path) -> None:
+    def __init__(self, config: PretrainConfig, folder: Path, device: str) -> None:
         torch.manual_seed(config.seed)
-        super().__init__(_initial(config), config, choose_device(pace.device))
-        self.folder = folder
+        super().__init__(_initial(config), config, choose_device(device))
+        self.folder, self.steps = folder, config.steps
         self.generator = _generator(config, config.seed, self.device)
         self._others: list[Episodes | Pairs] = []
+        self._losses: list[Tensor] = []
+        self._resume()
+        self.log = Log(folder, self.step)
+
+    def batches(self) -> Iterator[Episodes | Pairs]:
+        """See `TrainingRun`."""
+        return map(self.generator, range(self.step, self.steps))
+
+    def learn(self, batch: Episodes | Pairs) -> None:
+        """See `TrainingRun`."""
+        self._losses.append(self.advance(batch))
+
+    def write_log(self) -> None:
+        """The mean loss since the last line."""
+        self._write(loss=float(torch.stack(self._losses).mean()))
+        self._losses.clear()
+
+    def check(self) -> None:
+        """The Dice on batches of another seed."""
+        self._write(dice=self.validate(self.others()))
 
     def others(self) -> list[Episodes | Pairs]:
         """Batches of another seed, for validation; made once."""
@@ -111,56 +116,41 @@ class _Run(PairTraining):
     def save(self) -> None:
         """The weights and their card, then the whole state, whole or not at all; before the decay
         also as the state to extend."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
         made = {"versions": versions(), "machine": machine(), "threads": torch.get_num_threads()}
         facts = {"step": self.step, "config": asdict(self.config), **made}
-        metadata = {"format": _FORMAT, "facts": json.dumps(facts)}
         weights = {k: v.half() for k, v in self.average.state_dict().items()}
+        metadata = {"format": FORMAT, "facts": json.dumps(facts)}
         save_tensors(self.folder / WEIGHTS, weights, metadata)
         write_text(self.folder / CARD, card_of(self.folder / WEIGHTS, read_log(self.folder / LOG)))
+        optimiser = optimiser_state(self.optimiser)
+        networks = (self.network.state_dict(), self.average.state_dict())
+        parts = dict(zip(_PARTS, (*networks, optimiser), strict=True))
         if self.step <= self.config.steps * (1 - self.config.decay):
-            save_tensors(self.folder / STABLE, tensors, metadata)
-        save_tensors(self.folder / CHECKPOINT, tensors, metadata)
+            save_parts(self.folder / STABLE, parts, facts)
+        save_parts(self.folder / CHECKPOINT, parts, facts)
 
-    def resume(self) -> None:
-        """Goes on from the folder's checkpoint, if there is one, and drops later log lines."""
+    def _resume(self) -> None:
+        """Go on from the folder's checkpoint, if there is one."""
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        tensors, metadata = load_tensors(path)
-        facts = facts_of(path, metadata, {"step": int, "config": dict})
+        parts, facts = load_parts(path, _PARTS, {"step": int, "config": dict})
         if other := _changes(facts["config"], asdict(self.config)):
             raise RunError(
                 f"{path}: was trained with another {', '.join(other)}; take another folder, and "
                 f"start={self.folder / WEIGHTS} to go on from these weights"
             )
         try:
-            self.network.load_state_dict(_under("network.", tensors))
-            self.average.load_state_dict(_under("average.", tensors))
+            self.network.load_state_dict(parts["network"])
+            self.average.load_state_dict(parts["average"])
         except RuntimeError as error:
             raise RunError(f"{path}: is of another network: {error}") from error
-        state = self.optimiser.state_dict()
-        for name, value in _under("optimiser.", tensors).items():
-            index, key = name.split(".")
-            state["state"].setdefault(int(index), {})[key] = value
-        self.optimiser.load_state_dict(state)
-        for parameter, moments in self.optimiser.state.items():
-            for key, value in moments.items():
-                if value.shape == parameter.shape:
-                    # The fused optimiser walks memory: moments must lie in it as the weights do.
-                    moments[key] = torch.empty_like(parameter).copy_(value)
+        restore_optimiser(self.optimiser, parts["optimiser"])
         self.step = int(facts["step"])
-        keep_log(self.folder / LOG, self.step)
 
-    def log(self, **numbers: float) -> None:
-        """Appends a line to the log."""
-        rate = learning_rate_at(self.step, self.config)
-        line = {"step": self.step, "learning_rate": rate} | numbers
-        with (self.folder / LOG).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")
+    def _write(self, **numbers: float) -> None:
+        values = {"learning_rate": learning_rate_at(self.step, self.config)} | numbers
+        self.log.write(self.step, {name: round(value, 6) for name, value in values.items()})
 
 
 def _initial(config: PretrainConfig) -> InContext:
@@ -189,7 +179,3 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """
     usual, now = (json.loads(json.dumps(c)) for c in (asdict(PretrainConfig()), now))
     return [k for k in now if k not in ("steps", "decay") and (usual | before)[k] != now[k]]
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,6 +1,7 @@
-"""The reverse check: what one scan shows is sought in others, and from there back in the first.
+"""The reverse check: labels of one scan are segmented in others, and from those masks in the first.
 
-It needs no label: large supervoxels stand in for organs.
+The result is compared with the labels at the start. It needs no label that a person drew: large
+supervoxels take the place of organs.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,29 +22,42 @@ from dpcenet.inference.slice_plans import MatchedSlices
 from dpcenet.inference.support import LabelledScan
 from dpcenet.volumes.metrics import dice
 
-STAND_INS = 6  # supervoxels that stand in for organs where no label may be used
-CHECKED = 4  # scans in which the reverse check seeks them
+STAND_INS = 6  # supervoxels that take the place of organs where no label may be used
+CHECKED = 4  # scans in which the reverse check segments them
+
+
+class CheckedScan(Protocol):
+    """A prepared scan: its name, image (Z, H, W) and spacing along z, y, x in mm."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def image(self) -> npt.NDArray[np.float32]: ...
+
+    @property
+    def spacing(self) -> tuple[float, float, float]: ...
 
 
 @dataclass(frozen=True)
 class Check:
-    """What the reverse check seeks, and where.
+    """What the reverse check segments, and where.
 
     Attributes:
         case: the scan in which some regions are known.
         label: (Z, H, W), the regions: its labels, or supervoxels in their place.
         values: of `label`.
-        others: scans in which the regions are sought.
+        others: scans in which the regions are segmented.
     """
 
-    case: PreparedCase
+    case: CheckedScan
     label: npt.NDArray[np.uint8]
     values: tuple[int, ...]
-    others: tuple[PreparedCase, ...]
+    others: tuple[CheckedScan, ...]
 
 
 def what_to_check(cases: Sequence[PreparedCase], labelled: PreparedCase | None) -> Check:
-    """Seek the labels of the labelled case, or large supervoxels of the first, in other scans."""
+    """Labels of the labelled case, or large supervoxels of the first; and the scans to segment."""
     case = labelled or cases[0]
     others = tuple(other for other in cases if other.name != case.name)[:CHECKED]
     if not others:
@@ -53,7 +68,7 @@ def what_to_check(cases: Sequence[PreparedCase], labelled: PreparedCase | None) 
 
 
 def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-    """The largest supervoxels but the very largest, which is what lies between the organs.
+    """The largest supervoxels without the very largest, which is the tissue between the organs.
 
     Args:
         supervoxels: (Z, H, W), 0 outside the body.
@@ -70,17 +85,17 @@ def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     return label
 
 
-def encoded(predictor: Predictor, case: PreparedCase) -> EncodedScan:
+def encoded(predictor: Predictor, case: CheckedScan) -> EncodedScan:
     """A scan as the reverse check takes it."""
     return predictor.encode(case.image, case.spacing)
 
 
 def reverse_check(predictor: Predictor, check: Check, slices: EncodedScan | None = None) -> float:
-    """How well what a scan shows is found back, by way of each of the others: mean Dice.
+    """Mean Dice between the regions of a scan and what comes back by way of each other scan.
 
     Args:
         predictor: with the network.
-        check: what is sought, and where.
+        check: what is segmented, and where.
         slices: those of `check.case`, where they are encoded already.
     """
     first_look = predictor.at_first_look()

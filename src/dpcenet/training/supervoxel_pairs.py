@@ -54,11 +54,12 @@ class ScanPairs:
         images, segments = self._slices(np.random.default_rng([self.seed, number]))
         variation = draws.log_uniform(self.batch, low=0.3, high=1.4)
         matrix, shift = view(draws, self.batch)
-        seen = [
-            self._seen(draws, images[:, side], segments[:, side], matrix, shift, variation)
+        size = self.options.size
+        sides = [
+            seen(draws, images[:, side], segments[:, side], (matrix, shift), variation, size)
             for side in (0, 1)
         ]
-        (support, shown), (query, asked) = seen
+        (support, shown), (query, asked) = sides
         targets = self._targets(draws, shown, asked)
         members = _grown(draws, support[:, 0], shown, targets)
         masks = [_united(members, labels) for labels in (shown, asked)]
@@ -76,23 +77,6 @@ class ScanPairs:
             images.append(np.asarray(case.image[pair], np.float32))
             segments.append(_compact(np.asarray(case.supervoxels[pair])))
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(segments))
-
-    def _seen(
-        self,
-        draws: Draws,
-        images: Tensor,
-        segments: Tensor,
-        matrix: Tensor,
-        shift: Tensor,
-        variation: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Images (B, 1, h, w) and segments (B, h, w) as another patient and scanner show them."""
-        places = patient_coordinates(draws, matrix, shift, variation, self.options.size)
-        moved = F.grid_sample(images[:, None], places, padding_mode="border", align_corners=False)
-        labels = F.grid_sample(
-            segments[:, None].float(), places, mode="nearest", align_corners=False
-        )
-        return normalised(draws, _recoloured(draws, moved[:, 0])), labels[:, 0].long()
 
     def _targets(self, draws: Draws, shown: Tensor, asked: Tensor) -> Tensor:
         """Segments (B, T) that both slices show; air where there are too few."""
@@ -147,6 +131,33 @@ def _united(members: Tensor, labels: Tensor) -> Tensor:
     index = flat.clamp_max(members.shape[2] - 1)[:, None].expand(-1, members.shape[1], -1)
     masks = members.gather(2, index) & known[:, None]
     return masks.view(*members.shape[:2], *labels.shape[1:]).float()
+
+
+def seen(
+    draws: Draws,
+    images: Tensor,
+    segments: Tensor,
+    shown: tuple[Tensor, Tensor],
+    variation: Tensor,
+    size: int,
+) -> tuple[Tensor, Tensor]:
+    """Slices and their segments (B, H, W) as another patient and another scanner show them.
+
+    Args:
+        draws: source of the patient and the contrast.
+        images, segments: the slices, and whole numbers on them.
+        shown: the view, a matrix and a shift; see `deform.view`.
+        variation: (B,), how much patients differ.
+        size: pixels per side of what is returned.
+
+    Returns:
+        images (B, 1, size, size), z-scored, and segments (B, size, size) int64; 0 where the view
+        goes beyond the slice.
+    """
+    places = patient_coordinates(draws, *shown, variation, size)
+    moved = F.grid_sample(images[:, None], places, padding_mode="border", align_corners=False)
+    labels = F.grid_sample(segments[:, None].float(), places, mode="nearest", align_corners=False)
+    return normalised(draws, _recoloured(draws, moved[:, 0])), labels[:, 0].long()
 
 
 def _recoloured(draws: Draws, image: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.itk import affine_of
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.masks import read_mask
-from dpcenet.volumes.nifti import geometry_fields, header_for
+from dpcenet.volumes.nifti import geometry_fields, header_for, unit_of
 from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.torchio_images import TorchIO, is_torchio, label_volume, scan_volume, with_mask
 
@@ -154,7 +154,7 @@ def _from_nibabel(image: SpatialImage) -> Volume:
     data = np.asanyarray(image.dataobj)
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
-    unit = image.header.get_xyzt_units()[0] if isinstance(image, Nifti1Pair) else "mm"
+    unit = unit_of(image.header) if isinstance(image, Nifti1Pair) else "mm"
     if unit in ("meter", "micron"):
         raise VolumeError("the image", f"lengths are in {unit}", "mm", "Set the header's unit.")
     affine = np.asarray(image.affine, dtype=np.float64)

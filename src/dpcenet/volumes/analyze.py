@@ -19,7 +19,7 @@ from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels
 from dpcenet.volumes.facts import Facts
 from dpcenet.volumes.geometry import check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.nifti import claims_of, geometry_fields
+from dpcenet.volumes.nifti import claims_of, geometry_fields, parsed
 from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
 from dpcenet.volumes.sidecar import sidecar_modality
 
@@ -76,7 +76,7 @@ def _parsed(raw: bytes, path: Path) -> tuple[AnalyzeHeader, Claims]:
         if len(raw) < _HEADER_BYTES:
             raise HeaderDataError("it is too short")
         nifti = raw[344:347] in (b"ni1", b"n+1")
-        header = Nifti1PairHeader(raw) if nifti else Spm99AnalyzeHeader(raw)
+        header = parsed(Nifti1PairHeader if nifti else Spm99AnalyzeHeader, raw)
         if int(header["sizeof_hdr"]) != _HEADER_BYTES:
             raise HeaderDataError("it is no Analyze header")
         with np.errstate(invalid="ignore", over="ignore"):

@@ -72,6 +72,7 @@ def _members(archive: zipfile.ZipFile, path: Path, max_bytes: int) -> list[zipfi
     total = sum(each.file_size for each in members)
     if total > max_bytes:
         raise _refused(path, f"its files take {total:,} bytes", f"at most {max_bytes:,}")
+    payload.check_blank(path, total, path.stat().st_size)  # before the disk is filled with it
     return sorted(members, key=lambda each: each.filename)
 
 

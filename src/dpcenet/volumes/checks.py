@@ -13,6 +13,8 @@ from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, on_grid
 from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.nifti import forms_apart_mm
+from dpcenet.volumes.padding import sample
+from dpcenet.volumes.size_guards import LOOK_FIRST_BYTES
 
 _TAKE_PLACE = "`dpcenet doctor SCAN --mask MASK --fix OUT` gives the mask the scan's place."
 
@@ -26,6 +28,8 @@ PATCHES = 0.75
 """Least share of neighbours inside a map of labels that have one value."""
 WHOLE = 1e-3
 """Labels may lie this far from whole numbers: some programs store 0.99999."""
+BLANK = 0.999
+"""A large file with one value in this part of its voxels would be copied several times for none."""
 MOST = 1e30
 """Larger intensities leave 32-bit numbers when they are normalised."""
 
@@ -58,6 +62,9 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
             "an image with contrast",
             "Check that this is the scan.",
         )
+    if data.nbytes > LOOK_FIRST_BYTES and (share := _commonest(data)) > BLANK:
+        found_ = f"{share:.2%} of the voxels have one value"
+        raise VolumeError(path, found_, "an image of a body", "Check that this is the scan.")
     few = high <= np.iinfo(np.uint8).max and holds_labels(data, FEW)
     if few or is_label_map(data):
         raise NotAScanError(
@@ -68,6 +75,12 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
             "a scan",
             "Leave it out; for a labelled scan, check that image and mask are not swapped.",
         )
+
+
+def _commonest(data: npt.NDArray[Any]) -> float:
+    """The share of the middle value, in a sample; what is almost one value has it there."""
+    values = sample(data)
+    return float(np.mean(values == np.median(values)))
 
 
 def _without_value(data: npt.NDArray[Any]) -> tuple[int, tuple[int, int, int]] | None:

@@ -72,11 +72,20 @@ def check_claims(claims: Claims, path: Path) -> int:
             "Convert the scan to grey values.",
         )
     check_affine(claims.affine, path)
-    largest = float(np.linalg.norm(claims.affine[:3, :3], axis=0).max())
-    if claims.unit == "meter" and largest > MOST_MM:
+    check_metres(claims.unit, claims.affine, path)
+    return max(several, default=1)
+
+
+def check_metres(unit: str, affine: npt.NDArray[np.float64], path: Path) -> None:
+    """Refuse a header in metres whose voxels would be larger than one.
+
+    Raises:
+        VolumeError: the unit is wrong.
+    """
+    largest = float(np.linalg.norm(affine[:3, :3], axis=0).max())
+    if unit == "meter" and largest > MOST_MM:
         found = f"the header's unit is the metre, and a voxel {largest / 1000:g} m long"
         raise VolumeError(path, found, "mm", "Set the header's unit to mm.")
-    return max(several, default=1)
 
 
 def read_voxels(

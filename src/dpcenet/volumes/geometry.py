@@ -29,6 +29,9 @@ SHEAR_TOLERANCE = 1e-3
 GRID_TOLERANCE_MM = 0.1
 """A mask may lie this far from its image; headers round."""
 
+FAR_MM = 1e6
+"""No scanner places a voxel farther from its origin; out there rounding loses millimetres."""
+
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM's and ITK's millimetres to ours, and back."""
 
@@ -133,6 +136,9 @@ def check_affine(affine: Affine, path: Path | str) -> None:
         raise _bad_affine(path, f"the affine is not finite: {affine.tolist()}")
     if not np.allclose(affine[3], (0, 0, 0, 1)):
         raise _bad_affine(path, f"the last row of the affine is {affine[3].tolist()}")
+    if np.abs(affine[:3, 3]).max() > FAR_MM:
+        place = " ".join(f"{mm:g}" for mm in affine[:3, 3])
+        raise _bad_affine(path, f"the first voxel lies at {place} mm")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not ((lengths > 1e-6) & (lengths < 1e6)).all():
         raise _bad_affine(path, f"the affine is singular: the voxel sizes are {lengths} mm")

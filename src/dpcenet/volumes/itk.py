@@ -23,7 +23,7 @@ from dpcenet.errors import VolumeError
 from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
-from dpcenet.volumes.claims import numbered
+from dpcenet.volumes.claims import MM_IN, check_metres, numbered
 from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.grid import ScanFile, SourceGrid
@@ -33,7 +33,12 @@ from dpcenet.volumes.slicer import join_layers, keys_for, segments_of
 
 _MODALITY_TAG = "0008|0060"
 """ITK's name of DICOM's Modality, which it writes along with an image that was DICOM."""
-_UNITS = {"m": 1000.0, "meter": 1000.0, "meters": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001}
+_UNITS = {
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "", "???"), 1.0),
+    **dict.fromkeys(("m", "meter", "meters", "metre"), 1000.0),
+    **dict.fromkeys(("um", "µm", "micron", "microns", "micrometer"), 0.001),
+    "cm": 10.0,
+}
 _ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
 
 _PIXEL_BYTES = {
@@ -65,13 +70,16 @@ def read_itk(
     header = read_header(path)
     storage = storage_of(path, header)
     payload.check_file(storage.file)
+    scale = _mm_in(header, path)
     reader = sitk.ImageFileReader()
     try:
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
-        affine = np.diag([*[_mm_in(header)] * 3, 1.0]) @ affine_of(reader)
+        affine = np.diag([scale, scale, scale, 1.0]) @ affine_of(reader)
         check_affine(affine, path)
-        _check_payload(path, storage, _claimed_bytes(reader, path, header), max_bytes)
+        check_metres("meter" if scale == MM_IN["meter"] else "", affine, path)
+        claimed, width = _claimed_bytes(reader, path, header)
+        _check_payload(path, storage, claimed, width, max_bytes)
         data = _voxels(reader, path, header, options)
     except (RuntimeError, UnicodeError) as error:
         reason = (str(error).strip().splitlines() or ["for no reason that ITK gives"])[-1]
@@ -84,8 +92,8 @@ def read_itk(
         .ravel()
         .tolist(),
     }
-    grid = SourceGrid.of(volume, "itk", words) if _mm_in(header) == 1 else SourceGrid.of(volume)
-    return ScanFile(volume, grid, facts=_facts(header))
+    grid = SourceGrid.of(volume, "itk", words) if scale == 1 else SourceGrid.of(volume)
+    return ScanFile(volume, grid, facts=_facts(header, scale))
 
 
 def write_itk(
@@ -163,8 +171,8 @@ def _voxels(
     return data if data.ndim == 3 else np.ascontiguousarray(data[..., index])
 
 
-def _claimed_bytes(reader: sitk.ImageFileReader, path: Path, header: Header) -> int:
-    """Bytes of voxels by the header, for an image with one real number for each voxel.
+def _claimed_bytes(reader: sitk.ImageFileReader, path: Path, header: Header) -> tuple[int, int]:
+    """Bytes of all voxels and of one by the header, for one real number in each voxel.
 
     Several numbers are several volumes where a NRRD file calls their axis a list, or the time.
     """
@@ -183,17 +191,24 @@ def _claimed_bytes(reader: sitk.ImageFileReader, path: Path, header: Header) -> 
     if min(reader.GetSpacing()) <= 0:
         found = f"the spacing is {list(reader.GetSpacing())}"
         raise VolumeError(path, found, "millimetres above 0", "Save the scan again.")
-    return int(math.prod(reader.GetSize()) * numbers * _PIXEL_BYTES[scalar])
+    width = _PIXEL_BYTES[scalar]
+    return int(math.prod(reader.GetSize()) * numbers * width), width
 
 
-def _mm_in(header: Header) -> float:
-    """Millimetres in the header's unit of length."""
-    units = re.findall(r'"([^"]*)"', header.fields.get("spaceunits", ""))
-    scales = {_UNITS.get(unit.strip().lower(), 1.0) for unit in units}
-    return scales.pop() if len(scales) == 1 else 1.0
+def _mm_in(header: Header, path: Path) -> float:
+    """Millimetres in the header's unit of length; it has one, and each axis a direction."""
+    if header.fields.get("dimension") == "3" and "none" in header.fields.get("spacedirections", ""):
+        raise unreadable(path, "an axis has no direction: several numbers in a voxel, or a slice")
+    units = re.findall(r'"([^"]*)"', header.fields.get("spaceunits", ""))[:3] or [""]
+    scales = {_UNITS.get(unit.strip().lower()) for unit in units}
+    scale = scales.pop()
+    if scale is None or scales:
+        found = f"the header's units are {', '.join(units)[:60]}"
+        raise VolumeError(path, found, "one of mm, cm, m or µm", "Save the scan again in mm.")
+    return scale
 
 
-def _facts(header: Header) -> Facts:
+def _facts(header: Header, scale: float) -> Facts:
     said = header.fields.get("modality", "") if not header.nrrd else ""
     said = said.upper().removeprefix("MET_MOD_")
     modality = header.keys.get(_MODALITY_TAG, "") or ("" if said == "UNKNOWN" else said)
@@ -203,12 +218,19 @@ def _facts(header: Header) -> Facts:
     return Facts(
         modality=modality if modality.isalpha() else "",
         labels=Labels(names, codes),
-        notes=() if _mm_in(header) == 1 else ("lengths became mm",),
+        notes=(*(["lengths became mm"] if scale != 1 else []), *_unsaid(header)),
     )
 
 
-def _check_payload(path: Path, storage: Storage, claimed: int, max_bytes: int) -> None:
-    """Count the voxels that are really there."""
+def _unsaid(header: Header) -> list[str]:
+    """A note where ITK takes 1 mm, since the header says nothing of it."""
+    names = ("spacings", "spacedirections") if header.nrrd else ("elementspacing", "elementsize")
+    known = any(name in header.fields for name in names)
+    return [] if known else ["the header does not say how large a voxel is; taken as 1 mm"]
+
+
+def _check_payload(path: Path, storage: Storage, claimed: int, width: int, max_bytes: int) -> None:
+    """Count the voxels that are really there, before ITK asks for memory."""
     available = storage.file.stat().st_size - max(storage.offset, 0)
     if not storage.compressed:
         payload.check_claim(path, claimed, max_bytes, available)
@@ -216,12 +238,15 @@ def _check_payload(path: Path, storage: Storage, claimed: int, max_bytes: int) -
             payload.check_length(path, available, claimed)
         return
     payload.check_claim(path, claimed, max_bytes, available * payload.DEFLATE_LIMIT)
+    payload.check_blank(path, claimed, available)
     try:
         with storage.file.open("rb") as stream:
             stream.seek(storage.offset)
-            found = payload.inflated_length(stream, claimed)
+            found, alike = payload.inflated_length(stream, claimed, width)
     except (EOFError, zlib.error) as error:
         raise VolumeError(
             path, f"the compressed voxels are damaged ({error})", "a whole file", payload.COPY_AGAIN
         ) from error
     payload.check_length(path, found, claimed)
+    if alike and claimed > payload.LOOK_FIRST_BYTES:
+        raise payload.one_value(path, claimed // width)

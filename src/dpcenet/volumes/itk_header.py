@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,16 @@ from dpcenet.volumes import size_guards as payload
 
 _HEADER_LINES = 10_000
 _HEADER_LINE_BYTES = 100_000
+_META_FIELDS = {
+    name.lower(): name
+    for name in (
+        *("NDims", "DimSize", "ElementSpacing", "ElementSize", "ElementType", "ElementDataFile"),
+        *("TransformMatrix", "Rotation", "Orientation", "Offset", "Position", "Origin"),
+        *("BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData"),
+        *("CompressedDataSize", "HeaderSize", "ElementNumberOfChannels"),
+    )
+}
+"""What decides how a MetaImage is read, by its lower-case name."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,11 @@ def read_header(path: Path) -> Header:
             "a 3-D volume",
             "Save the scan as one 3-D .nrrd, .mha or .nii.gz file.",
         )
+    if not nrrd:
+        _check_numbers(path, header.fields)
+    lengths = header.fields.get("sizes" if nrrd else "dimsize", "").split()
+    if len(lengths) != int(dimension):
+        raise unreadable(path, f"{len(lengths)} lengths for {dimension} axes")
     return header
 
 
@@ -66,6 +82,8 @@ def _read_fields(path: Path, nrrd: bool) -> Header:
     with path.open("rb") as stream:
         for _ in range(_HEADER_LINES):
             line = stream.readline(_HEADER_LINE_BYTES).decode("latin-1")
+            if len(line) == _HEADER_LINE_BYTES:
+                raise unreadable(path, f"a line of its header has {len(line):,} bytes or more")
             if not line.strip():  # a blank line, or the end of a header with voxels elsewhere
                 break
             if line.startswith("#"):
@@ -78,20 +96,35 @@ def _read_fields(path: Path, nrrd: bool) -> Header:
                 keys[_text(name)] = _text(value)
             plain = name.strip().lower().replace(" ", "")
             if found:
-                _check_field(path, name.strip(), plain, fields)
+                _check_field(path, name.strip(), plain, fields, nrrd)
                 fields[plain] = value.strip()
             if plain == "elementdatafile":
                 break
+        else:  # ITK would take minutes
+            raise unreadable(path, f"its header has more than {_HEADER_LINES:,} lines")
         return Header(nrrd, fields, keys, stream.tell())
 
 
-def _check_field(path: Path, name: str, plain: str, fields: dict[str, str]) -> None:
+def _check_field(path: Path, name: str, plain: str, fields: dict[str, str], nrrd: bool) -> None:
     """Refuse what two programs could read in two ways, and ITK crashes on: a field that is there
-    twice, or the data file's name in other letters."""
+    twice, or one of MetaImage's in other letters, which ITK does not see."""
     if plain in fields and plain != "comment":
         raise unreadable(path, f"its header has {plain[:40]!r} twice")
-    if plain == "elementdatafile" and name != "ElementDataFile":
-        raise unreadable(path, "its data file is not named as the format wants")
+    wanted = _META_FIELDS.get(plain, name)
+    if not nrrd and name != wanted:
+        raise unreadable(path, f"its header has {name!r}, which is spelled {wanted!r}")
+
+
+def _check_numbers(path: Path, fields: dict[str, str]) -> None:
+    """Refuse a place or a size of a MetaImage that is no number; ITK takes another one."""
+    for name in ("offset", "position", "origin", "elementspacing", "elementsize"):
+        for text in fields.get(name, "").split():
+            try:
+                finite = math.isfinite(float(text))
+            except ValueError:
+                finite = False
+            if not finite:
+                raise unreadable(path, f"{_META_FIELDS[name]} is {fields[name][:60]}")
 
 
 def _text(latin: str) -> str:

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
+from nibabel.imageglobals import LoggingOutputSuppressor
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
@@ -58,7 +59,10 @@ def read_mgh(
 def _read_header(stream: BinaryIO, path: Path) -> Claims:
     raw = stream.read(_HEADER_BYTES)
     try:
-        with np.errstate(invalid="ignore", over="ignore"):  # NaN is refused later, with a reason
+        with (
+            LoggingOutputSuppressor(),
+            np.errstate(invalid="ignore", over="ignore"),
+        ):  # NaN is refused later, with a reason
             header = MGHHeader(raw)
             return Claims(
                 shape=tuple(int(n) for n in header.get_data_shape()),

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
@@ -38,6 +39,9 @@ GEOMETRY_FIELDS = (
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z"),
 )
+
+_UNITS = {0: "unknown", 1: "meter", 2: "mm", 3: "micron"}
+_TIMES = (0, 8, 16, 24, 32, 40, 48)
 
 
 def read_nifti(
@@ -74,6 +78,8 @@ def read_nifti(
     volume = Volume(data, claims.affine[:, [2, 1, 0, 3]])
     fields = geometry_fields(header)
     notes = []
+    if int(header["xyzt_units"]) % 8 not in _UNITS:
+        notes.append(f"the header's unit is none (code {header['xyzt_units']}); taken as mm")
     if claims.unit in MM_IN:
         notes.append(f"lengths in {claims.unit} became mm")
     if _broken_qform(header):
@@ -144,7 +150,7 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, Claims]:
     try:
         if length not in sizes or len(raw) < length:
             raise HeaderDataError("no NIfTI header")
-        header = kind(raw)
+        header = parsed(kind, raw)
         if not header["magic"].item().startswith(b"n+"):
             raise HeaderDataError("not a single-file NIfTI")
         with np.errstate(invalid="ignore"):  # NaN is refused later, with a reason
@@ -158,6 +164,32 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, Claims]:
         ) from error
 
 
+def parsed(kind: Any, raw: bytes) -> Any:
+    """A header of nibabel, which prints nothing; it takes sizes of 0 for 1 mm, which is refused.
+
+    Args:
+        kind: class of the header.
+        raw: its bytes.
+
+    Raises:
+        HeaderDataError: it is none, or nothing says how large a voxel is.
+    """
+    with LoggingOutputSuppressor():
+        header = kind(raw)
+    stored = kind(raw, check=False)
+    placed = "sform_code" in stored.keys() and stored["sform_code"] > 0  # noqa: SIM118
+    lengths, sizes = stored["dim"][1:4], stored["pixdim"][1:4]
+    axes = np.arange(3) < stored["dim"][0]
+    if not placed and (axes & (lengths > 1) & (sizes == 0)).any():
+        raise HeaderDataError(f"voxels of {' × '.join(f'{size:g}' for size in sizes)} mm")
+    return header
+
+
+def unit_of(header: Header) -> str:
+    """The unit of lengths, as nibabel names it; "unknown" for codes that mean none."""
+    return _UNITS.get(int(header["xyzt_units"]) % 8, "unknown")
+
+
 def claims_of(header: Any, first: int | None = None) -> Claims:
     """What a header of nibabel says of its voxels.
 
@@ -166,7 +198,7 @@ def claims_of(header: Any, first: int | None = None) -> Claims:
         first: the byte before which no voxel lies; None takes the header's end.
     """
     slope, inter = header.get_slope_inter()
-    unit = header.get_xyzt_units()[0] if isinstance(header, Nifti1Header) else "mm"
+    unit = unit_of(header) if isinstance(header, Nifti1Header) else "mm"
     least = header.template_dtype.itemsize if first is None else first
     return Claims(
         shape=tuple(int(n) for n in header.get_data_shape()),
@@ -196,6 +228,9 @@ def _in_mm(affine: npt.NDArray[Any], unit: str) -> npt.NDArray[np.float64]:
 def geometry_fields(header: Header) -> dict[str, Any]:
     """What places the voxels, for `SourceGrid.header`."""
     fields: dict[str, Any] = {name: header[name].tolist() for name in GEOMETRY_FIELDS}
+    space = fields["xyzt_units"] % 8
+    if space not in _UNITS or fields["xyzt_units"] - space not in _TIMES:
+        fields["xyzt_units"] = space if space in _UNITS else 2  # other programs stumble over it
     fields["version"] = 2 if isinstance(header, Nifti2Header) else 1
     return fields
 
@@ -225,7 +260,7 @@ def forms_apart_mm(grid: SourceGrid) -> float:
     for name, value in grid.header.items():
         if name.startswith(("quatern", "qoffset")) or name in {"pixdim", "qform_code"}:
             header[name] = value
-    unit = header_for(grid).get_xyzt_units()[0]
+    unit = unit_of(header_for(grid))
     other = _in_mm(header.get_qform(), unit)[:, [2, 1, 0, 3]]
     blank = np.broadcast_to(np.uint8(0), grid.shape)
     return same_grid(Volume(blank, grid.matrix), Volume(blank, other))

@@ -102,6 +102,9 @@ def _planes(files: list[Path], path: Path, max_bytes: int) -> npt.NDArray[Any]:
             if planes and plane.shape != planes[0].shape:
                 found = f"it is {plane.shape}, and {files[0].name} is {planes[0].shape} pixels"
                 raise VolumeError(file, found, "pictures of one size", "Leave the odd one out.")
+            if planes and plane.dtype != planes[0].dtype:  # 8 and 16 bits are two scales of grey
+                found = f"its values are {plane.dtype}, in {files[0].name} {planes[0].dtype}"
+                raise VolumeError(file, found, "one kind of pictures", "Leave the odd one out.")
             planes.append(plane)
             size += plane.nbytes
     if not planes:

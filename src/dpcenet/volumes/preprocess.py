@@ -11,6 +11,7 @@ the scan lies its minimum, where the lineage resamples with 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes import resample
+from dpcenet.volumes.field_of_view import body_of, crop_start, shown
 from dpcenet.volumes.geometry import Affine, Orientation, on_grid, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.padding import find_padding, replace_padding
@@ -33,6 +35,11 @@ SAME_SPACING = 1e-3
 
 MAX_PREPARED_BYTES = 2 * 1024**3
 """Largest prepared image: 8192 slices of 256 × 256."""
+
+MAX_GROWTH = 64
+GROWS_FREELY = 192 * 1024**2
+"""A larger image has at most `MAX_GROWTH` times the voxels of its scan. Thousands of slices of
+2 × 2 voxels would take gigabytes from a file of some kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,10 @@ def preprocess(
     if padding := find_padding(oriented, declared):
         replace_padding(data, padding, fill=rules.clip_low)
         bounded = data
+    if _is_coarser(plan):
+        finer = _without_margins(plan, _clipped(data, rules.clip_low, None), oriented.spacing)
+        if finer is not plan:
+            plan, bounded = finer, data[:, *_shown(finer, data.shape[1:])]
     low, high = _clip_bounds(bounded, rules)
     data = _clipped(data, low, high)
     image = _place(data, plan, fill=float(data.min()))
@@ -118,11 +129,12 @@ def preprocess_labels(labels: Volume, record: Record) -> npt.NDArray[np.uint8]:
 def _check_size(plan: Record) -> None:
     """Refuse a plan that would take too much memory, before any of it is asked for."""
     size = 4 * max(math.prod(plan.shape), math.prod(plan.resampled))
-    if size > MAX_PREPARED_BYTES:
+    grown = size > max(GROWS_FREELY, 4 * MAX_GROWTH * math.prod(plan.grid.shape))
+    if size > MAX_PREPARED_BYTES or grown:
         raise VolumeError(
             "the scan",
             f"{plan.grid.shape} voxels become {plan.resampled}, {size:,} bytes",
-            f"at most {MAX_PREPARED_BYTES:,}",
+            f"at most {MAX_PREPARED_BYTES:,}, and {MAX_GROWTH} times the voxels",
             "Is the spacing right, and is this one scan? Crop or resample it.",
         )
 
@@ -166,6 +178,46 @@ def _plan(
         offset=(0, rows // 2 - half, columns // 2 - half),
         shape=(planes, rules.size, rules.size),
     )
+
+
+def _is_coarser(plan: Record) -> bool:
+    """Whether the field of view was too large for the spacing that was asked for."""
+    asked = plan.rules.spacing_mm
+    if asked is None or plan.rules.overflow == "crop":
+        return False
+    return plan.spacing[1] > asked * (1 + SAME_SPACING)
+
+
+def _without_margins(
+    plan: Record, data: npt.NDArray[np.float32], spacing: tuple[float, float, float]
+) -> Record:
+    """The plan at finer pixels, if rows and columns that hold nothing but air need not fit.
+
+    Args:
+        plan: of the whole field of view, with pixels coarser than asked.
+        data: (Z, Y, X), oriented; `spacing` in mm.
+    """
+    body = body_of(data)
+    for slack in range(4):  # the body may begin and end between two pixels
+        rows, columns = (end - first + slack for first, end in body)
+        target = in_plane_spacing((rows, columns), spacing[1:], plan.rules)
+        step = (plan.step[0], _step(spacing[1], target), _step(spacing[2], target))
+        high, wide = (
+            resample.resampled_length(n, s) for n, s in zip(data.shape[1:], step[1:], strict=True)
+        )
+        y = crop_start(body[0], high, step[1], plan.rules.size)
+        x = crop_start(body[1], wide, step[2], plan.rules.size)
+        resampled = (plan.resampled[0], high, wide)
+        fits = 4 * math.prod(resampled) <= MAX_PREPARED_BYTES and step[1] < plan.step[1]
+        if y is not None and x is not None and fits:
+            return replace(plan, step=step, resampled=resampled, offset=(0, y, x))
+    return plan
+
+
+def _shown(plan: Record, lengths: Sequence[int]) -> list[slice]:
+    """Rows and columns of the oriented scan that the prepared image shows."""
+    axes = zip(plan.offset[1:], plan.shape[1:], plan.step[1:], lengths, strict=True)
+    return [shown(*axis) for axis in axes]
 
 
 def in_plane_spacing(

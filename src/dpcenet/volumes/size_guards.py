@@ -20,7 +20,7 @@ DEFLATE_LIMIT = 1032
 BLANK_RATIO = 900
 """What grows more than this is one value almost everywhere."""
 
-BLANK_BYTES = 1024**3
+BLANK_BYTES = 768 * 1024**2
 """So much of almost one value is no scan, and a mask only in a type that is far too wide."""
 
 LOOK_FIRST_BYTES = 64 * 1024**2
@@ -121,8 +121,13 @@ def check_one_value(stream: BinaryIO, path: Path, claimed: int, size: int, width
         if chunk != pattern[: len(chunk)]:
             return
         left -= len(chunk)
-    found = f"all {claimed // width:,} voxels have the same value, or none"
-    raise VolumeError(path, found, "an image or a mask", "Check that this is the scan.")
+    raise one_value(path, claimed // width)
+
+
+def one_value(path: Path, voxels: int) -> VolumeError:
+    """The error for a file of one value."""
+    found = f"all {voxels:,} voxels have the same value, or none"
+    return VolumeError(path, found, "an image or a mask", "Check that this is the scan.")
 
 
 def check_length(path: Path, found: int, claimed: int) -> None:
@@ -149,18 +154,30 @@ def read_limited(stream: BinaryIO, limit: int) -> bytearray:
     return data
 
 
-def inflated_length(stream: BinaryIO, limit: int) -> int:
+def inflated_length(stream: BinaryIO, limit: int, width: int) -> tuple[int, bool]:
     """Count the bytes of a zlib or gzip stream without keeping them; stops beyond `limit`.
+
+    Args:
+        stream: at its first byte.
+        limit: bytes of voxels that are expected.
+        width: bytes of a voxel.
+
+    Returns:
+        how many there are, and whether every voxel has the same ones.
 
     Raises:
         EOFError: the stream is cut short.
         zlib.error: it is damaged.
     """
     inflater = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # either wrapper
-    total = 0
+    total, pattern, alike = 0, b"", True
     while not inflater.eof and total <= limit:
-        chunk = inflater.unconsumed_tail or stream.read(CHUNK)
-        if not chunk:
+        packed = inflater.unconsumed_tail or stream.read(CHUNK)
+        if not packed:
             raise EOFError("the compressed stream ends too early")
-        total += len(inflater.decompress(chunk, CHUNK))
-    return total
+        chunk = inflater.decompress(packed, CHUNK)
+        pattern = pattern or chunk[:width] * (CHUNK // width + 2)
+        start = total % width
+        alike = alike and chunk == pattern[start : start + len(chunk)]
+        total += len(chunk)
+    return total, alike

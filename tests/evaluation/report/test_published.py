@@ -37,7 +37,7 @@ def test_faults_are_those_that_arithmetic_shows(line: tuple[str, str, int, str])
 
 def test_the_known_faults_of_the_paper() -> None:
     def faults(dataset: str, setting: int, method: str) -> tuple[str, ...]:
-        return published_rows(DataKey(dataset, setting), method)[0].faults
+        return tuple(map(str, published_rows(DataKey(dataset, setting), method)[0].faults))
 
     assert faults("sabs", 1, "PANet") == ("the columns' mean is 55.88, printed 57.88",)
     assert faults("chaos", 2, "Q-Net") == ("liver and right kidney are both 74.71",)

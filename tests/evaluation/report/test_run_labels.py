@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dpcenet.evaluation.report.run_labels import DataKey, budget, data_key, row_names
+from dpcenet.evaluation.report.texts import joined
 from dpcenet.system.files import write_json
 from dpcenet.training.config import load_preset
 from dpcenet.training.run_folder import Run
@@ -39,25 +40,30 @@ def test_configs_of_one_preset_are_told_apart_by_their_folders(tmp_path: Path) -
     assert row_names(runs) == ["tiny (4)", "tiny (4)", "tiny (5)"]
 
 
+def said(runs: list[Run]) -> str:
+    """The budget in a line."""
+    return joined(budget(runs))
+
+
 def test_the_budget_of_training(tmp_path: Path) -> None:
     free, frozen = tiny_config(4), tiny_config(4, frozen=True)
     runs = [
         write_run(tmp_path / f"{fold}{seed}", [], config, fold=fold, seed=seed)
         for fold, seed, config in ((1, 0, free), (0, 1, frozen), (None, 0, free))
     ]
-    assert budget(runs) == (
+    assert said(runs) == (
         "4 steps; fold 0, 1 of 5; seed 0, 1; "
         "trunk resnet18 os8, frozen; trunk resnet18 os8, trained"
     )
     second = write_run(tmp_path / "s", [], setting=2, exclusion="all")
-    assert budget([second]).startswith("training without slices that show all of a group; 4 steps")
+    assert said([second]).startswith("training without slices that show all of a group; 4 steps")
 
 
 def test_the_budget_without_training(tmp_path: Path) -> None:
     copy = load_preset("copy/plain")
     run = write_run(tmp_path / "copy", [], copy)
-    assert budget([run]) == "nothing was trained"
+    assert said([run]) == "nothing was trained"
     write_json(run.folder / "adapt.json", {"kept": 30})
-    assert budget([run]) == "adapted to unlabelled scans for 30 steps"
+    assert said([run]) == "adapted to unlabelled scans for 30 steps"
     trained = write_run(tmp_path / "t", [], replace(tiny_config(7), preset="x"))
-    assert budget([run, trained]).startswith("adapted to unlabelled scans for 30 steps; 7 steps")
+    assert said([run, trained]).startswith("adapted to unlabelled scans for 30 steps; 7 steps")

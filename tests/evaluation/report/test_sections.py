@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dpcenet.errors import RunError
-from dpcenet.evaluation.report.sections import cost_table, sections_of
+from dpcenet.evaluation.report.sections import cost_head, cost_table, sections_of
 from dpcenet.system.files import read_json, write_json
 from dpcenet.training.config import load_preset
 from dpcenet.training.run_folder import Run
@@ -43,7 +43,7 @@ def test_a_plan_is_a_section_and_names_what_is_missing(tmp_path: Path) -> None:
     (section,) = sections_of([tmp_path])
     assert (section.name, section.title) == ("p", "p")
     assert [run.folder.name for run in section.runs] == ["a"]
-    assert section.missing == {"runs/b": "no memory", "runs/c": "not run yet"}
+    assert section.missing == {"runs/b": "no memory", "runs/c": ""}
     assert section.facts == {"commit": "abc", "dpcenet": "0", "torch": "2", "machine": "a machine"}
 
 
@@ -67,8 +67,8 @@ def test_costs_are_means_over_runs_that_were_not_interrupted(tmp_path: Path) -> 
         experiment(tmp_path / "b", 0.7, train_seconds=3.0),
         experiment(tmp_path / "c", 0.9, resumed=True, train_seconds=100.0),
     ]
-    head, line = cost_table(runs)
-    found = dict(zip(head, line, strict=True))
+    (line,) = cost_table(runs)
+    found = dict(zip(cost_head(), line, strict=True))
     assert found["method"] == "copy" and float(found["Dice %"]) == pytest.approx(70)
     assert float(found["training s"]) == pytest.approx(np.mean([2.0, 3.0]))
     assert (found["evaluation core-s"], found["peak GB"]) == ("1.5", "0.50")

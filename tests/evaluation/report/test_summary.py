@@ -16,7 +16,7 @@ def table(best: bool = False, **means: float | None) -> Table:
         rows.append(Row(name, (cell,), cell, 0.0, 0.0, cases=4, seeds=1))
     if best and rows[0].mean is not None:
         rows[0] = replace(rows[0], mean=replace(rows[0].mean, best=True))
-    return Table("", ("liver",), tuple(rows), DataKey("chaos", 1))
+    return Table((), ("liver",), tuple(rows), DataKey("chaos", 1))
 
 
 def test_the_best_its_lead_and_the_pasted_mask() -> None:

@@ -17,12 +17,13 @@ from dpcenet.evaluation.report.table_formats import (
     table_text,
 )
 from dpcenet.evaluation.report.tables import Cell, Row, Table
+from dpcenet.evaluation.report.texts import Saying, saying, words
 
 LIVER = Cell(71.26, 3.04, None, 60.0, 80.0, best=True)
 MEAN = Cell(71.26, 3.04, None, 60.04, 80.06)
 COPY = Cell(40.0, 5.0, 1.25, 38.0, 42.0, p=0.0004, wins=1)
 TABLE = Table(
-    "paper_rules & more",
+    (saying("rules.folds", scheme="paper_rules & more"),),
     ("liver",),
     (
         Row("DPCENet", (LIVER,), MEAN, hd95_mm=12.34, nsd=56.78, cases=4, seeds=1),
@@ -30,7 +31,7 @@ TABLE = Table(
         Row("part", (None,), None, hd95_mm=1.0, nsd=2.0, cases=3, seeds=1),
     ),
     DataKey("chaos", 2),
-    "4 steps",
+    (saying("budget.steps", steps="4"),),
 )
 LINES = [
     ["DPCENet", "71.3 ± 3.0", "71.3", "60.0–80.1", "–", "–", "12.3", "56.8", "4"],
@@ -42,7 +43,7 @@ HEAD = ["method", "liver", "mean", "95 %", "p", "wins", "HD95 mm", "NSD %", "cas
 
 def test_the_texts_of_a_table() -> None:
     text = table_text(TABLE)
-    assert text.caption == "chaos: Dice in percent, paper_rules & more (4 steps)"
+    assert text.caption == "chaos: Dice in percent, folds paper_rules & more (4 steps)"
     assert list(text.head) == HEAD and [list(line.cells) for line in text.lines] == LINES
     assert [line.bold.index(True) if any(line.bold) else None for line in text.lines] == [
         1, None, None,
@@ -51,8 +52,8 @@ def test_the_texts_of_a_table() -> None:
 
 
 def test_without_a_reference_there_are_no_tests() -> None:
-    text = table_text(Table("rules", ("liver",), TABLE.rows[:1]))
-    assert text.caption == "Dice in percent, rules" and "wins" not in text.head
+    text = table_text(Table((Saying("budget.nothing"),), ("liver",), TABLE.rows[:1]))
+    assert text.caption == "Dice in percent, nothing was trained" and "wins" not in text.head
     assert len(text.notes) == 1 and "seeds" not in text.notes[0]
 
 
@@ -93,7 +94,7 @@ def quoted() -> Table:
     cell = Cell(50.0, 1.0, None, 49.0, 51.0)
     row = Row("Q-Net", (cell,) * 4, cell, hd95_mm=1.0, nsd=2.0, cases=9, seeds=1)
     labels = ("liver", "right kidney", "left kidney", "spleen")
-    return Table("rules", labels, (row,), DataKey("chaos", 2))
+    return Table((), labels, (row,), DataKey("chaos", 2))
 
 
 def test_faults_in_print_are_starred(quoted: Table) -> None:
@@ -105,3 +106,8 @@ def test_faults_in_print_are_starred(quoted: Table) -> None:
     assert text.notes[-1] == "* Q-Net (DPCENet paper): liver and right kidney are both 74.71."
     assert "74.71\\*" in as_markdown([quoted], published=True)
     assert len(table_text(quoted).lines) == 1
+
+
+def test_a_quoted_line_in_chinese(quoted: Table) -> None:
+    text = table_text(quoted, True, words("zh"))
+    assert text.notes[-1] == "* Q-Net (DPCENet paper): liver 和 right kidney 同为 74.71."

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from dpcenet.methods.incontext.blocks import (
+    Pooled,
+    Scale,
     SoftRegistration,
     correspondence_loss,
     prototype_similarity,
@@ -30,15 +32,19 @@ def test_moved_maps_come_from_where_the_attention_points() -> None:
 def test_similarity_against_numpy() -> None:
     rng = np.random.default_rng(0)
     support, query = rng.normal(size=(1, 2, 4, 3, 5)), rng.normal(size=(1, 4, 3, 5))
-    weight = rng.random((1, 2, 1, 3, 5))
-    ours = prototype_similarity(*(torch.tensor(a) for a in (support, weight, query)), 2).numpy()
+    mask = rng.random((1, 2, 1, 3, 5))
+    shown = Pooled.of(Scale(torch.tensor(support), torch.tensor(mask)))
+    ours = prototype_similarity(shown, torch.tensor(query), 2).numpy()
     centre = support.mean((0, 1, 3, 4))
-    prototype = ((support - centre[None, None, :, None, None]) * weight).sum((0, 1, 3, 4))
-    for group in (slice(0, 2), slice(2, 4)):
-        p, q = prototype[group], query[0, group] - centre[group, None, None]
-        length = np.sqrt((q**2).sum(0) + 1e-4)  # which keeps flat places at 0
-        cosine = np.einsum("c,cyx->yx", p / np.linalg.norm(p), q / length)
-        np.testing.assert_allclose(ours[0, group.start // 2], cosine, atol=1e-6)
+    for place, weight in enumerate((mask, 1 - mask)):
+        prototype = ((support - centre[None, None, :, None, None]) * weight).sum((0, 1, 3, 4))
+        for group in (0, 1):
+            channels = slice(2 * group, 2 * group + 2)
+            p, q = prototype[channels], query[0, channels] - centre[channels, None, None]
+            length = np.sqrt((q**2).sum(0) + 1e-4)  # which keeps flat places at 0
+            cosine = np.einsum("c,cyx->yx", p / np.linalg.norm(p), q / length)
+            found = ours[0, :, 2 * place + group].reshape(3, 5)
+            np.testing.assert_allclose(found, cosine, atol=1e-6)
 
 
 def test_distances_between_places() -> None:
@@ -67,3 +73,18 @@ def test_alignment_finds_the_same_slice() -> None:
         attention = SoftRegistration()(keys[:, None], keys)
     assert torch.equal(attention[0].argmax(1), torch.arange(16))
     torch.testing.assert_close(attention.sum(-1), torch.ones(1, 16))
+
+
+def test_what_is_carried_is_what_the_weights_say() -> None:
+    """`carry` never holds the weights of `forward`, which are of cosines less distances."""
+    torch.manual_seed(0)
+    support = torch.nn.functional.normalize(torch.randn(2, 3, 8, 4, 6), dim=2)
+    query = torch.nn.functional.normalize(torch.randn(2, 8, 4, 6), dim=1)
+    values = torch.randn(2, 3 * 24, 11)
+    align = SoftRegistration()
+    with torch.no_grad():
+        penalty = squared_distances(query) * align.nearness.exp()
+        cosine = query.flatten(2).mT @ support.transpose(1, 2).flatten(2)
+        weights = torch.softmax(cosine * align.sharpness.exp() - penalty.repeat(1, 3), -1)
+        torch.testing.assert_close(align(support, query), weights)
+        torch.testing.assert_close(align.carry(support, query, values), weights @ values)

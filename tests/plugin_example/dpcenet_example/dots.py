@@ -22,5 +22,5 @@ SPEC = DatasetSpec(
     preprocessing=Preprocessing.for_mr(size=64),
     supervoxel_size=200,
     licence="CC0",
-    citation="nobody",
+    citation="Example, Dots for Everybody, 2026",
 )

@@ -52,4 +52,11 @@ class Grey(Method):
         return Prediction(F.log_softmax(-distance * self.sharpness, 1))
 
 
-ENTRY = Entry(Options, Grey, files("dpcenet_example") / "presets")
+PAPER = """@article{grey,
+  title = {Grey Values Are Enough},
+  author = {Example, Ada},
+  journal = {Journal of Examples},
+  year = {2026}
+}"""
+
+ENTRY = Entry(Options, Grey, files("dpcenet_example") / "presets", citation=PAPER)

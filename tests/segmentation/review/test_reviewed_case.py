@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.segmentation.review.reviewed_case import read_cases, review_case, save_case
+from dpcenet.segmentation.review.reviewed_case import picture, read_cases, review_case, save_case
 from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.segmenter import Segmenter
 from samples import GOOD, made_case
@@ -84,3 +87,18 @@ def test_words_on_disk_stay(tmp_path: Path) -> None:
     ]
     assert list(liver["signals"])[:5] == ["reverse", "agreement", "confidence", "likeness", "shape"]
     assert liver["signals"]["likeness"] == GOOD.similarity
+
+
+def test_the_picture_shows_the_largest_slice_with_its_outline() -> None:
+    image = np.zeros((3, 32, 32), np.float32)
+    image[1] = np.linspace(-1, 1, 32)[:, None]
+    mask = np.zeros(image.shape, bool)
+    mask[0, 4:6, 4:6] = mask[1, 8:24, 8:24] = True
+    content = base64.b64decode(picture(image, mask).split(",")[1])
+    pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    assert pixels.shape == (32, 32, 3)
+    blueness = pixels[..., 2] - pixels[..., 0]
+    assert blueness[8, 16] > 100 and blueness[16, 8] > 100  # on the outline
+    assert 20 < blueness[16, 16] < 100  # inside
+    assert abs(blueness[2, 2]) < 20 and abs(blueness[29, 16]) < 20  # outside
+    assert pixels[29, 2].mean() > pixels[2, 2].mean() + 150  # the ramp of slice 1

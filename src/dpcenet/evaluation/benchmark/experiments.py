@@ -12,6 +12,7 @@ from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.benchmark.plan import MethodRow, Plan, Setting
 from dpcenet.evaluation.protocols import ProtocolOptions
+from dpcenet.evaluation.scores import COPY
 from dpcenet.nn.own_trunk import SHA256 as SHIPPED_SHA256
 from dpcenet.nn.own_trunk import SHIPPED
 from dpcenet.system.device import Precision
@@ -73,9 +74,6 @@ def experiments(plan: Plan, inputs: PlanInputs) -> list[Experiment]:
     configs = {row.name: _config(plan, row, inputs) for row in plan.methods}
     rows = sorted(configs, key=lambda row: configs[row].train.steps > 0)
     weights = file_hash(inputs.weights) if inputs.weights else ""
-    rules = tuple(
-        ProtocolOptions(protocol, plan.support, plan.shots) for protocol in plan.protocols
-    )
     found = []
     for name in (name for name in plan.data if name in inputs.folders):
         dataset = open_dataset(inputs.folders[name])
@@ -83,6 +81,7 @@ def experiments(plan: Plan, inputs: PlanInputs) -> list[Experiment]:
             config = configs[row]
             if config.train.steps == 0 and flags.seed != plan.seeds[0]:
                 continue  # nothing of it depends on the seed
+            rules = _rules(plan, config)
             key = _key(config, flags, rules, dataset.hash, weights)
             label = f"{_slug(row)}-{setting.name}-fold{flags.fold}-seed{flags.seed}-{key[:8]}"
             found.append(Experiment(row, name, config, flags, rules, key, label))
@@ -110,6 +109,15 @@ def _config(plan: Plan, row: MethodRow, inputs: PlanInputs) -> Config:
             "(torchvision's resnet50, say), or --set pretrained=false to start from random weights"
         )
     return load_preset(row.preset, tuple(changes))
+
+
+def _rules(plan: Plan, config: Config) -> tuple[ProtocolOptions, ...]:
+    """How a run is evaluated; the registration stands beside `copy`, once for each fold."""
+    registered = plan.registered and config.method == COPY
+    return tuple(
+        ProtocolOptions(protocol, plan.support, plan.shots, registered=registered)
+        for protocol in plan.protocols
+    )
 
 
 def _flags(plan: Plan, dataset: PreparedDataset) -> Iterator[tuple[Setting, RunFlags]]:

@@ -74,6 +74,7 @@ class Plan:
         support: which scan of a fold is the labelled one: first, last, all, or its index.
         shots: labelled scans at once.
         protocols: of the evaluation.
+        registered: whether the row `copy` brings the row `register` with it.
         equal: changes of every trained preset that give all of them one trunk.
         set: further changes of every trained preset.
         pretrained: whether the trunk needs a file of weights.
@@ -93,6 +94,7 @@ class Plan:
     support: str = "first"
     shots: int = 1
     protocols: tuple[Protocol, ...] = ("paper",)
+    registered: bool = False
     equal: tuple[str, ...] = ()
     set: tuple[str, ...] = ()
     pretrained: bool = True

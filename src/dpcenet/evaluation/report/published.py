@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from dpcenet.evaluation.report.run_labels import DataKey
+from dpcenet.evaluation.report.texts import Saying, saying
 from dpcenet.system.assets import asset
 from dpcenet.system.structured import parse_yaml
 from dpcenet.system.validated import validated
@@ -52,14 +53,16 @@ class PublishedRow:
         return tuple((one, two) for (one, left), (two, right) in columns if left == right)
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def faults(self) -> tuple[Saying, ...]:
         """What arithmetic shows to be wrong, in words."""
         values = dict(zip(self.labels, self.cells, strict=True))
-        found = [f"{one} and {two} are both {values[one]:.2f}" for one, two in self.repeated]
+        found = [
+            saying("fault.repeated", one=one, two=two, value=f"{values[one]:.2f}")
+            for one, two in self.repeated
+        ]
         if self.mean_is_wrong:
-            found.insert(
-                0, f"the columns' mean is {fmean(self.cells):.2f}, printed {self.mean:.2f}"
-            )
+            mean, printed = f"{fmean(self.cells):.2f}", f"{self.mean:.2f}"
+            found.insert(0, saying("fault.mean", mean=mean, printed=printed))
         return tuple(found)
 
 

@@ -9,7 +9,6 @@ Every number comes from the runs' scores files; nothing is typed.
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Sequence
@@ -20,9 +19,10 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
+from dpcenet.evaluation.report.figures.lettering import drawing
 from dpcenet.evaluation.report.figures.pages import figures_of
 from dpcenet.evaluation.report.run_labels import row_names
-from dpcenet.evaluation.report.sections import Section, cost_table, sections_of
+from dpcenet.evaluation.report.sections import Section, cost_head, cost_table, sections_of
 from dpcenet.evaluation.report.summary import in_two_sentences
 from dpcenet.evaluation.report.table_formats import (
     TableText,
@@ -63,6 +63,7 @@ def report(folders: Sequence[Path], out: Path, published: bool = False) -> Path:
         "report.html",
         texts={language: words(language) for language in LANGUAGES},
         legend=in_each_language(legend),
+        cost_head=in_each_language(cost_head),
         summary=[
             in_each_language(partial(in_two_sentences, of_section[0]))
             for of_section in tables.values()
@@ -83,19 +84,18 @@ def _markdown(section: Section, published: bool) -> str:
     command = [f"    {section.command}", ""] if section.command else []
     top = [f"## {section.title}", "", *command, "; ".join(facts), ""]
     cost = cost_table(section.runs)
-    below = ["", *markdown_rows(cost), ""] if cost else []
+    below = ["", *markdown_rows([cost_head(), *cost]), ""] if cost else []
     return "\n".join([*top, as_markdown(tables_of(section.runs), published), *below])
 
 
 def _on_page(section: Section, out: Path) -> dict[str, Any]:
     """Everything the template shows of a section; its figures are written on the way."""
     pictures = []
-    for name, (caption, figure) in figures_of(section.runs).items():
-        png = _png(figure)
+    for name, (caption, figure, lettering) in figures_of(section.runs).items():
         path = out / "figures" / f"{section.name}-{name}.png"
-        write_atomically(path, partial(Path.write_bytes, data=png))
-        address = "data:image/png;base64," + base64.b64encode(png).decode()
-        pictures.append({"caption": caption.in_each_language(), "address": address})
+        write_atomically(path, partial(Path.write_bytes, data=_png(figure)))
+        drawn = drawing(figure, lettering, str(caption))
+        pictures.append({"caption": in_each_language(caption.said), "drawing": drawn})
     few = len(section.runs) <= FEW_RUNS
     return {
         **vars(section),

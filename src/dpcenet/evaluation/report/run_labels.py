@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dpcenet.errors import RunError
 from dpcenet.evaluation.benchmark.run_experiment import state_of
+from dpcenet.evaluation.report.texts import Saying, saying
 from dpcenet.system.files import hash_of, read_json
 from dpcenet.training.config import config_to_dict
 from dpcenet.training.run_folder import ADAPTED, Run
@@ -45,25 +46,30 @@ def row_names(runs: Sequence[Run]) -> list[str]:
     return [name(run) for run in runs]
 
 
-def budget(runs: Sequence[Run]) -> str:
+def budget(runs: Sequence[Run]) -> tuple[Saying, ...]:
     """What was spent on the runs of a table: steps, folds, seeds and trunks."""
     histories = [run.folder / ADAPTED for run in runs]
     made = [read_json(p, {"kept": int}, error=RunError) for p in histories if p.is_file()]
     kept = {history["kept"] for history in made}
-    parts = [f"adapted to unlabelled scans for {_listed(kept)} steps"] if kept else []
+    parts = [saying("budget.adapted", steps=_listed(kept))] if kept else []
     trained = [run for run in runs if run.config.train.steps]
     if not trained:
-        return parts[0] if parts else "nothing was trained"
-    encoders = [run.config.options.trunk for run in trained]
-    trunks = {f"{e.name} {e.layout}, {'frozen' if e.frozen else 'trained'}" for e in encoders if e}
+        return tuple(parts) or (Saying("budget.nothing"),)
     rules = {run.flags.exclusion for run in trained if run.flags.setting == 2}
     folds = {run.flags.fold for run in runs if run.flags.fold is not None}
-    parts += [f"training without slices that show {rule} of a group" for rule in sorted(rules)]
-    parts.append(f"{_listed({run.config.train.steps for run in trained})} steps")
-    parts.append(f"fold {_listed(folds)} of {runs[0].flags.folds}")
-    parts.append(f"seed {_listed({run.flags.seed for run in trained})}")
-    parts += [f"trunk {trunk}" for trunk in sorted(trunks)]
-    return "; ".join(parts)
+    parts += [Saying(f"budget.without.{rule}") for rule in sorted(rules)]
+    steps = _listed({run.config.train.steps for run in trained})
+    parts.append(saying("budget.steps", steps=steps))
+    parts.append(saying("budget.fold", folds=_listed(folds), of=runs[0].flags.folds))
+    parts.append(saying("budget.seed", seeds=_listed({run.flags.seed for run in trained})))
+    return (*parts, *_trunks(trained))
+
+
+def _trunks(runs: Sequence[Run]) -> list[Saying]:
+    """The trunks of runs, each once."""
+    encoders = [run.config.options.trunk for run in runs]
+    kinds = {(f"{e.name} {e.layout}", "frozen" if e.frozen else "trained") for e in encoders if e}
+    return [saying(f"budget.trunk.{kind}", trunk=trunk) for trunk, kind in sorted(kinds)]
 
 
 def _listed(values: set[int]) -> str:

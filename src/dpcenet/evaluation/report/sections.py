@@ -13,6 +13,7 @@ from dpcenet.evaluation.benchmark.flops import arithmetic
 from dpcenet.evaluation.benchmark.run_experiment import state_of
 from dpcenet.evaluation.report.run_labels import row_names
 from dpcenet.evaluation.report.tables import evaluations
+from dpcenet.evaluation.report.texts import Words, words
 from dpcenet.evaluation.scores import percent_dice, scores_of
 from dpcenet.system.files import hash_of, read_json, read_or_set_aside, write_json
 from dpcenet.system.validated import validated
@@ -65,7 +66,7 @@ class Section:
         runs: complete ones.
         command: that made them; empty where it is not known.
         facts: versions and machine that made them.
-        missing: runs of the plan that are not complete, with the reason.
+        missing: runs of the plan that are not complete, with the error; "" for those not run yet.
     """
 
     name: str
@@ -106,12 +107,18 @@ def _of_plan(out: Path, path: Path) -> Section:
         runs=tuple(open_run(out / name) for name in done),
         command=plan.command,
         facts={**versions, "machine": plan.machine},
-        missing={n: error or "not run yet" for n, error in errors.items() if n not in done},
+        missing={name: error for name, error in errors.items() if name not in done},
     )
 
 
+def cost_head(say: Words | None = None) -> list[str]:
+    """The columns of `cost_table` in a language; English by default."""
+    say = say or words()
+    return [say["head.method"], "Dice %", *(say[f"cost.{name}"] for name in (*MEASURED, *COUNTED))]
+
+
 def cost_table(runs: Sequence[Run]) -> list[list[str]]:
-    """Head and lines: time, memory and arithmetic of each method beside its Dice.
+    """Lines: time, memory and arithmetic of each method beside its Dice; see `cost_head`.
 
     Runs that were interrupted count for Dice only. Empty where no run knows its cost.
     """
@@ -126,7 +133,7 @@ def cost_table(runs: Sequence[Run]) -> list[list[str]]:
                 for key, digits in MEASURED.values()
             ]
             lines.append([name, f"{_dice(mine):.1f}", *measured, *_counted(mine[0])])
-    return [["method", "Dice %", *MEASURED, *COUNTED], *lines] if lines else []
+    return lines
 
 
 def _counted(run: Run) -> list[str]:

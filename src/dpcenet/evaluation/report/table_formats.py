@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dpcenet.evaluation.report.published import PublishedRow
 from dpcenet.evaluation.report.tables import MEAN, Cell, Row, Table
-from dpcenet.evaluation.report.texts import Words, words
+from dpcenet.evaluation.report.texts import Words, joined, words
 
 NOTHING = "–"
 FAULT = "*"
@@ -27,13 +27,11 @@ class Line:
         cells: the texts, the name first.
         bold: which of them are bold.
         printed: whether it is quoted from a paper, not computed here.
-        notes: what is wrong with it.
     """
 
     cells: tuple[str, ...]
     bold: tuple[bool, ...]
     printed: bool = False
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,8 @@ def table_text(table: Table, published: bool = False, say: Words | None = None) 
     """
     say = say or words()
     data = f"{table.data.dataset}: " if table.data and table.data.dataset else ""
-    trained = f" ({table.budget})" if table.budget else ""
+    spent = joined(table.budget, say)
+    trained = say["caption.budget"].format(budget=spent) if spent else ""
     tests = ["p", say["head.wins"]] if table.compared else []
     scored = (*table.labels, say["head.mean"], "95 %", *tests, "HD95 mm", "NSD %")
     head = (say["head.method"], *scored, say["head.cases"])
@@ -66,10 +65,10 @@ def table_text(table: Table, published: bool = False, say: Words | None = None) 
         if published:
             lines += [_published_line(printed, len(head)) for printed in table.published(row)]
     return TableText(
-        caption=say["caption"].format(data=data, rules=table.rules, budget=trained),
+        caption=say["caption"].format(data=data, rules=joined(table.rules, say), budget=trained),
         head=head,
         lines=tuple(lines),
-        notes=(*_notes(table, say), *(_sources(table) if published else [])),
+        notes=(*_notes(table, say), *(_sources(table, say) if published else [])),
     )
 
 
@@ -107,7 +106,7 @@ def _published_line(row: PublishedRow, columns: int) -> Line:
         f"{row.mean:.2f}{FAULT if row.mean_is_wrong else ''}",
     ]
     texts += [""] * (columns - len(texts))
-    return Line(tuple(texts), (False,) * columns, printed=True, notes=row.faults)
+    return Line(tuple(texts), (False,) * columns, printed=True)
 
 
 def _notes(table: Table, say: Words) -> list[str]:
@@ -123,13 +122,17 @@ def _notes(table: Table, say: Words) -> list[str]:
     return found
 
 
-def _sources(table: Table) -> list[str]:
+def _sources(table: Table, say: Words) -> list[str]:
     """Where the quoted lines come from, and what is wrong with them."""
     quoted = [(row.name, line) for row in table.rows for line in table.published(row)]
     references = {line.source: line.reference for _, line in quoted}
-    faults = [f"{name} ({line.source}): {fault}" for name, line in quoted for fault in line.faults]
+    faults = [
+        f"{name} ({line.source}): {fault.said(say)}"
+        for name, line in quoted
+        for fault in line.faults
+    ]
     found = [f"({source}): {reference}." for source, reference in references.items()]
-    return found + ([f"{FAULT} {'; '.join(faults)}."] if faults else [])
+    return found + ([f"{FAULT} {say['list'].join(faults)}."] if faults else [])
 
 
 def as_text(tables: Sequence[Table], published: bool = False) -> str:
@@ -208,10 +211,11 @@ def as_csv(tables: Sequence[Table]) -> str:
     writer = csv.writer(stream)
     writer.writerow(CSV_HEAD)
     for table in tables:
+        rules = joined(table.rules)
         for row in table.rows:
             for label, cell in zip((*table.labels, MEAN), (*row.cells, row.mean), strict=True):
                 if cell is not None:
                     numbers = (cell.mean, cell.sd, cell.seed_sd, cell.low, cell.high, cell.p)
                     ends = (cell.wins, int(cell.best), row.cases, row.seeds)
-                    writer.writerow([table.data, table.rules, row.name, label, *numbers, *ends])
+                    writer.writerow([table.data, rules, row.name, label, *numbers, *ends])
     return stream.getvalue()

@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 
 from dpcenet.errors import RunError
 from dpcenet.evaluation.report.published import PublishedRow, published, published_rows
+from dpcenet.evaluation.report.rules import rules_of
 from dpcenet.evaluation.report.run_labels import DataKey, budget, data_key, row_names
 from dpcenet.evaluation.report.statistics import (
     SIGNIFICANT,
@@ -20,7 +21,8 @@ from dpcenet.evaluation.report.statistics import (
     p_against,
     wins,
 )
-from dpcenet.evaluation.scores import COPY, Score, describe_rules, read_scores
+from dpcenet.evaluation.report.texts import Saying
+from dpcenet.evaluation.scores import COPY, REGISTER, Score, read_scores
 from dpcenet.system.files import read_json
 from dpcenet.training.run_folder import Run
 
@@ -85,11 +87,11 @@ class Table:
         budget: what was trained, in a line; empty where the runs do not say.
     """
 
-    rules: str
+    rules: tuple[Saying, ...]
     labels: tuple[str, ...]
     rows: tuple[Row, ...]
     data: DataKey | None = None
-    budget: str = ""
+    budget: tuple[Saying, ...] = ()
 
     @property
     def compared(self) -> bool:
@@ -104,15 +106,15 @@ class Table:
 
 def tables_of(runs: Sequence[Run]) -> list[Table]:
     """One table for each data set and each way in which the runs were evaluated."""
-    scores: dict[tuple[DataKey, str, str], dict[tuple[str, ...], Score]] = {}
-    makers: dict[tuple[DataKey, str, str], list[Run]] = {}
+    scores: dict[tuple[DataKey, str, tuple[Saying, ...]], dict[tuple[str, ...], Score]] = {}
+    makers: dict[tuple[DataKey, str, tuple[Saying, ...]], list[Run]] = {}
     for run, name in zip(runs, row_names(runs), strict=True):
         for tag, of_run, rules in evaluations(run):
             key = (data_key(run), tag, rules)
             makers.setdefault(key, []).append(run)
             for score in of_run:
                 # `copy` stands once; in "blind" it uses the first run's matching of slices.
-                method = COPY if score.method == COPY else name
+                method = score.method if score.method in (COPY, REGISTER) else name
                 unit = (method, score.case, score.label, score.support, f"{score.fold}")
                 rows = scores.setdefault(key, {})
                 rows.setdefault((*unit, f"{score.seed}"), replace(score, method=method))
@@ -122,7 +124,7 @@ def tables_of(runs: Sequence[Run]) -> list[Table]:
     ]
 
 
-def evaluations(run: Run) -> list[tuple[str, list[Score], str]]:
+def evaluations(run: Run) -> list[tuple[str, list[Score], tuple[Saying, ...]]]:
     """How a run was evaluated: tag, scores, and the rules in a line; "paper" first.
 
     How many slices Setting 2 removed and how many neighbours a method takes differ between runs of
@@ -138,11 +140,11 @@ def evaluations(run: Run) -> list[tuple[str, list[Score], str]]:
         shared = {**summary, "exclusion": None, "supports_trained_on": []}
         if "near" not in tag:
             shared["neighbours"] = 0
-        found.append((tag, read_scores(path), describe_rules(shared)))
+        found.append((tag, read_scores(path), rules_of(shared)))
     return found
 
 
-def table_of(rules: str, scores: Sequence[Score]) -> Table:
+def table_of(rules: tuple[Saying, ...], scores: Sequence[Score]) -> Table:
     """The table of some scores."""
     labels = in_order(score.label for score in scores)
     methods: dict[str, list[Score]] = {}

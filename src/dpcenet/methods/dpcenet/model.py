@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import SecondLook, TrunkMethod
+from dpcenet.methods.base import PoseSearch, SecondLook, TrunkMethod
 from dpcenet.methods.dpcenet.attention import PATHS
 from dpcenet.methods.dpcenet.options import DecoderForm, Options, Start
 from dpcenet.methods.dpcenet.scale import AttentionMaps, Scale
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.map_decoder import MapDecoder
+from dpcenet.nn.own_trunk import CELLS
 from dpcenet.nn.pooling import enlarge, size_of
 from dpcenet.types import Features, Prediction
 
@@ -48,6 +49,9 @@ class DPCENet(TrunkMethod):
         self.neighbours = options.neighbours
         if options.second_look:
             self.second_look = SecondLook(options.encoder.size, gain=4.5, min_half=40.0)
+        if options.aligned:
+            self.volume_map = CELLS
+            self.pose_search = PoseSearch(CELLS, options.encoder.size, gain=3.9, reach=6)
 
     def take_out(self, module: str) -> None:
         """See `Method.take_out`: "sqca" leaves F_s* = F_s, "dpce" F_f = F_b = F_s*."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 from dpcenet.methods.base import TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
@@ -34,6 +34,9 @@ class Options(TrunkOptions):
         decoder: "plain", as printed; "added" to the mean of the scales' maps, and starting at 0.
         neighbours: support slices on either side of the chosen one that help, when predicting.
         second_look: whether slices are segmented once more through windows, when predicting.
+        aligned: whether a labelled scan is aligned with the query by the trunk's cells, along z and
+            in the plane, when predicting; for the trunk `own`.
+        head: file of what is trained; "shipped" is that of the package, None starts anew.
         cosine_scale: factor of the cosine maps (the decoder's input, or the softmax's).
         centre: subtract the training slices' mean from trunk features.
         reverse: the query as support (1.12): the "full" mirror, "prototypes" only, or "off".
@@ -54,7 +57,13 @@ class Options(TrunkOptions):
     decoder: DecoderForm = "plain"
     neighbours: int = 0
     second_look: bool = False
+    aligned: bool = False
+    head: str | None = None
     cosine_scale: float = 1.0
     centre: bool = False
     reverse: Literal["full", "prototypes", "off"] = "full"
     reverse_weights: tuple[float, float] = (1.0, 1.0)
+
+    def without_weights(self) -> Self:
+        """See `MethodOptions`: a checkpoint holds the head too."""
+        return replace(super().without_weights(), head=None)

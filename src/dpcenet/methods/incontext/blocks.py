@@ -5,11 +5,15 @@ Shapes: N pairs, Sh supports of each, C channels, h×w positions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.nn.attention import squared_distances
+from dpcenet.nn.attention import places_of, squared_distances
+from dpcenet.nn.pyramid import maps_of, rows_of
 
 
 class ScaleFusion(nn.Module):
@@ -21,47 +25,97 @@ class ScaleFusion(nn.Module):
     Args:
         width: channels of the maps of images, and of the result.
         before: channels of the earlier result.
-        with_support: whether the support's maps are used too. At fine scales, where the organs of
-            two patients do not overlap, they do more harm than good.
+        with_support: whether the support's maps are used too, and not only what is pooled of them.
+            At fine scales, where the organs of two patients do not overlap, they do more harm than
+            good.
     """
 
     def __init__(self, width: int, before: int, with_support: bool = True) -> None:
         super().__init__()
-        self.groups, self.with_support = width // 4, with_support
+        self.groups = width // 4
         images = 3 * width if with_support else width
         self.mix = nn.Conv2d(images + 1 + 2 * self.groups + before, width, 1)
 
-    def forward(self, support: Tensor, mask: Tensor, query: Tensor, before: Tensor) -> Tensor:
-        """support (N, Sh, C, h, w) and mask (N, Sh, 1, h, w), averaged over the supports."""
-        parts = [query, mask.mean(1), before]
-        parts += [
-            prototype_similarity(support, weight, query, self.groups) for weight in (mask, 1 - mask)
-        ]
-        if self.with_support:
-            parts += [support.mean(1), (support * mask).mean(1)]
-        mixed: Tensor = self.mix(torch.cat(parts, 1))
-        return mixed
+    def forward(self, shown: Scale | Pooled, query: Tensor, before: Tensor) -> Tensor:
+        """Fuse a scale.
+
+        Args:
+            shown: the supports and their masks; pooled where their maps are not used.
+            query: (N, C, h, w).
+            before: (N, C', h, w).
+        """
+        pooled = Pooled.of(shown) if isinstance(shown, Scale) else shown
+        rows = [rows_of(part) for part in (query, pooled.area, before)]
+        rows.append(prototype_similarity(pooled, query, self.groups))
+        if isinstance(shown, Scale):
+            support, mask = (x.movedim(2, -1).flatten(2, 3) for x in (shown.support, shown.mask))
+            rows += [support.mean(1), (support * mask).mean(1)]
+        mixed = F.linear(torch.cat(rows, -1), self.mix.weight.flatten(1), self.mix.bias)
+        return maps_of(mixed, query)
 
 
-def prototype_similarity(support: Tensor, weight: Tensor, query: Tensor, groups: int) -> Tensor:
-    """Cosine of the query with a weighted mean of the supports, per group: (N, groups, h, w).
+@dataclass(frozen=True)
+class Scale:
+    """One scale of N queries' supports.
 
-    The supports' overall mean is subtracted from both. A prototype of no weight has similarity 0.
+    Attributes:
+        support: (N, Sh, C, h, w).
+        mask: (N, Sh, 1, h, w), the share of foreground in each cell.
     """
-    centre = support.mean((1, 3, 4))[..., None, None]
-    total = weight.sum((1, 3, 4))[..., None, None] + 1e-3
-    prototype = (support * weight).sum((1, 3, 4))[..., None, None] / total
-    direction = prototype - centre * (total - 1e-3) / total
-    grouped = torch.unflatten(direction, 1, (groups, -1))
-    direction = F.normalize(grouped, dim=2, eps=1e-3).flatten(1, 2)
-    centred = query - centre
-    dot, square = (_group_sum(x, groups) for x in (centred * direction, centred.square()))
-    return dot * (square + 1e-4).rsqrt()
+
+    support: Tensor
+    mask: Tensor
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Both with a row for each place: (N, Sh·h·w, C) and (N, Sh·h·w, 1)."""
+        support, mask = (x.movedim(2, -1).flatten(1, 3) for x in (self.support, self.mask))
+        return support, mask
 
 
-def _group_sum(x: Tensor, groups: int) -> Tensor:
-    """Sums (N, groups, h, w) over the groups of channels of x (N, C, h, w)."""
-    return torch.unflatten(x, 1, (groups, -1)).sum(2)
+@dataclass(frozen=True)
+class Pooled:
+    """What one scale of N queries' supports shows, without its places.
+
+    Attributes:
+        area: (N, 1, h, w), the masks' mean over the supports.
+        centre: (N, 1, C), mean of the supports.
+        prototypes: (N, 2, C), mean foreground and mean background, less the centre; 0 where there
+            is none.
+    """
+
+    area: Tensor
+    centre: Tensor
+    prototypes: Tensor
+
+    @staticmethod
+    def of(scale: Scale) -> Pooled:
+        """What a scale shows."""
+        shown, weight = scale.rows()
+        weights = torch.cat([weight, 1 - weight], -1)
+        total = weights.sum(1)[..., None] + 1e-3
+        centre = shown.mean(1, keepdim=True)
+        prototypes = weights.mT @ shown / total - centre * (total - 1e-3) / total
+        return Pooled(scale.mask.mean(1), centre, prototypes)
+
+    @staticmethod
+    def join(parts: Sequence[Pooled]) -> Pooled:
+        """Those of several queries as one."""
+        fields = zip(*((one.area, one.centre, one.prototypes) for one in parts), strict=True)
+        return Pooled(*(torch.cat(field) for field in fields))
+
+
+def prototype_similarity(shown: Pooled, query: Tensor, groups: int) -> Tensor:
+    """Cosine of a query (N, C, h, w) with both prototypes, per group of channels, all seen from the
+    supports' mean: (N, h·w, 2·groups), the foreground's first. It is 0 for an empty prototype."""
+    directions = torch.unflatten(shown.prototypes, 2, (groups, -1))
+    directions = F.normalize(directions, dim=3, eps=1e-3)
+    one_group = torch.eye(groups, dtype=query.dtype, device=query.device)
+    # As one matrix of blocks, (N, C, 2·groups): each group of channels with its own direction.
+    blocks = directions.permute(0, 2, 3, 1)[..., None] * one_group[:, None, None]
+    centred = rows_of(query) - shown.centre
+    dot = centred @ blocks.flatten(1, 2).flatten(2)
+    square = centred.square() @ one_group.repeat_interleave(centred.shape[2] // groups, 0)
+    return dot * (square + 1e-4).rsqrt().repeat(1, 1, 2)
 
 
 class CrossAttention(nn.Module):
@@ -82,19 +136,19 @@ class CrossAttention(nn.Module):
         self.nearness = nn.Parameter(torch.linspace(20.0, 5.0, self.heads).log())
         nn.init.zeros_(self.ask.weight)
 
-    def forward(self, x: Tensor, support: Tensor, mask: Tensor, query: Tensor) -> Tensor:
-        """x (N, C, h, w); support (N, Sh, S, h, w); mask (N, Sh, 1, h, w); query (N, S, h, w)."""
-        shots = support.shape[1]
-        rows = support.movedim(2, -1).flatten(1, 3)
-        asked = self.key(query.flatten(2).mT) + self.ask(x.flatten(2).mT)
+    def forward(self, x: Tensor, shown: Scale, query: Tensor) -> Tensor:
+        """x (N, C, h, w); supports and masks of S channels; query (N, S, h, w)."""
+        shots = shown.support.shape[1]
+        rows, masks = shown.rows()
+        asked = self.key(rows_of(query)) + self.ask(rows_of(x))
         cosine = _unit(self._split(asked)) @ _unit(self._split(self.key(rows))).mT
         penalty = squared_distances(x).repeat(1, shots) * self.nearness.exp().view(-1, 1, 1)
         attention = torch.softmax(cosine * self.sharpness.exp().view(-1, 1, 1) - penalty, -1)
         values = self._split(self.value(rows))
-        masks = mask.movedim(2, -1).flatten(1, 3)[:, None].expand(-1, self.heads, -1, -1)
-        read = attention.to(values.dtype) @ torch.cat([values, masks], -1)
+        spread = masks[:, None].expand(-1, self.heads, -1, -1)
+        read = attention.to(values.dtype) @ torch.cat([values, spread], -1)
         added: Tensor = self.out(read.transpose(1, 2).flatten(2))
-        return x + added.mT.view_as(x)
+        return x + maps_of(added, x)
 
     def _split(self, tokens: Tensor) -> Tensor:
         """(N, P, C) to (N, heads, P, C / heads)."""
@@ -119,21 +173,42 @@ class SoftRegistration(nn.Module):
 
     def forward(self, support: Tensor, query: Tensor) -> Tensor:
         """Unit keys (N, Sh, C, h, w) and (N, C, h, w) → weights (N, h·w, Sh·h·w)."""
-        # The factors multiply the small operands, not the N large matrices.
-        penalty = (squared_distances(query) * self.nearness.exp()).repeat(1, support.shape[1])
-        rows = (query * self.sharpness.exp()).flatten(2).mT
-        keys = support.transpose(1, 2).flatten(2)
-        if torch.is_autocast_enabled(rows.device.type):  # baddbmm would round the distances too
-            return torch.softmax(rows @ keys - penalty, -1)
-        return torch.softmax(torch.baddbmm(-penalty, rows, keys), -1)
+        if torch.is_autocast_enabled(query.device.type):  # a product would round the distances too
+            # The factors multiply the small operands, not the N large matrices.
+            penalty = (squared_distances(query) * self.nearness.exp()).repeat(1, support.shape[1])
+            rows = rows_of(query * self.sharpness.exp())
+            return torch.softmax(rows @ support.transpose(1, 2).flatten(2) - penalty, -1)
+        rows, keys = self._placed(support, query)
+        return torch.softmax(rows @ keys.mT, -1)
+
+    def carry(self, support: Tensor, query: Tensor, values: Tensor) -> Tensor:
+        """What the weights of `forward` make of values (N, Sh·h·w, E): (N, h·w, E).
+
+        The matrix of weights is never held.
+        """
+        rows, keys = self._placed(support, query)
+        width = max(rows.shape[2], values.shape[2])
+        q, k, v = (F.pad(x, (0, width - x.shape[2]))[:, None] for x in (rows, keys, values))
+        carried = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        return carried[:, 0, :, : values.shape[2]]
+
+    def _placed(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows whose products are the logits, the distances within: 2·p·q − q² is −|p − q|² but
+        for a number that all weights of a position share."""
+        places, near = places_of(query), self.nearness.exp()
+        ones = torch.ones_like(places[:, :1])
+        here = torch.cat([2 * near * places, ones], 1).expand(len(query), -1, -1)
+        there = torch.cat([places, -near * places.square().sum(1, keepdim=True)], 1)
+        rows = torch.cat([rows_of(query * self.sharpness.exp()), here], 2)
+        shown = support.movedim(2, -1).flatten(2, 3)
+        keys = torch.cat([shown, there.expand(*shown.shape[:2], -1, -1)], 3)
+        return rows, keys.flatten(1, 2)
 
 
 def warp(attention: Tensor, support: Tensor) -> Tensor:
     """Maps (N, Sh, C, h, w) of the supports, warped onto the query: (N, C, h, w)."""
     flat = support.movedim(2, -1).flatten(1, 3)
-    warped = (attention.to(flat.dtype) @ flat).mT
-    warped = warped.reshape(*warped.shape[:2], *support.shape[-2:])
-    return warped.contiguous(memory_format=torch.channels_last)
+    return maps_of(attention.to(flat.dtype) @ flat, support)
 
 
 def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Tensor:

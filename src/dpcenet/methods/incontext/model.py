@@ -16,7 +16,7 @@ random labels follows SynthMorph (Hoffmann et al., 2022). The form of the networ
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,15 +28,25 @@ from torch import Tensor, nn
 from dpcenet.methods.base import MatchJob, Method, PoseSearch, SecondLook
 from dpcenet.methods.incontext.blocks import (
     CrossAttention,
+    Pooled,
+    Scale,
     ScaleFusion,
     SoftRegistration,
     warp,
 )
+from dpcenet.methods.incontext.shared import Batch, masks_at_scale, pairs_of
 from dpcenet.nn.pooling import describe_slices
-from dpcenet.nn.pyramid import Pyramid, Residual, Widths, at_network_size, doubled, halving, resized
+from dpcenet.nn.pyramid import (
+    Pyramid,
+    Residual,
+    Widths,
+    at_network_size,
+    doubled,
+    halving,
+    pointwise,
+    resized,
+)
 from dpcenet.types import Features, Prediction
-
-ROTATIONS = tuple(float(degrees) for degrees in range(-90, 91, 30))
 
 
 @dataclass(frozen=True)
@@ -69,12 +79,7 @@ class InContext(Method):
         super().__init__()
         self.options = options or NetworkOptions()
         self.second_look = SecondLook(size=self.options.size, gain=6.0, min_half=48.0)
-        self.pose_search = PoseSearch(
-            map="coarse",
-            size=self.options.size,
-            gain=3.9,
-            rounds=((ROTATIONS, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18))),
-        )
+        self.pose_search = PoseSearch(map="coarse", size=self.options.size, gain=3.9)
         self.pyramid = Pyramid(self.options.widths)
         self.align = SoftRegistration()
         self.matcher = _Matcher(self.options.widths)
@@ -115,27 +120,24 @@ class InContext(Method):
         slices = [(i, n) for i, job in enumerate(jobs) for n in range(len(job.query))]
         for shots in sorted({len(job.masks) for job in jobs}):
             alike = [(i, n) for i, n in slices if len(jobs[i].masks) == shots]
+            numbers = dict(zip(alike, pairs_of(jobs, alike), strict=True))
+            alike.sort(key=numbers.__getitem__)  # labels of the same slices go together
             for start in range(0, len(alike), batch):
                 chosen = alike[start : start + batch]
-                support = _stacked([jobs[i].support for i, _ in chosen])
-                masks = torch.stack([jobs[i].masks for i, _ in chosen])
-                query = Features.join([jobs[i].query.rows([n]) for i, n in chosen])
-                pairs = [(id(jobs[i].support), id(jobs[i].query), n) for i, n in chosen]
-                attention = self._align_once(support["key"], query["key"], pairs)
-                logits, _ = self.compare(support, masks, query, attention)
-                found |= dict(zip(chosen, _log_probs_of(logits), strict=True))
+                logits = self._compare_each(Batch(jobs, chosen))
+                full = resized(logits.float(), jobs[0].masks.shape[-2:])[:, 0]
+                found |= dict(zip(chosen, _log_probs_of(full), strict=True))
         return [
             torch.stack([found[i, n] for n in range(len(job.query))]) for i, job in enumerate(jobs)
         ]
 
-    def _align_once(self, support: Tensor, query: Tensor, pairs: Sequence[Hashable]) -> Tensor:
-        """`align` of the keys of N pairs; those that `pairs` names alike are computed once."""
-        rows = {name: n for n, name in reversed(list(enumerate(pairs)))}
-        first = sorted(rows.values())
-        attention: Tensor = self.align(support[first], query[first])
-        if len(first) == len(pairs):
-            return attention
-        return attention[[first.index(rows[name]) for name in pairs]]
+    def _compare_each(self, batch: Batch) -> Tensor:
+        """Logits (N, 1, h, w) of a batch, at the size of the network."""
+        query = batch.query()
+        scales, fine = batch.scales(query)
+        warped = batch.carried(self.align, scales["middle"], query)
+        logits: Tensor = self.matcher(scales, fine, query, warped)[0]
+        return logits
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
         """See `Method.describe`."""
@@ -155,18 +157,20 @@ class InContext(Method):
         Returns:
             logits of the foreground (N, H, W), and of the label being present in the slice (N,).
         """
-        logits, presence = self.matcher(support, support_masks, query, attention)
+        scales = {
+            name: Scale(support[name], masks_at_scale(support_masks, query[name]))
+            for name in ("fine", "middle", "coarse", "deep")
+        }
+        middle = torch.cat([scales["middle"].support, scales["middle"].mask], 2)
+        fine = Pooled.of(scales["fine"])
+        logits, presence = self.matcher(scales, fine, query, warp(attention, middle))
         return resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
-
-
-def _stacked(supports: Sequence[Features]) -> Features:
-    """The supports (Sh, C, h, w) of N queries as maps (N, Sh, C, h, w)."""
-    return Features({k: torch.stack([s[k] for s in supports]) for k in supports[0].maps})
 
 
 def _log_probs_of(logits: Tensor) -> Tensor:
     """Foreground logits (N, H, W) to log-probabilities (N, 2, H, W)."""
-    return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], 1)
+    foreground = F.logsigmoid(logits)
+    return torch.stack([foreground - logits, foreground], 1)  # log (1 − p) = log p − logit
 
 
 class _Matcher(nn.Module):
@@ -197,14 +201,20 @@ class _Matcher(nn.Module):
         )
 
     def forward(
-        self, support: Features, masks: Tensor, query: Features, attention: Tensor
+        self, scales: Mapping[str, Scale], shown: Pooled, query: Features, warped: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logits (N, 1, 2h, 2w) where "fine" is h×w, and presence (N,); see `InContext.compare`."""
-        at = {
-            name: (support[name], _at_scale(masks, query[name]), query[name])
-            for name in ("fine", "middle", "coarse", "deep")
-        }
-        warped = warp(attention, torch.cat(at["middle"][:2], 2))
+        """Segment N queries.
+
+        Args:
+            scales: "middle", "coarse" and "deep" supports and masks.
+            shown: what is known of them at the finest scale.
+            query: maps (N, C, h, w).
+            warped: middle supports and masks on the queries, (N, C + 1, h, w).
+
+        Returns:
+            logits (N, 1, 2h, 2w) where "fine" is h×w, and presence (N,); see `InContext.compare`.
+        """
+        at = {name: (scales[name], query[name]) for name in ("middle", "coarse", "deep")}
         middle = self.middle_in(self.fuse_middle(*at["middle"], warped))
         coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], F.avg_pool2d(middle, 2)))
         coarse = self.read_coarse(coarse, *at["coarse"])
@@ -212,14 +222,9 @@ class _Matcher(nn.Module):
         for read, residual in zip(self.read_deep, self.deep, strict=True):
             deep = residual(read(deep, *at["deep"]))
         presence = self.presence(deep.mean((2, 3)))[:, 0]
-        coarse = self.coarse_out(self.coarse_mix(torch.cat([doubled(deep), coarse], 1)))
-        middle = self.middle_mix(torch.cat([doubled(coarse), middle], 1))
-        before = torch.cat([self.to_fine(self.middle_out(middle)), warped[:, -1:]], 1)
-        fine = self.fine_out(self.fuse_fine(*at["fine"], doubled(before)))
+        coarse = self.coarse_out(pointwise(self.coarse_mix, torch.cat([doubled(deep), coarse], 1)))
+        middle = pointwise(self.middle_mix, torch.cat([doubled(coarse), middle], 1))
+        narrow = pointwise(self.to_fine, self.middle_out(middle))
+        before = doubled(torch.cat([narrow, warped[:, -1:]], 1))
+        fine = self.fine_out(self.fuse_fine(shown, query["fine"], before))
         return self.out(fine), presence
-
-
-def _at_scale(masks: Tensor, like: Tensor) -> Tensor:
-    """Masks (N, Sh, H, W) as the share of each cell of `like` (N, C, h, w): (N, Sh, 1, h, w)."""
-    height, width = like.shape[-2:]
-    return F.adaptive_avg_pool2d(masks, (height, width))[:, :, None].to(like.dtype)

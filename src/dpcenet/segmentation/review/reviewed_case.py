@@ -5,13 +5,18 @@ So an interrupted call can go on.
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 from pydantic import TypeAdapter
+from scipy import ndimage
 
 from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
@@ -20,11 +25,13 @@ from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality, assess
 from dpcenet.segmentation.review.signals import label_map_of
 from dpcenet.segmentation.review.slice_matches import SliceMatches, slice_matches
 from dpcenet.segmentation.review.suggest import signature_of
-from dpcenet.segmentation.review.thumbnails import picture
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import note_damaged, read_json, write_json
 from dpcenet.system.validated import validated
+from dpcenet.volumes.metrics import Mask
 
+COLOUR = np.array([0.0, 194.0, 255.0])  # of a mask
+SHARE = 0.25  # of the colour inside an outline
 _AGAIN = "segment again to have the case in the review"
 
 
@@ -96,6 +103,19 @@ def review_case(
         tuple(np.round(signature, 4).tolist()),
         slice_matches(result, names),
     )
+
+
+def picture(image: npt.NDArray[np.float32], mask: Mask) -> str:
+    """The slice (of Z, H, W) with the largest mask, the mask in colour with an outline."""
+    z = int(mask.sum(axis=(1, 2)).argmax())
+    low, high = np.percentile(image[z], (1, 99.5))
+    grey = np.clip((image[z] - low) / max(float(high - low), 1e-6), 0, 1) * 255
+    outline = mask[z] & ~ndimage.binary_erosion(mask[z])
+    colour = np.where(outline, 1.0, np.where(mask[z], SHARE, 0.0))[..., None]
+    pixels = (1 - colour) * grey[..., None] + colour * COLOUR
+    stream = io.BytesIO()
+    Image.fromarray(pixels.round().astype(np.uint8)).save(stream, format="JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def save_case(out: Path, case: ReviewedCase) -> None:

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from dpcenet.inference.alignment import AlignmentSearch
+from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_matching import compare_slices
-from dpcenet.inference.slice_plans import MatchedSlices
-from dpcenet.inference.slice_tasks import Matches
+from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan, Thinned
+from dpcenet.inference.slice_tasks import Matches, organ_slices
 from dpcenet.inference.support import LabelledScan, Labels
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.neighbours import (
@@ -28,7 +30,7 @@ from dpcenet.segmentation.review.neighbours import (
     taken_in_support,
 )
 from dpcenet.segmentation.review.shape import Shape, shape_of
-from dpcenet.volumes.metrics import Mask, dice
+from dpcenet.volumes.metrics import dice
 
 
 @dataclass(frozen=True)
@@ -96,20 +98,30 @@ def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signa
     return {value: _signals_of(evidence, value) for value in values}
 
 
+WAY_BACK = AlignmentSearch(starts=1)
+"""The way back is looked for once: a second and third start cost as much as the check itself."""
+CHECK_MM = 8.0  # distance of the slices that the check looks at, where a label has enough of them
+CHECKED = 6  # slices of a label that it looks at, at least
+
+
 @dataclass(frozen=True)
 class _RoundTrip:
     """One labelled scan and the query, each segmented from the other.
 
     Attributes:
         scan: the labelled scan.
-        back: the labelled scan's labels, segmented from the query's own mask.
-        alone: the query's labels, segmented from this scan alone.
+        reverse: label value → Dice of the labelled scan's label, segmented from the query's own
+            mask, with what a person drew.
+        taken: label value → share of that on another label.
+        agreement: label value → Dice of the query's label, segmented from this scan alone, with
+            the mask.
         centres: of the labels that a person drew.
     """
 
     scan: LabelledScan
-    back: dict[int, Mask]
-    alone: dict[int, Mask]
+    reverse: dict[int, float]
+    taken: dict[int, float]
+    agreement: dict[int, float]
     centres: dict[int, Centre]
 
 
@@ -145,11 +157,31 @@ def _round_trip(
     The way back is found anew, as if nothing were known of the labelled scan.
     """
     query, once = LabelledScan("query", result.query, label_map), predictor.at_first_look()
-    way_back = predictor.blind_plan([query], scan.slices)
-    back = once.segment([query], scan.slices, way_back, values)
-    alone = once.segment([scan], result.query, MatchedSlices((matches,)), values)
     centres = centres_mm(scan.label, scan.slices.spacing)
-    return _RoundTrip(scan, back.masks, alone.masks, centres)
+    shown = [value for value in values if value in centres]
+    way_back = _thinned(
+        predictor.blind_plan([query], scan.slices, WAY_BACK), scan.slices, scan.label, shown
+    )
+    back = once.segment([query], scan.slices, way_back, shown).masks
+    one_by_one = _thinned(MatchedSlices((matches,)), result.query, label_map, shown)
+    alone = once.segment([scan], result.query, one_by_one, shown).masks
+    there, here = ({v: plan.kept(v) for v in shown} for plan in (way_back, one_by_one))
+    return _RoundTrip(
+        scan,
+        {v: dice(back[v][there[v]], scan.label[there[v]] == v) for v in shown},
+        {v: taken_in_support(back[v], scan.label, v) for v in shown},
+        {v: dice(alone[v][here[v]], label_map[here[v]] == v) for v in shown},
+        centres,
+    )
+
+
+def _thinned(
+    plan: SlicePlan, scan: EncodedScan, label_map: Labels, values: Sequence[int]
+) -> Thinned:
+    """The plan on slices about `CHECK_MM` apart; nearer where a label shows on few of them."""
+    apart = max(1, round(CHECK_MM / scan.spacing[0]))
+    shown = {value: len(organ_slices(label_map, value)) for value in values}
+    return Thinned(plan, {v: max(1, min(apart, count // CHECKED)) for v, count in shown.items()})
 
 
 def _signals_of(evidence: _Evidence, value: int) -> Signals:
@@ -157,22 +189,20 @@ def _signals_of(evidence: _Evidence, value: int) -> Signals:
     result, mask = evidence.result, evidence.label_map == value
     probability = result.probability[value]
     trips = [trip for trip in evidence.trips if value in trip.centres]
-    truths = [trip.scan.label == value for trip in trips]
-    pairs = list(zip(trips, truths, strict=True))
     shape = shape_of(mask, result.query.spacing)
-    shapes = [shape_of(truth, trip.scan.slices.spacing) for trip, truth in pairs]
+    shapes = [shape_of(trip.scan.label == value, trip.scan.slices.spacing) for trip in trips]
     volume_ml = fmean(other.volume_ml for other in shapes)
     away = [displacement_mm(value, evidence.centres, trip.centres) for trip in trips]
     return Signals(
-        reverse=fmean(dice(trip.back[value], truth) for trip, truth in pairs),
-        agreement=fmean(dice(trip.alone[value], mask) for trip in trips),
+        reverse=fmean(trip.reverse[value] for trip in trips),
+        agreement=fmean(trip.agreement[value] for trip in trips),
         confidence=float(2 * probability[mask].sum() / (probability.sum() + mask.sum())),
         similarity=float(evidence.similarity[mask.any(axis=(1, 2))].mean()),
         shape=shape,
         volume_ratio=shape.volume_ml / volume_ml,
         extent_ratio=shape.extent_mm / fmean(other.extent_mm for other in shapes),
         continuity_loss=fmean(other.continuity for other in shapes) - shape.continuity,
-        taken=fmean(taken_in_support(trip.back[value], trip.scan.label, value) for trip in trips),
+        taken=fmean(trip.taken[value] for trip in trips),
         claimed=claimed_by_another(result.probability, mask, value),
         displacement_mm=None if None in away else fmean(mm for mm in away if mm is not None),
         size_mm=(1000 * volume_ml) ** (1 / 3),

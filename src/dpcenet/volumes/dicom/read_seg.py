@@ -13,7 +13,12 @@ import numpy as np
 from dpcenet.errors import DpcenetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.headers import bad, parsing, read_header, reason
-from dpcenet.volumes.dicom.segment_descriptions import codes_of, import_highdicom, labels_of
+from dpcenet.volumes.dicom.segment_descriptions import (
+    closing,
+    codes_of,
+    import_highdicom,
+    labels_of,
+)
 from dpcenet.volumes.facts import Facts, Labels
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine, match_axes
 from dpcenet.volumes.grid import ScanFile, SourceGrid
@@ -52,11 +57,11 @@ def read_seg(path: Path, max_bytes: int = MAX_BYTES, options: ReadOptions = AS_I
     check_claim(path, frames * plane, max_bytes, 8 * path.stat().st_size)  # eight voxels in a byte
     hd = import_highdicom(path)
     try:
-        seg = hd.seg.segread(path)
-        _check_extent(seg, plane, max_bytes, path)
-        found = _fractions(seg) if fractional else _binary(seg)
-        values, names = labels_of(seg)
-        codes = codes_of(seg, values)
+        with closing(hd.seg.segread(path)) as seg:
+            _check_extent(seg, plane, max_bytes, path)
+            found = _fractions(seg) if fractional else _binary(seg)
+            values, names = labels_of(seg)
+            codes = codes_of(seg, values)
     except (DpcenetError, MemoryError):
         raise
     except Exception as error:  # whatever highdicom meets; see `headers.parsing`

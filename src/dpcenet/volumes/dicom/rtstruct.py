@@ -129,14 +129,21 @@ def _filled(structure: _Structure, image: Volume, path: Path) -> npt.NDArray[np.
         for polygon in polygons:
             _fill(by_slice[index], polygon)
     if not mask.any():
-        corner = np.concatenate(placed)
-        low, high = (", ".join(f"{v:.0f}" for v in f(axis=0)) for f in (corner.min, corner.max))
-        found = (
-            f"the outlines of {structure.name!r} hold no voxel of the scan: they reach from index "
-            f"({low}) to ({high}) of {image.data.shape}"
-        )
-        raise bad(path, found, "structures inside it", "Check that they belong together.")
+        raise bad(path, *_elsewhere(structure.name, np.concatenate(placed), image))
     return mask
+
+
+def _elsewhere(name: str, points: Points, image: Volume) -> tuple[str, str, str]:
+    """What is found, expected and to be done where no voxel lies in a structure."""
+    below, above = -points.max(axis=0), points.min(axis=0) - (np.array(image.data.shape) - 1)
+    away = float(np.max(np.maximum(below, above) * image.spacing))
+    place = f"{away:.0f} mm outside it" if away > 0 else "between the centres of its voxels"
+    return (
+        f"the outlines of {name!r} hold no voxel of the scan: they lie {place}",
+        "structures inside it",
+        "Check that they belong together. Where the exporting program has turned an axis over, "
+        "export the mask as NIfTI or DICOM SEG.",
+    )
 
 
 def _slice_of(along: Points, slices: int, name: str, path: Path) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -131,6 +132,21 @@ def import_highdicom(path: Path) -> Any:
         remedy = "pip install 'dpcenet[dicom]'"
         raise bad(path, "highdicom is not installed", "it, for a DICOM SEG", remedy) from error
     return highdicom
+
+
+@contextmanager
+def closing(seg: Segmentation) -> Iterator[Segmentation]:
+    """Close a segmentation's table of frames at the end.
+
+    highdicom keeps it in a database in memory and has no call that closes it; Python 3.13 warns of
+    databases that are left open.
+    """
+    try:
+        yield seg
+    finally:
+        table = getattr(seg, "_db_con", None)
+        if table is not None:
+            table.close()
 
 
 def _coded(code: Code, scheme: str = SCT) -> CodedConcept:

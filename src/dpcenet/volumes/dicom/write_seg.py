@@ -25,6 +25,7 @@ from dpcenet.volumes.dicom.read_series import Headers, read_headers
 from dpcenet.volumes.dicom.segment_descriptions import (
     RESEARCH,
     Algorithm,
+    closing,
     describe,
     import_highdicom,
 )
@@ -104,7 +105,8 @@ def write_seg(
         made or datetime.now(),
         codes,
     )
-    write_atomically(path, lambda temporary: seg.save_as(temporary, enforce_file_format=True))
+    with closing(seg):
+        write_atomically(path, lambda temporary: seg.save_as(temporary, enforce_file_format=True))
 
 
 def _values(mask: npt.NDArray[Any], names: Mapping[int, str], path: Path) -> list[int]:

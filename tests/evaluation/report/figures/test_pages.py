@@ -11,7 +11,7 @@ from dpcenet.evaluation.report.figures.pages import figures_of
 from dpcenet.evaluation.scores import Score
 from dpcenet.training.run_folder import Run
 from made import tiny_config, write_prepared
-from reports import score, write_run
+from reports import score, write_masks, write_run
 
 
 def scores(dices: dict[str, float]) -> list[Score]:
@@ -27,13 +27,7 @@ def run_with_masks(folder: Path, data: Path) -> Run:
     config = tiny_config(4)  # without the attention: to draw it, a checkpoint is needed
     config = replace(config, options=replace(config.options, dpce=False))
     run = write_run(folder, scores({"tiny": 0.5, "copy": 0.2}), config, data=str(data))
-    (folder / "predictions-paper").mkdir()
-    for n in (0, 1):
-        mask = np.load(data / "cases" / f"case{n}" / "label.npy") == 1
-        np.savez(
-            folder / "predictions-paper" / f"case{n}-by-case2.npz",
-            **{"mask liver": mask, "support slice liver": np.full(9, 4, np.int16)},
-        )
+    write_masks(folder, data)
     return run
 
 
@@ -46,12 +40,12 @@ def test_figures_of_slices_need_the_scans(tmp_path: Path) -> None:
     data = write_prepared(tmp_path / "data", count=3)
     found = figures_of([run_with_masks(tmp_path / "run", data)])
     assert set(found) == {"1-box", "1-position", "1-cases-liver"}
-    caption, figure = found["1-cases-liver"]
+    caption, figure, _ = found["1-cases-liver"]
     assert "best, median and worst case of tiny" in str(caption)
     assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == [
         "best: 51 %", "median and worst: 50 %",
     ]  # fmt: skip
-    _, position = found["1-position"]
+    position = found["1-position"].figure
     (line,) = (line for axes in position.axes for line in axes.lines)
     np.testing.assert_allclose(line.get_ydata(), 100)  # the masks are the truth
 
@@ -66,7 +60,7 @@ def test_each_data_set_has_its_figures(tmp_path: Path) -> None:
 
 def test_pasted_masks_have_no_box_of_their_own(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", scores({"tiny": 0.5, "copy": 0.1}), facts={"dataset": "x"})
-    _, figure = figures_of([run])["x-1-box"]
+    figure = figures_of([run])["x-1-box"].figure
     (axes,) = (axes for axes in figure.axes if axes.get_title())
     assert [text.get_text() for text in axes.get_xticklabels()] == ["tiny"]
     assert sorted(axes.lines[0].get_ydata()) == [50.0, 51.0]

@@ -31,8 +31,8 @@ def test_best_median_and_worst() -> None:
     scores = [score("m", f"c{n}", "liver", dice) for n, dice in enumerate((0.2, 0.9, 0.5))]
     found = [(rank, one.case) for rank, one in ranked(scores)]
     assert found == [("best", "c1"), ("median", "c2"), ("worst", "c0")]
-    assert [rank for rank, _ in ranked(scores[:1])] == ["best and median and worst"]
-    assert [rank for rank, _ in ranked(scores[:2])] == ["best", "median and worst"]
+    assert [rank for rank, _ in ranked(scores[:1])] == ["best-median-worst"]
+    assert [rank for rank, _ in ranked(scores[:2])] == ["best", "median-worst"]
     assert ranked([]) == []
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 
+from dpcenet.evaluation.report.figures.lettering import Say, in_english
 from dpcenet.evaluation.report.figures.plots import WIDTH
 from dpcenet.inference.batched import extract
 from dpcenet.methods.dpcenet.attention import PATHS
@@ -79,7 +80,7 @@ def _centre(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return int(places[nearest][0]), int(places[nearest][1])
 
 
-def draw_attention(found: Sequence[Attention]) -> Figure:
+def draw_attention(found: Sequence[Attention], say: Say = in_english) -> Figure:
     """A row for each organ: the support, one pixel's attention, the channels, the gates."""
     figure = Figure(figsize=(WIDTH, 2.6 * len(found)), layout="constrained")
     grid = figure.subplots(len(found), 4, squeeze=False)
@@ -90,17 +91,19 @@ def draw_attention(found: Sequence[Attention]) -> Figure:
             axes.plot(one.pixel[1], one.pixel[0], "+", color="#ff3b30", markersize=9)
             axes.set_axis_off()
         left.contour(one.mask, levels=[0.5], colors=["#ffb000"], linewidths=1)
-        left.set_title(f"support: {one.label}", fontsize=9)
+        left.set_title(say("panel.support_label", label=one.label), fontsize=9)
         extent = (-0.5, one.image.shape[1] - 0.5, one.image.shape[0] - 0.5, -0.5)
         map_axes.imshow(one.spatial, cmap="inferno", alpha=0.65, extent=extent)
         keys = float(np.exp(-(one.spatial * np.log(one.spatial + 1e-12)).sum()))
-        map_axes.set_title(f"where + attends ({keys:.0f} of {one.spatial.size} cells)", fontsize=9)
+        cells = say("panel.cells", count=f"{keys:.0f}", of=one.spatial.size)
+        map_axes.set_title(cells, fontsize=9)
         channel_axes.plot(np.sort(one.channels)[::-1] * len(one.channels), color="#1f5f8b")
-        channel_axes.set_title("attention to channels, 1 = alike", fontsize=9)
-        channel_axes.set_xlabel("channel, sorted", fontsize=8)
+        channel_axes.set_title(say("panel.channels"), fontsize=9)
+        channel_axes.set_xlabel(say("axis.channel"), fontsize=8)
         spatial = [one.gates[path] for path in PATHS]
-        gate_axes.barh(PATHS, spatial, color="#1f5f8b", label="spatial")
-        gate_axes.barh(PATHS, [1 - s for s in spatial], left=spatial, color="#c9d3dc")
-        gate_axes.set_title("gates: spatial (dark), channel (light)", fontsize=9)
+        paths = [say(f"axis.{path}") for path in PATHS]
+        gate_axes.barh(paths, spatial, color="#1f5f8b")
+        gate_axes.barh(paths, [1 - s for s in spatial], left=spatial, color="#c9d3dc")
+        gate_axes.set_title(say("panel.gates"), fontsize=9)
         gate_axes.set_xlim(0, 1)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import DatasetError
 from dpcenet.evaluation.report.figures.attention import Attention, attention_of, draw_attention
+from dpcenet.evaluation.report.figures.lettering import Lettering
 from dpcenet.evaluation.report.figures.plots import (
     Values,
     box_plot,
@@ -28,7 +29,7 @@ from dpcenet.evaluation.report.figures.slices import (
 )
 from dpcenet.evaluation.report.run_labels import data_key, row_names
 from dpcenet.evaluation.report.tables import case_dice, evaluations, in_order, reference_of
-from dpcenet.evaluation.report.texts import in_each_language
+from dpcenet.evaluation.report.texts import Saying, saying
 from dpcenet.evaluation.scores import Score
 from dpcenet.methods.dpcenet.model import DPCENet
 from dpcenet.training.run_folder import Run
@@ -36,26 +37,16 @@ from dpcenet.training.run_folder import Run
 Groups = dict[str, list[Run]]
 
 
-@dataclass(frozen=True)
-class Caption:
-    """A text of `report.texts`, and what is filled in."""
+class Captioned(NamedTuple):
+    """A figure, what stands below it, and the texts that are written in it."""
 
-    key: str
-    values: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.in_each_language()["en"]
-
-    def in_each_language(self) -> dict[str, str]:
-        """Language → the caption."""
-        return in_each_language(lambda say: say[f"figure.{self.key}"].format(**self.values))
-
-
-Captioned = tuple[Caption, Figure]
+    caption: Saying
+    figure: Figure
+    lettering: Lettering
 
 
 def figures_of(runs: Sequence[Run]) -> dict[str, Captioned]:
-    """Name → caption and figure, for the runs of each data set and setting.
+    """Name → figure with its caption, for the runs of each data set and setting.
 
     Figures of slices are left out where the scans are not there any more.
     """
@@ -74,20 +65,24 @@ def _figures(methods: Groups) -> Iterator[tuple[str, Captioned]]:
     first = {name: _scores(runs) for name, runs in methods.items()}
     scored = {name: scores for name, scores in first.items() if scores}
     if scored:
-        yield "box", (Caption("box"), box_plot(_units(scored)))
-    curves = training_curves({n: runs[0].folder / "log.jsonl" for n, runs in methods.items()})
+        say = Lettering()
+        yield "box", Captioned(Saying("figure.box"), box_plot(_units(scored), say), say)
+    logs = {name: runs[0].folder / "log.jsonl" for name, runs in methods.items()}
+    curves = training_curves(logs, say := Lettering())
     if curves is not None:
-        yield "training", (Caption("training"), curves)
+        yield "training", Captioned(Saying("figure.training"), curves, say)
     try:
         dataset = open_dataset(next(iter(methods.values()))[0].flags.data)
     except DatasetError:
         return  # the scans have been moved or deleted
     if scored:
-        yield "position", (Caption("position"), by_position(_positions(dataset, methods, scored)))
+        drawn = by_position(_positions(dataset, methods, scored), say := Lettering())
+        yield "position", Captioned(Saying("figure.position"), drawn, say)
         yield from _grids(dataset, methods, scored)
     attentions = _attentions(dataset, methods)
     if attentions:
-        yield "attention", (Caption("attention"), draw_attention(attentions))
+        drawn = draw_attention(attentions, say := Lettering())
+        yield "attention", Captioned(Saying("figure.attention"), drawn, say)
 
 
 def _scores(runs: Sequence[Run]) -> list[Score]:
@@ -137,12 +132,16 @@ def _grids(
     reference = reference_of(scored) or [*scored][-1]
     one_seed = [s for s in scored[reference] if s.seed == scored[reference][0].seed]
     for label in in_order(s.label for s in one_seed):
+        say = Lettering()
         rows = [
-            (f"{rank}: {100 * score.dice:.0f} %", case_panels(dataset, score, methods))
+            (
+                say(f"panel.{rank}", dice=f"{100 * score.dice:.0f}"),
+                case_panels(dataset, score, methods, say),
+            )
             for rank, score in ranked([s for s in one_seed if s.label == label])
         ]
-        caption = Caption("cases", {"label": label, "method": reference})
-        yield f"cases-{label.replace(' ', '-')}", (caption, draw(rows))
+        caption = saying("figure.cases", label=label, method=reference)
+        yield f"cases-{label.replace(' ', '-')}", Captioned(caption, draw(rows), say)
 
 
 def _attentions(dataset: PreparedDataset, methods: Groups) -> list[Attention]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dpcenet.evaluation.report.figures.lettering import Say, in_english
 from dpcenet.training.log import read_log
 from dpcenet.volumes.metrics import Mask
 
@@ -21,7 +22,7 @@ LEAST = 5  # cases of which a box plot is drawn; fewer are shown as points only
 Values = npt.NDArray[np.float64]
 
 
-def panels(labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
+def panels(labels: Sequence[str], say: Say = in_english) -> tuple[Figure, list[Axes]]:
     """A figure with a panel for each label, four in a row, and those panels."""
     rows = -(-len(labels) // IN_A_ROW)
     figure = Figure(figsize=(WIDTH, HEIGHT * rows), layout="constrained")
@@ -32,17 +33,17 @@ def panels(labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
         axes.set_title(label, fontsize=9)
         axes.set_ylim(0, 100)
     for row in grid:
-        row[0].set_ylabel("Dice, percent")
+        row[0].set_ylabel(say("axis.dice"))
     return figure, list(grid.flat[: len(labels)])
 
 
-def box_plot(units: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+def box_plot(units: Mapping[str, Mapping[str, Sequence[float]]], say: Say = in_english) -> Figure:
     """Percent Dice of every case as a point, by organ and method; boxes from five cases on.
 
     Args:
         units: label → method → a value for each case.
     """
-    figure, grid = panels([*units])
+    figure, grid = panels([*units], say)
     for axes, methods in zip(grid, units.values(), strict=True):
         for place, values in enumerate(methods.values(), start=1):
             if len(values) >= LEAST:
@@ -66,13 +67,15 @@ def slice_dice(mask: Mask, truth: Mask) -> tuple[Values, Values]:
     return both / total, (shown - shown[0] + 0.5) / (shown[-1] - shown[0] + 1)
 
 
-def by_position(found: Mapping[str, Mapping[str, tuple[Values, Values]]]) -> Figure:
+def by_position(
+    found: Mapping[str, Mapping[str, tuple[Values, Values]]], say: Say = in_english
+) -> Figure:
     """Mean Dice of slices against their place in the organ.
 
     Args:
         found: label → method → Dice and places of all slices of all cases.
     """
-    figure, grid = panels([*found])
+    figure, grid = panels([*found], say)
     edges = np.linspace(0, 1, BINS + 1)
     for axes, methods in zip(grid, found.values(), strict=True):
         for index, (name, (dice, place)) in enumerate(methods.items()):
@@ -81,12 +84,12 @@ def by_position(found: Mapping[str, Mapping[str, tuple[Values, Values]]]) -> Fig
             means = [100 * dice[which == b].mean() for b in used]
             style = "-" if index < 10 else "--"
             axes.plot((edges[used] + edges[1:][used]) / 2, means, style, label=name, linewidth=1.2)
-        axes.set(xlabel="place in the organ, from below", xlim=(0, 1))
+        axes.set(xlabel=say("axis.place"), xlim=(0, 1))
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
 
-def training_curves(logs: Mapping[str, Path]) -> Figure | None:
+def training_curves(logs: Mapping[str, Path], say: Say = in_english) -> Figure | None:
     """The loss of runs against the step, a running mean over a fortieth of the log.
 
     Args:
@@ -106,10 +109,11 @@ def training_curves(logs: Mapping[str, Path]) -> Figure | None:
         window = max(1, len(losses) // 40)
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
         if len(logs) == 1:
-            axes.plot(steps, losses, color="#c9d3dc", linewidth=0.8, label="each logged step")
-        axes.plot(steps[window - 1 :], smooth, label=f"{name}, mean of {window}", linewidth=1.2)
+            axes.plot(steps, losses, color="#c9d3dc", linewidth=0.8, label=say("axis.logged"))
+        label = say("axis.smooth", name=name, window=window)
+        axes.plot(steps[window - 1 :], smooth, label=label, linewidth=1.2)
     if not axes.lines:
         return None
-    axes.set(xlabel="step", ylabel="loss")
+    axes.set(xlabel=say("axis.step"), ylabel=say("axis.loss"))
     axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpcenet.data.store import PreparedCase, PreparedDataset
+from dpcenet.evaluation.report.figures.lettering import Say, in_english
 from dpcenet.evaluation.report.figures.plots import WIDTH
 from dpcenet.evaluation.scores import Score
 from dpcenet.training.run_folder import Run
 from dpcenet.volumes.metrics import Mask
 
-RANKS = ("best", "median", "worst")
 IN_A_ROW = 6  # panels
 TRUTH, FOUND = "#ffb000", "#00c2ff"
 Slice = npt.NDArray[np.floating]
@@ -44,9 +44,10 @@ def ranked(scores: Sequence[Score]) -> list[tuple[str, Score]]:
     order = sorted(scores, key=lambda score: (-score.dice, score.case, score.support))
     places: dict[int, list[str]] = {}
     if order:
-        for name, place in zip(RANKS, (0, len(order) // 2, len(order) - 1), strict=True):
+        ends = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
+        for name, place in ends.items():
             places.setdefault(place, []).append(name)
-    return [(" and ".join(names), order[place]) for place, names in places.items()]
+    return [("-".join(names), order[place]) for place, names in places.items()]
 
 
 def label_value(dataset: PreparedDataset, name: str) -> int:
@@ -71,7 +72,10 @@ def predicted(run: Run, score: Score) -> tuple[Mask, npt.NDArray[np.int16]] | No
 
 
 def case_panels(
-    dataset: PreparedDataset, score: Score, methods: Mapping[str, Sequence[Run]]
+    dataset: PreparedDataset,
+    score: Score,
+    methods: Mapping[str, Sequence[Run]],
+    say: Say = in_english,
 ) -> list[Panel]:
     """Support, the query's truth, and each method, on the slice that shows most of the organ.
 
@@ -79,6 +83,7 @@ def case_panels(
         dataset: of the runs.
         score: says which case, label, support and protocol.
         methods: name → its runs; the first that segmented the case is shown.
+        say: writes the titles.
     """
     value = label_value(dataset, score.label)
     query = dataset.case(score.case)
@@ -89,15 +94,15 @@ def case_panels(
     support, z_support = _support_slice(dataset, score, value, int(served))
     panels = [
         Panel(
-            f"support {support.name}",
+            say("panel.support", name=support.name),
             support.image[z_support],
             support.label[z_support] == value,
             True,
         ),
-        Panel(f"truth, {query.name} slice {z}", query.image[z], truth[z], True),
+        Panel(say("panel.truth", name=query.name, z=z), query.image[z], truth[z], True),
     ]
     for name, pair in found.items():
-        title = f"{name}: not run" if pair is None else name
+        title = say("panel.not_run", name=name) if pair is None else name
         panels.append(Panel(title, query.image[z], None if pair is None else pair[0][z]))
     return panels
 
@@ -144,7 +149,7 @@ def draw(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
 
 def _show(axes: Axes, panel: Panel) -> None:
     low, high = np.percentile(panel.image, (1, 99.5))
-    axes.imshow(panel.image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    axes.imshow(panel.image, cmap="gray", vmin=low, vmax=high, interpolation="none")
     if panel.mask is not None and panel.mask.any():
         colour = TRUTH if panel.truth else FOUND
         axes.contourf(panel.mask, levels=[0.5, 1.5], colors=[colour], alpha=0.3)
