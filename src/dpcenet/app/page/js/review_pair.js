@@ -35,10 +35,8 @@ export async function reviewPair({ row, labelled, known, decide, next, saved: re
 
   async function setCorrecting(on) {
     editor.set({ enabled: on, tool: on ? "brush" : "look" });
-    if (!on) {
-      await keep();
-    }
     refresh();
+    if (!on) await keep();
   }
 
   // Written at once, so that the list and the message say what is in the file.
