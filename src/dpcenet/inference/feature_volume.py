@@ -49,7 +49,7 @@ class FeatureVolume:
 def feature_volume(
     maps: Tensor, images: Tensor, spacing: tuple[float, float, float], step: float = 8.0
 ) -> FeatureVolume:
-    """The volume of a scan.
+    """The volume of a scan, on the CPU, where volumes are aligned: they are small.
 
     Args:
         maps: (Z, C, h, w) features of its slices.
@@ -57,6 +57,7 @@ def feature_volume(
         spacing: of the slices along z, y, x in mm; pixels are square.
         step: wanted distance of the volume's slices in mm.
     """
+    maps, images = maps.cpu(), images.cpu()
     low, high = images.min(), images.max()
     inside = (images > low + AIR * (high - low)).float()
     size = (maps.shape[-2], maps.shape[-1])
