@@ -45,7 +45,7 @@ def test_the_documents_code_runs(
     network: str, copier: dpcenet.Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if network == "copy":  # in a second, and not in a minute
-        monkeypatch.setattr(dpcenet.Segmenter, "shipped", staticmethod(lambda device="": copier))
+        monkeypatch.setattr(dpcenet.Segmenter, "shipped", staticmethod(lambda *_: copier))
     pairs = write_phantoms(tmp_path, 3, shape=(8, 64, 64), spacing=(11.0, 4.5, 4.5))
     (labelled, labels), (scan, _), (other, _) = pairs
     labelled.rename(tmp_path / "labelled.nii.gz")

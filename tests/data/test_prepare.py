@@ -188,7 +188,7 @@ def test_a_folder_keeps_the_whole_field_of_view_and_a_data_set_crops(tmp_path: P
     write_nifti(made_case()[0], tmp_path / "raw/image_1.nii.gz")
     write_nifti(made_case()[1], tmp_path / "raw/label_1.nii.gz")
     fitted = quick(tmp_path / "raw", tmp_path / "fit", spacing_mm=1.0).cases[0]
-    assert fitted.spacing[1] == pytest.approx(1.4, rel=0.02)  # 48 rows of 1.4 mm in 48 pixels
+    assert 1.3 < fitted.spacing[1] <= 1.4  # 48 rows of 1.4 mm in 48 pixels, less rows of air
     crop = {"size": 24, "overflow": "crop"}
     cropped = prepare(
         tmp_path / "raw", tmp_path / "crop", spacing_mm=1.0, changes=crop, quiet=True

@@ -17,6 +17,6 @@ def test_an_asset_is_the_file_in_the_package() -> None:
 
 
 def test_names_of_a_folder_leave_its_other_files_out() -> None:
-    assert asset_names("models", ".md") == ["incontext"]
+    assert asset_names("models", ".md") == ["dpcenet", "incontext"]
     expected = {path.stem for path in (ASSETS / "plans").glob("*.yaml")}
     assert set(asset_names("plans", ".yaml")) == expected and len(expected) > 3

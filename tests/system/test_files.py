@@ -70,7 +70,6 @@ BESIDE = {
     "evaluation/benchmark/resources.py": "a switch of the system in /proc",
     "system/lock.py": "who has a folder: the file itself is the lock",
     "training/log.py": "a line for each step",
-    "training/pretrain.py": "a line for each step",
     "volumes/archive.py": "unpacked into a temporary folder",
 }
 """Files that write in another way than `write_atomically`, and why."""

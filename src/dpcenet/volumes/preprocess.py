@@ -87,17 +87,18 @@ def preprocess(
         replace_padding(data, padding, fill=rules.clip_low)
         bounded = data
     if _is_coarser(plan):
-        least = np.float32(-np.inf if rules.clip_low is None else rules.clip_low)
-        finer = _without_margins(plan, np.maximum(data, least), oriented.spacing)
+        low = rules.clip_low
+        seen = data if low is None else np.maximum(data, np.float32(low))
+        finer = _without_margins(plan, seen, oriented.spacing)
         if finer is not plan:
             plan, bounded = finer, data[:, *_shown(finer, data.shape[1:])]
-    low, high = _clip_bounds(bounded, rules)
-    _clip(data, low, high)
+    lowest, highest = _clip_bounds(bounded, rules)
+    _clip(data, lowest, highest)
     image = _place(data, plan, fill=float(data.min()))
     mean, std = _statistics(image, rules)
     image -= np.float32(mean)
     image /= np.float32(std)
-    record = replace(plan, clip=(low, high), mean=mean, std=std)
+    record = replace(plan, clip=(lowest, highest), mean=mean, std=std)
     return Prepared(image, record.affine), record
 
 
