@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +71,17 @@ def official(numbers: dict[str, np.ndarray]) -> RPT:
 
 @pytest.mark.parametrize("case", CASES)
 def test_outputs_losses_and_gradients_are_the_official_ones(golden: Golden, case: str) -> None:
+    """The gradient of the threshold is a small sum of large terms: vector units, which add in
+    another order, miss it by 1.1e-5 to 1.4e-5 on some processors. So they are switched off."""
     numbers = golden("rpt")
+    if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
+        test = f"{__file__}::{test_outputs_losses_and_gradients_are_the_official_ones.__name__}"
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{test}[{case}]"],
+            env={**os.environ, "ATEN_CPU_CAPABILITY": "default"},
+            check=True,
+        )
+        return
     n = {k.removeprefix(f"{case}."): v for k, v in numbers.items() if k.startswith(f"{case}.")}
     s, q, t = (torch.tensor(n[k]).requires_grad_() for k in ("supp_fts", "qry_fts", "tao"))
     masks = torch.tensor(n["qry_mask"])
