@@ -69,11 +69,8 @@ class SecondLook:
     min_half: float
 
 
-ROUNDS = (
-    (tuple(float(degrees) for degrees in range(-90, 91, 30)), (1.0,)),
-    ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18)),
-)
-"""Rotations in degrees, from all sides to fine, and scales."""
+_ROUGH = tuple(float(degrees) for degrees in range(-90, 91, 30))
+ROUNDS = ((_ROUGH, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18)))
 
 
 @dataclass(frozen=True)

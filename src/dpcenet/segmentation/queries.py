@@ -12,16 +12,11 @@ from pathlib import Path
 from dpcenet.errors import DatasetError, NotAScanError, VolumeError
 from dpcenet.segmentation.layout import Layout, Named, distinct, mask_name
 from dpcenet.system.files import file_hash, hash_of
+from dpcenet.volumes import find_scans as among
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import read_series
-from dpcenet.volumes.find_scans import (
-    find_scans,
-    lies_within,
-    named_like_mask,
-    pieces_of,
-    scans_among,
-)
+from dpcenet.volumes.find_scans import find_scans, lies_within, named_like_mask, pieces_of
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import (
     DEFAULT_SUFFIX,
@@ -144,8 +139,7 @@ def find_queries(
         split: take each volume of a 4-D file or series as a query of its own.
         form: of the masks, a key of `SUFFIX_OF`; None takes the scan's own.
         aside: what was found and is no scan is added to it.
-        links_out: whether links that lead out of a folder are followed; else nothing that lies
-            elsewhere is opened for a scan of that folder.
+        links_out: whether links that lead out of a folder are followed and opened.
 
     Raises:
         DatasetError: a folder or a glob without scans, or a file whose name allows no results.
@@ -219,7 +213,7 @@ def _queries_of_glob(path: Path, search: _Search) -> list[Query]:
     queries = [q for folder in found if _is_folder(folder) for q in search.folder(folder, root)]
     files = [file for file in found if not _is_folder(file)]
     volumes = [file for file in files if suffix_of(file) and file.is_file()]
-    scans = set(scans_among(volumes, root, search.aside))
+    scans = set(among.scans_among(volumes, root, search.aside))
     unusable = [LeftAside(f, why) for f in files if f in scans and (why := why_unusable(f.name))]
     search.aside.extend(unusable)
     for file in files:

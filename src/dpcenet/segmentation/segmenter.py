@@ -108,12 +108,7 @@ class Segmenter:
         modality: Literal["mr", "ct"] | None = None,
         precision: Precision = "auto",
     ) -> Segmenter:
-        """The method of a run, or a network of the package where there is no run.
-
-        Raises:
-            RunError: the folder is not a run, or has no checkpoint.
-            ConfigError: a run and a network of the package are both asked for.
-        """
+        """The method of a run, or a network of the package where there is none; not both."""
         if run is None:
             return Segmenter.shipped(device, modality, precision, method)
         if method != "incontext":
