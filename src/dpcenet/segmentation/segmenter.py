@@ -109,7 +109,7 @@ class Segmenter:
         precision: Precision = "auto",
     ) -> Segmenter:
         """The method of a run, or a network of the package where there is none; not both."""
-        if run is None:
+        if not run:
             return Segmenter.shipped(device, modality, precision, method)
         if method != "incontext":
             raise ConfigError(f"--method {method}: the run has a method of its own; name one only")
@@ -288,7 +288,7 @@ def segment(
     Raises:
         InputError, RunError: the message says what to do.
     """
-    segmenter = Segmenter.of(run, device=device)
+    segmenter = Segmenter.of(run, method, device)
     return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from safetensors.torch import save_file
 
 from dpcenet.errors import ConfigError, WeightsError
 from dpcenet.methods.dpcenet import weights
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.weights import hash_of_state
-from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.predict import Result, predict
+from dpcenet.segmentation.segmenter import Segmenter, segment
 from dpcenet.training.config import load_preset
+from dpcenet.types import Volume
 from dpcenet.volumes.metrics import dice
 from phantoms import make_phantom
 
@@ -47,9 +52,19 @@ def test_a_run_has_a_method_of_its_own(tmp_path: Path) -> None:
         Segmenter.of(tmp_path, "dpcenet")
 
 
+def mask_of(answer: Volume | Result) -> npt.NDArray[np.uint8]:
+    volume = answer.mask if isinstance(answer, Result) else answer
+    return volume.data
+
+
 def test_it_segments_a_made_patient() -> None:
     (image, label), (other, truth) = make_phantom(), make_phantom(radius=27.0)
-    segmenter = Segmenter.shipped("cpu", precision="float32", method="dpcenet")
+    segmenter = Segmenter.shipped("cpu", method="dpcenet")
     found = segmenter.segment(other, segmenter.support(image, label)).data
+    for entry in (segment, partial(predict, check=False)):
+        assert_array_equal(
+            mask_of(entry(other, image, label, method="dpcenet", device="cpu")), found
+        )
+    assert (segment(other, image, label, device="cpu").data != found).any()  # another network
     for value in np.unique(truth.data[truth.data > 0]):
         assert dice(found == value, truth.data == value) > 0.5
