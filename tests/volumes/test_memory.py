@@ -21,7 +21,7 @@ MOST_MIB = 1024
 MIB = 1 << 20
 
 READ_ALL = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 from dpcenet.errors import DpcenetError
 from dpcenet.volumes.io import check_intensities, read_volume
@@ -38,7 +38,8 @@ for path in map(Path, sys.argv[1:]):
         said[path.name] = str(error)
     else:
         said[path.name] = "read"
-mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Of this program alone; ru_maxrss would begin with what the process that started it held.
+mib = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
 print(json.dumps({"said": said, "mib": mib, "torch": "torch" in sys.modules}))
 """
 
