@@ -141,10 +141,8 @@ def test_labels_share_the_attention_of_the_same_slices(network: InContext, group
     assert np.abs(together[1] - together[2]).max() > 1e-3
 
 
-def test_a_window_of_a_support_is_encoded_once_for_all_slices_that_it_serves(
-    network: InContext,
-) -> None:
-    support, query = made_pair(network)
+def counted(network: InContext) -> list[int]:
+    """How many slices each call encodes, from now on."""
     seen: list[int] = []
     plain = network.extract
 
@@ -153,20 +151,22 @@ def test_a_window_of_a_support_is_encoded_once_for_all_slices_that_it_serves(
         return plain(images)
 
     network.extract = counting  # type: ignore[method-assign]
+    return seen
+
+
+def test_a_window_of_a_support_is_encoded_once_for_all_slices_that_it_serves(
+    network: InContext,
+) -> None:
+    support, query = made_pair(network)
+    seen = counted(network)
     found(network, support, query, {1: [task((3,), (2,)), task((3,), (4,))]})
     assert sum(seen) == 2 + 1
 
 
 def test_slices_are_encoded_once_and_as_one_by_one(network: InContext) -> None:
     image, _ = scan(3, 11)
-    seen: list[int] = []
     plain = network.extract
-
-    def counting(images: torch.Tensor) -> Features:
-        seen.append(len(images))
-        return plain(images)
-
-    network.extract = counting  # type: ignore[method-assign]
+    seen = counted(network)
     encoded = encode_scan(network, image, (5.0, 1.0, 1.0), torch.device("cpu"), "float32")
     assert sum(seen) == 11 and max(seen) <= batched.BATCH
     with torch.no_grad():

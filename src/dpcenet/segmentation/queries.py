@@ -12,11 +12,16 @@ from pathlib import Path
 from dpcenet.errors import DatasetError, NotAScanError, VolumeError
 from dpcenet.segmentation.layout import Layout, Named, distinct, mask_name
 from dpcenet.system.files import file_hash, hash_of
-from dpcenet.volumes import find_scans as among
 from dpcenet.volumes.dicom.find_series import Folders, Series, one_series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import read_series
-from dpcenet.volumes.find_scans import find_scans, lies_within, named_like_mask, pieces_of
+from dpcenet.volumes.find_scans import (
+    find_scans,
+    lies_within,
+    named_like_mask,
+    pieces_of,
+    scans_among,
+)
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import (
     DEFAULT_SUFFIX,
@@ -163,26 +168,25 @@ class _Search:
     links_out: bool
     folders: Folders = field(default_factory=Folders)
 
+    def home(self, folder: Path) -> Path | None:
+        """Out of which nothing is read for scans of a folder; None where that is no matter."""
+        return None if self.links_out else folder.resolve()
+
     def folder(self, folder: Path, root: Path) -> list[Query]:
         """The scans of a folder, named by their place below `root`."""
         found = find_scans(folder, self.out, self.aside, self.links_out)
-        within = None if self.links_out else folder.resolve()
-        return [
-            replace(_query(scan, root), searched=True, within=within)
-            for scan in found
-            if _fits(scan, folder, self.pattern)
-        ]
+        scans = [_query(scan, root) for scan in found if _fits(scan, folder, self.pattern)]
+        return [replace(scan, searched=True, within=self.home(folder)) for scan in scans]
 
     def pictures(self, folder: Path) -> list[Query]:
         """A folder of pictures as one scan; nothing where it holds none."""
         if not folder.is_dir() or not pictures_in(folder):
             return []
-        home = folder.resolve()
-        if not self.links_out and not lies_within(folder, home):
+        home = self.home(folder)
+        if home is not None and not lies_within(folder, home):
             self.aside.append(LeftAside(folder, LEADS_OUT))
             return []
-        within = None if self.links_out else home
-        return [Query(folder, Path(home.name), DEFAULT_SUFFIX, within=within)]
+        return [Query(folder, Path(folder.resolve().name), DEFAULT_SUFFIX, within=home)]
 
 
 def _queries_of(text: str, search: _Search) -> list[Query]:
@@ -213,13 +217,11 @@ def _queries_of_glob(path: Path, search: _Search) -> list[Query]:
     queries = [q for folder in found if _is_folder(folder) for q in search.folder(folder, root)]
     files = [file for file in found if not _is_folder(file)]
     volumes = [file for file in files if suffix_of(file) and file.is_file()]
-    scans = set(among.scans_among(volumes, root, search.aside))
-    unusable = [LeftAside(f, why) for f in files if f in scans and (why := why_unusable(f.name))]
-    search.aside.extend(unusable)
+    scans = set(scans_among(volumes, root, search.aside))
     for file in files:
-        if (file in scans or (file not in volumes and is_dicom(file))) and not why_unusable(
-            file.name
-        ):
+        if why := why_unusable(file.name):
+            search.aside.extend([LeftAside(file, why)] if file in scans else [])
+        elif file in scans or (file not in volumes and is_dicom(file)):
             queries.append(replace(_file_query(file, root, search.folders), searched=True))
     return queries
 

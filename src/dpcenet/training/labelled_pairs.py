@@ -14,11 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpcenet.data.synthetic.deform import view
 from dpcenet.data.synthetic.draws import Draws
 from dpcenet.data.synthetic.pairs import PairOptions, Pairs, areas_of
 from dpcenet.errors import ConfigError
-from dpcenet.training.supervoxel_pairs import GAP_MM, seen
+from dpcenet.training.supervoxel_pairs import GAP_MM, both_seen
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,7 @@ class LabelledPairs:
         """Batch `number` of the stream."""
         draws = Draws(self.seed, number, torch.device("cpu"))
         images, labels = self._slices(np.random.default_rng([self.seed, number]))
-        variation = draws.log_uniform(self.batch, low=0.3, high=1.4)
-        shown, size = view(draws, self.batch), self.options.size
-        (support, drawn), (query, asked) = (
-            seen(draws, images[:, side], labels[:, side], shown, variation, size) for side in (0, 1)
-        )
+        (support, drawn), (query, asked) = both_seen(draws, images, labels, self.options.size)
         targets = self._targets(draws, drawn)
         masks = [(each[:, None] == targets[..., None, None]).float() for each in (drawn, asked)]
         return Pairs(support, masks[0], query, masks[1], drawn, asked, targets)

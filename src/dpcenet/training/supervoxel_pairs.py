@@ -52,14 +52,7 @@ class ScanPairs:
         """Batch `number` of the stream."""
         draws = Draws(self.seed, number, torch.device("cpu"))
         images, segments = self._slices(np.random.default_rng([self.seed, number]))
-        variation = draws.log_uniform(self.batch, low=0.3, high=1.4)
-        matrix, shift = view(draws, self.batch)
-        size = self.options.size
-        sides = [
-            seen(draws, images[:, side], segments[:, side], (matrix, shift), variation, size)
-            for side in (0, 1)
-        ]
-        (support, shown), (query, asked) = sides
+        (support, shown), (query, asked) = both_seen(draws, images, segments, self.options.size)
         targets = self._targets(draws, shown, asked)
         members = _grown(draws, support[:, 0], shown, targets)
         masks = [_united(members, labels) for labels in (shown, asked)]
@@ -133,7 +126,19 @@ def _united(members: Tensor, labels: Tensor) -> Tensor:
     return masks.view(*members.shape[:2], *labels.shape[1:]).float()
 
 
-def seen(
+def both_seen(
+    draws: Draws, images: Tensor, segments: Tensor, size: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of slices (B, 2, H, W), each slice as a patient and a scanner of its own show it; what
+    each gives is as `_seen` returns it."""
+    variation = draws.log_uniform(len(images), low=0.3, high=1.4)
+    shown = view(draws, len(images))
+    return [
+        _seen(draws, images[:, side], segments[:, side], shown, variation, size) for side in (0, 1)
+    ]
+
+
+def _seen(
     draws: Draws,
     images: Tensor,
     segments: Tensor,

@@ -87,18 +87,17 @@ def preprocess(
         replace_padding(data, padding, fill=rules.clip_low)
         bounded = data
     if _is_coarser(plan):
-        low = rules.clip_low
-        seen = data if low is None else np.maximum(data, np.float32(low))
-        finer = _without_margins(plan, seen, oriented.spacing)
+        _clip(data, rules.clip_low, None)  # air below it is all alike
+        finer = _without_margins(plan, data, oriented.spacing)
         if finer is not plan:
             plan, bounded = finer, data[:, *_shown(finer, data.shape[1:])]
-    lowest, highest = _clip_bounds(bounded, rules)
-    _clip(data, lowest, highest)
+    low, high = _clip_bounds(bounded, rules)
+    _clip(data, low, high)
     image = _place(data, plan, fill=float(data.min()))
     mean, std = _statistics(image, rules)
     image -= np.float32(mean)
     image /= np.float32(std)
-    record = replace(plan, clip=(lowest, highest), mean=mean, std=std)
+    record = replace(plan, clip=(low, high), mean=mean, std=std)
     return Prepared(image, record.affine), record
 
 

@@ -58,9 +58,8 @@ class Batch:
 
     def carried(self, align: SoftRegistration, middle: Scale, query: Features) -> Tensor:
         """The middle supports and masks, carried onto the queries: (N, C + 1, h, w)."""
-        pairs = pairs_of(self.jobs, self.slices)
-        first = [pairs.index(n) for n in sorted(set(pairs))]
-        among = [sorted(set(pairs)).index(n) for n in pairs]
+        among = pairs_of(self.jobs, self.slices)
+        first = [among.index(pair) for pair in range(max(among) + 1)]
         place = [among[:n].count(pair) for n, pair in enumerate(among)]
         shown, masks = middle.rows()
         values = shown[first]
@@ -75,7 +74,8 @@ class Batch:
 
 
 def pairs_of(jobs: Sequence[MatchJob], slices: Slices) -> list[int]:
-    """A number for each slice: the same where both the supports and the query slice are."""
+    """A number for each slice, from 0 as they come: the same where both the supports and the query
+    slice are."""
     names = [(id(jobs[i].support), jobs[i].query["key"][n].data_ptr()) for i, n in slices]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return [numbers[name] for name in names]
