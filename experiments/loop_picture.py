@@ -72,9 +72,9 @@ def draw(out: Path, target: Path) -> None:
 
 def legend(axes: Axes) -> None:
     """The organs' names in their colours, below the labelled scan."""
-    for number, (value, name) in enumerate(PHANTOM_LABELS.items()):
+    for place, (value, name) in zip((0, 0.15, 0.46, 0.74), PHANTOM_LABELS.items(), strict=True):
         axes.text(
-            0.25 * number, -0.02, name, color=DARKER[value], fontsize=10, fontweight="bold",
+            place, -0.02, name, color=DARKER[value], fontsize=10, fontweight="bold",
             va="top", transform=axes.transAxes,
         )  # fmt: skip
 
