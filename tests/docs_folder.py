@@ -37,14 +37,14 @@ def stock() -> Path:
     return folder
 
 
-def scans(count: int) -> Maker:
-    """A folder of scans, each with its labels."""
+def scans(count: int, values: tuple[int, ...] = (1, 2, 3, 4)) -> Maker:
+    """A folder of scans, each with its labels, or with these of them."""
 
     def make(place: Path) -> None:
         place.mkdir(parents=True)
         for number in range(1, count + 1):
-            for name in (f"image_{number:02d}.nii.gz", f"label_{number:02d}.nii.gz"):
-                shutil.copy(stock() / name, place)
+            image(number)(place)
+            labels(number, values)(place / f"label_{number:02d}.nii.gz")
 
     return make
 
@@ -90,15 +90,30 @@ def results(place: Path) -> None:
     write_results(pairs, place, names, ["accept"] * len(pairs))
 
 
-def prepared(count: int, size: int = 64) -> Maker:
-    """A prepared data set of scans with small slices."""
+def prepared(count: int, size: int = 64, split: bool = False) -> Maker:
+    """A prepared data set of scans with small slices; `split`: six labels, as of the CT scans."""
 
     def make(place: Path) -> None:
         source = place.with_name(f"{place.name}-scans")
         scans(count)(source)
-        prepare(source, place, labels=PHANTOM_LABELS, changes={"size": size}, quiet=True)
+        for path in source.glob("label_*") if split else ():
+            cut_in_two(path)
+        names = None if split else PHANTOM_LABELS
+        prepare(source, place, labels=names, changes={"size": size}, quiet=True)
 
     return make
+
+
+def cut_in_two(path: Path) -> None:
+    """Of a file with the labels 1 to 4, make the values 1, 2, 3, 6, 7 and 8."""
+    drawn = nibabel.load(path)
+    data = np.array(drawn.dataobj)
+    data[data == 4] = 8
+    for value, other in ((1, 6), (2, 7)):
+        rows = np.nonzero(data == value)[1]
+        upper = np.arange(data.shape[1])[None, :, None] > np.median(rows)
+        data[(data == value) & upper] = other
+    nibabel.save(nibabel.Nifti1Image(data, drawn.affine), path)
 
 
 def chaos_as_downloaded(place: Path) -> None:

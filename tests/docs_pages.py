@@ -45,7 +45,7 @@ SHORTER = {
     ("dpcenet", "adapt"): "--minutes 0.001",
     ("segment", "--learn"): "--learn 0.01",
     ("dpcenet", "pretrain"): "--set steps=2 --set batch=2 --set validation_batches=1",
-    ("dpcenet", "benchmark"): "--steps 1 --folds 0 --seeds 0 --set registered=false",
+    ("dpcenet", "benchmark"): "--steps 1 --folds 0 --seeds 0 --workers 1 --set registered=false",
     ("prepare", "CHAOS"): "--size 64",
     ("prepare", "SABS"): "--size 64",
     ("prepare", "ACDC"): "--size 64",
@@ -94,7 +94,7 @@ PAGES = {
     "docs/app.md": Page({"scans": scans(2)}),
     "docs/benchmark.md": Page(TABLES, ["tables/report/report.html"], slow=EVERYTHING),
     "docs/commands.md": Page(
-        {"CHAOS": scans(7), "scans": scans(3), "masks": results},
+        {"CHAOS": scans(7), "scans": scans(3), "masks": results, "experiments": checkout},
         ["nnUNet_raw/Dataset501_dpcenet/dataset.json"], slow="experiments/fast.py"
     ),
     "docs/datasets.md": Page(
@@ -142,14 +142,14 @@ PAGES = {
     ),
     "docs/plugins.md": Page(),
     "docs/quality.md": Page(
-        {"chaos": prepared(14), "sabs": prepared(6), "acdc": prepared(6), "src": checkout,
-         "experiments": checkout},
+        {"chaos": prepared(14), "sabs": prepared(6, split=True), "acdc": prepared(6),
+         "src": checkout, "experiments": checkout},
         ["quality/quality.json", "quality/quality.md"],
         slow=EVERYTHING,
     ),
     "docs/reproduces.md": Page(TABLES, ["own/runs"], slow=EVERYTHING),
     "docs/results.md": Page(
-        {"CHAOS": scans(14), "ACDC": scans(7), "resnet50.safetensors": trunk,
+        {"CHAOS": scans(14), "ACDC": scans(7, (1, 2, 3)), "resnet50.safetensors": trunk,
          "experiments": checkout},
         ["shipped-chaos/report.html", "adapted/summary-paper.json", "episodes/report/report.html"],
         slow=EVERYTHING,
