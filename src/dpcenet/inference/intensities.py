@@ -10,15 +10,12 @@ of a person's strokes, and without the cut.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from scipy.special import expit, logit
 
 Floats = npt.NDArray[np.float32]
-Box = tuple[slice, slice, slice]
 
 WEIGHT = 0.75  # of the histograms beside the network
 AROUND_MM = 15.0  # how far around a label voxels are compared with it
@@ -45,32 +42,21 @@ def weighed_by_intensity(
     mask = probability > 0.5
     if np.count_nonzero(mask) < LEAST:
         return probability
-    box = _box_around(mask, spacing)
-    near = ndimage.distance_transform_edt(~mask[box], sampling=spacing) <= AROUND_MM
-    inside = probability[box][near].astype(np.float64)
-    bins = _bins(image[box], spacing)[near]
+    near = ndimage.distance_transform_edt(~mask, sampling=spacing) <= AROUND_MM
+    inside, bins = probability[near].astype(np.float64), _bins(image, near, spacing)
     ratio = np.log(_histogram(bins, inside**2) / _histogram(bins, (1 - inside) ** 2))
     sure = logit(inside.clip(SURE, 1 - SURE))
     found = probability.copy()
-    found[box][near] = expit(sure + WEIGHT * ratio.clip(-MOST, MOST)[bins])
+    found[near] = expit(sure + WEIGHT * ratio.clip(-MOST, MOST)[bins])
     return found
 
 
-def _box_around(mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float]) -> Box:
-    """The slices, rows and columns of a mask, and those up to `AROUND_MM` from it."""
-    (tight,) = ndimage.find_objects(mask.astype(np.int8))
-    margins = [math.ceil(AROUND_MM / mm) for mm in spacing]
-    z, y, x = (
-        slice(max(0, one.start - margin), one.stop + margin)
-        for one, margin in zip(tight, margins, strict=True)
-    )
-    return z, y, x
-
-
-def _bins(image: Floats, spacing: tuple[float, float, float]) -> npt.NDArray[np.int64]:
-    """The bin, 0 … BINS − 1, of each voxel's intensity; both ends gather what lies beyond."""
+def _bins(
+    image: Floats, near: npt.NDArray[np.bool_], spacing: tuple[float, float, float]
+) -> npt.NDArray[np.int64]:
+    """(N,) the bin, 0 … BINS − 1, of the N voxels near a label; both ends gather the rest."""
     _, dy, dx = spacing
-    smooth = ndimage.gaussian_filter(image, (0, BLUR_MM / dy, BLUR_MM / dx))
+    smooth = ndimage.gaussian_filter(image, (0, BLUR_MM / dy, BLUR_MM / dx))[near]
     low, high = np.percentile(smooth, (0.5, 99.5))
     share = (smooth - low) / max(float(high - low), 1e-6)
     bins: npt.NDArray[np.int64] = np.clip((BINS * share).astype(np.int64), 0, BINS - 1)

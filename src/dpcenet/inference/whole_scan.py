@@ -7,6 +7,7 @@ in each scan (`intensities`). What each of them gains is measured in docs/log.md
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,10 +16,12 @@ from scipy import ndimage
 
 from dpcenet.inference.intensities import weighed_by_intensity
 from dpcenet.inference.support import Labels
+from dpcenet.volumes.metrics import box_of
 
 Floats = npt.NDArray[np.float32]
 
 SMOOTH_MM = 6.0  # deviation of the Gaussian across slices
+REACH_MM = 20.0  # how far around a label there is anything to change
 ONE_PART = 0.95  # of a label's voxels; one of which the largest part holds less is in several
 
 
@@ -41,13 +44,31 @@ def as_one_volume(
         one_part: whether the label is one connected part.
 
     Returns:
-        (Z, H, W); nowhere above one half apart from the largest part, if there is but one.
+        (Z, H, W); nowhere above one half apart from the largest part, if there is but one. As it
+        was where nothing is above one half, and far from where something is.
     """
-    found = smooth_across(probability, spacing[0], SMOOTH_MM)
+    mask = probability > 0.5
+    if not mask.any():
+        return probability
+    around = box_around(mask, spacing, REACH_MM)
+    found = smooth_across(probability[around], spacing[0], SMOOTH_MM)
     if one_part:
         found = largest_part(found)
-    found = weighed_by_intensity(found, image, spacing)
-    return largest_part(found) if one_part else found
+    found = weighed_by_intensity(found, image[around], spacing)
+    whole = probability.copy()
+    whole[around] = largest_part(found) if one_part else found
+    return whole
+
+
+def box_around(
+    mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float], mm: float
+) -> tuple[slice, ...]:
+    """The slices, rows and columns of a mask that is not empty, and those up to `mm` from it."""
+    margins = (math.ceil(mm / step) for step in spacing)
+    return tuple(
+        slice(max(0, tight.start - margin), tight.stop + margin)
+        for tight, margin in zip(box_of(mask), margins, strict=True)
+    )
 
 
 def largest_part(probability: Floats) -> Floats:
