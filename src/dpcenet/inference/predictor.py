@@ -30,7 +30,7 @@ from dpcenet.inference.second_look import refine_in_windows
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
 from dpcenet.inference.slice_tasks import with_neighbours
 from dpcenet.inference.support import LabelledScan
-from dpcenet.inference.whole_scan import as_one_volume, is_in_one_part
+from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
 from dpcenet.volumes.metrics import Mask
@@ -145,7 +145,7 @@ class Predictor:
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
         probability = self._probability(aligned, query, tasks)
         if plan.covers_scan and self.method.volume_map is not None:
-            probability = self._as_volumes(probability, support, query)
+            probability = self._as_volumes(probability, aligned, query)
         return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
 
     def _aligned(
@@ -162,17 +162,15 @@ class Predictor:
     def _as_volumes(
         self,
         found: dict[int, npt.NDArray[np.float32]],
-        support: Sequence[LabelledScan],
+        scans: Sequence[LabelledScan],
         query: EncodedScan,
     ) -> dict[int, npt.NDArray[np.float32]]:
         """The answers after what the whole scan has to say; see `whole_scan`."""
-        image, labels = query.images[:, 0].float().cpu().numpy(), [scan.label for scan in support]
-        return {
-            value: as_one_volume(
-                each, image, query.spacing, self.one_part and is_in_one_part(labels, value)
-            )
-            for value, each in found.items()
+        image = query.images[:, 0].float().cpu().numpy()
+        known = {
+            v: OnePart.of(scans, v, query.spacing[0]) if self.one_part else None for v in found
         }
+        return {v: as_one_volume(p, image, query.spacing, known[v]) for v, p in found.items()}
 
     def _probability(
         self, scans: Sequence[LabelledScan], query: EncodedScan, tasks: Tasks

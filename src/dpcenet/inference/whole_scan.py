@@ -1,39 +1,72 @@
 """What a whole scan says of an answer that was found slice by slice.
 
-An organ goes on from slice to slice. Where the labelled one is in one part, so is the query's:
-whatever lies apart from the largest part is something else. And an organ has intensities of its own
-in each scan (`intensities`). What each of them gains is measured in docs/log.md.
+An organ goes on from slice to slice. Where the labelled one is in one part, so is the query's: of
+parts that lie apart one is the organ, and the others are something else. And an organ has
+intensities of its own in each scan (`intensities`). What each gains is measured in docs/log.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from dpcenet.inference.intensities import weighed_by_intensity
-from dpcenet.inference.support import Labels
-from dpcenet.volumes.metrics import box_of
+from dpcenet.inference.support import LabelledScan
+from dpcenet.volumes.metrics import Mask, box_of
 
 Floats = npt.NDArray[np.float32]
 
 SMOOTH_MM = 6.0  # deviation of the Gaussian across slices
 REACH_MM = 20.0  # how far around a label there is anything to change
 ONE_PART = 0.95  # of a label's voxels; one of which the largest part holds less is in several
+NEAR = 1 / 8  # of a slice's side: deviation of the organ's place in the plane
 
 
-def is_in_one_part(labels: Sequence[Labels], value: int) -> bool:
-    """Whether a label is in one part in every labelled scan (Z, H, W) that shows it."""
-    shown = [mask for label in labels if (mask := label == value).any()]
-    kept = (keep_parts(mask, 1.0, True, 0.0).sum() / mask.sum() for mask in shown)
-    return all(share >= ONE_PART for share in kept)
+@dataclass(frozen=True)
+class OnePart:
+    """What the labelled scans say of a label that is in one part.
+
+    Attributes:
+        centre: (y, x) in the plane, in pixels.
+        voxels: its size in voxels of the query.
+    """
+
+    centre: tuple[float, float]
+    voxels: float
+
+    @staticmethod
+    def of(scans: Sequence[LabelledScan], value: int, slice_mm: float) -> OnePart | None:
+        """What labelled scans say, which lie as the query does; None where one shows several parts.
+
+        Args:
+            scans: with pixels of the query's size.
+            value: the label.
+            slice_mm: distance of the query's slices.
+        """
+        shown = [
+            (mask, each.slices.spacing[0]) for each in scans if (mask := each.label == value).any()
+        ]
+        parts = [keep_parts(mask, 1.0, True, 0.0).sum() / mask.sum() for mask, _ in shown]
+        if not shown or min(parts) < ONE_PART:
+            return None
+        places = [ndimage.center_of_mass(mask) for mask, _ in shown]
+        centre = fmean(y for _, y, _ in places), fmean(x for _, _, x in places)
+        return OnePart(centre, fmean(mask.sum() * mm / slice_mm for mask, mm in shown))
+
+    def within(self, box: Sequence[slice]) -> OnePart:
+        """The same as a box of the query sees it."""
+        (y, x), (_, rows, columns) = self.centre, box
+        return OnePart((y - rows.start, x - columns.start), self.voxels)
 
 
 def as_one_volume(
-    probability: Floats, image: Floats, spacing: tuple[float, float, float], one_part: bool
+    probability: Floats, image: Floats, spacing: tuple[float, float, float], known: OnePart | None
 ) -> Floats:
     """The answer for a label, seen as a volume.
 
@@ -41,28 +74,28 @@ def as_one_volume(
         probability: (Z, H, W) of one label.
         image: (Z, H, W), the query.
         spacing: of it along z, y, x in mm.
-        one_part: whether the label is one connected part.
+        known: of a label that is one connected part; None where it may be in several.
 
     Returns:
-        (Z, H, W); nowhere above one half apart from the largest part, if there is but one. As it
+        (Z, H, W); nowhere above one half apart from the likeliest part, if there is but one. As it
         was where nothing is above one half, and far from where something is.
     """
     mask = probability > 0.5
     if not mask.any():
         return probability
     around = box_around(mask, spacing, REACH_MM)
+    near = NEAR * max(probability.shape[1:])
+    here = None if known is None else known.within(around)
     found = smooth_across(probability[around], spacing[0], SMOOTH_MM)
-    if one_part:
-        found = largest_part(found)
+    if here is not None:
+        found = likeliest_part(found, here, near)
     found = weighed_by_intensity(found, image[around], spacing)
     whole = probability.copy()
-    whole[around] = largest_part(found) if one_part else found
+    whole[around] = found if here is None else likeliest_part(found, here, near)
     return whole
 
 
-def box_around(
-    mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float], mm: float
-) -> tuple[slice, ...]:
+def box_around(mask: Mask, spacing: tuple[float, float, float], mm: float) -> tuple[slice, ...]:
     """The slices, rows and columns of a mask that is not empty, and those up to `mm` from it."""
     margins = (math.ceil(mm / step) for step in spacing)
     return tuple(
@@ -71,11 +104,26 @@ def box_around(
     )
 
 
-def largest_part(probability: Floats) -> Floats:
-    """Probabilities (Z, H, W), 0 where they are above one half apart from the largest part."""
-    mask = probability > 0.5
-    dropped = mask & ~keep_parts(mask, 1.0, True, 0.0)
-    return np.where(dropped, np.float32(0), probability)
+def likeliest_part(probability: Floats, known: OnePart, near: float) -> Floats:
+    """Probabilities (Z, H, W), 0 where they are above one half apart from the likeliest part.
+
+    Large parts are likely, but none for being larger than the labelled organ; and those that lie
+    in the plane where it lies.
+
+    Args:
+        probability: of one label.
+        known: of the label.
+        near: deviation of its place in the plane in pixels.
+    """
+    parts, count = ndimage.label(probability > 0.5)
+    if count < 2:
+        return probability
+    every = np.arange(1, count + 1)
+    sizes = np.minimum(ndimage.sum_labels(probability, parts, every), known.voxels)
+    places = np.array(ndimage.center_of_mass(probability, parts, every))[:, 1:]
+    away = ((places - known.centre) ** 2).sum(axis=1)
+    best = every[np.argmax(np.log(sizes) - away / (2 * near**2))]
+    return np.where((parts > 0) & (parts != best), np.float32(0), probability)
 
 
 def smooth_across(
