@@ -14,7 +14,7 @@ from dpcenet.inference import slice_plans
 from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.encoded import EncodedScan, EncodedWindows
 from dpcenet.inference.predictor import Predictor
-from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap
+from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import PoseSearch
@@ -132,3 +132,31 @@ def test_volumes_are_aligned_where_the_method_can_and_scans_are_volumes(
     kept = replace(whole.slices, windows=EncodedWindows({}, Features({})))
     assert isinstance(copier.blind_plan([replace(whole, slices=kept)], whole.slices), MatchedSlices)
     assert isinstance(copier.at_first_look().blind_plan([whole], whole.slices), MatchedSlices)
+
+
+class CopyOfVolumes(Copy):
+    """`copy`, as a method that knows volumes."""
+
+    volume_map = "image"
+
+
+def test_answers_of_a_whole_scan_are_seen_as_a_volume() -> None:
+    image, label = made_scan([8] * 8)
+    label[2:6, 2:4, 2:4] = 1  # a second, smaller part: 16 voxels beside 384
+    predictor = Predictor(CopyOfVolumes(Options()).eval())
+    scan = LabelledScan("a", predictor.encode(image, SPACING), label)
+    plans: list[SlicePlan] = [
+        MatchedSlices(),
+        SameSlices(MatchedSlices().slices(scan_alone(predictor, scan), [scan])),
+    ]
+    tidy, as_told = (predictor.segment([scan], scan.slices, plan, [1]).masks[1] for plan in plans)
+    kept = replace(predictor, one_part=False).segment([scan], scan.slices, plans[0], [1]).masks[1]
+    assert not tidy[:, 2:4, 2:4].any()
+    assert tidy[4, 10:18, 8:14].all()
+    assert kept[4, 2:4, 2:4].all()
+    np.testing.assert_array_equal(as_told, label > 0)
+
+
+def scan_alone(predictor: Predictor, scan: LabelledScan) -> Request:
+    """A scan that is to be segmented from itself."""
+    return Request(predictor.method, [scan], scan.slices, [1])
