@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 from functools import partial
@@ -18,17 +17,9 @@ from dpcenet.data.prepare_case import save
 from dpcenet.system.faults import mendable, out_of_memory, out_of_space
 from dpcenet.system.files import write_atomically, write_json
 from dpcenet.training.checkpoint import save_tensors
+from full_disk import full_disk
 
 LIMIT = 50_000
-
-
-@pytest.fixture
-def full_disk() -> object:
-    """No file may grow beyond `LIMIT` bytes; Python ignores the signal, so a write fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def writers() -> dict[str, object]:
@@ -50,11 +41,9 @@ def writers() -> dict[str, object]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ["a.json", "a.npy", "a.safetensors", "a.nii.gz", "a.mha"])
-def test_a_full_disk_leaves_nothing_half_written(
-    full_disk: None, tmp_path: Path, name: str
-) -> None:
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError) as caught, full_disk(LIMIT):
         writers()[name](path)  # type: ignore[operator]
     assert out_of_space(caught.value) and caught.value.filename == str(path)
     assert not list(tmp_path.iterdir())

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from dpcenet.errors import DpcenetError, VolumeError
+from dpcenet.system.faults import out_of_space
+from dpcenet.system.files import disk_errors
 from dpcenet.volumes import size_guards as payload
 
 MOST_FILES = 50_000
@@ -29,11 +31,12 @@ def unpacked(path: Path, max_bytes: int = payload.MAX_BYTES) -> Iterator[Path]:
 
     Raises:
         VolumeError: it is damaged, locked, or holds more than it may.
+        OSError: there is no room to unpack it.
     """
     payload.check_file(path)
     with tempfile.TemporaryDirectory(prefix="dpcenet-") as folder:
         try:
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(path) as archive, disk_errors(Path(folder)):
                 members = _members(archive, path, max_bytes)
                 places = sorted({_folder(each) for each in members})
                 for number, member in enumerate(members):
@@ -42,6 +45,8 @@ def unpacked(path: Path, max_bytes: int = payload.MAX_BYTES) -> Iterator[Path]:
         except (DpcenetError, MemoryError):
             raise
         except Exception as error:  # zipfile meets zlib.error, struct.error, EOFError and others
+            if out_of_space(error):
+                raise
             found = f"the zip cannot be read ({' '.join(str(error).split())[:200]})"
             raise VolumeError(path, found, "a whole zip", payload.COPY_AGAIN) from error
         yield Path(folder)
