@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import stat
+import tracemalloc
 import zipfile
 
 import nibabel as nib
@@ -221,6 +223,21 @@ def test_a_picture_that_claims_more_than_it_can_hold(tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(VolumeError, match=r"12000 × 12000 pixels on page 1"):
         read_volume(tmp_path / "a.png", options=ReadOptions(spacing=(1.0, 1.0, 1.0)))
+
+
+def test_no_more_is_asked_for_than_a_picture_holds(tmp_path):
+    """The length of a PNG's first chunk of pixels stands in bytes 33 to 37."""
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (24, 20), np.uint8)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[33:37] = (2**31 - 1).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    tracemalloc.start()
+    with contextlib.suppress(VolumeError):
+        read_volume(tmp_path / "a.png", options=ReadOptions(spacing=(1.0, 1.0, 1.0)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
 
 
 def test_masks_as_pictures_follow_the_slices_files(tmp_path):
