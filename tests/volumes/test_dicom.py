@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,17 @@ def test_a_few_bytes_behind_the_pixels_are_padding(image, tmp_path):
     for path in write_dicom(image, tmp_path):
         change(path, PixelData=pydicom.dcmread(path).PixelData + bytes(6))
     np.testing.assert_array_equal(read_series(tmp_path).volume.data, image.data)
+
+
+def test_what_lies_behind_the_pixels_is_not_read(image, tmp_path):
+    """Rubbish that would be an attribute of gigabytes."""
+    for path in write_dicom(image, tmp_path):
+        path.write_bytes(path.read_bytes() + b"\xe0\x7f\x11\x00OB\0\0\xf0\xff\xff\x7f" + b"x" * 50)
+    tracemalloc.start()
+    np.testing.assert_array_equal(read_series(tmp_path).volume.data, image.data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
 
 
 def test_a_wrong_name_of_the_encoding_moves_no_pixel(image, tmp_path):

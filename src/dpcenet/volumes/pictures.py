@@ -6,7 +6,6 @@ order of their names, rows to the back and columns to the left; masks come back 
 
 from __future__ import annotations
 
-import io
 import re
 import warnings
 from collections.abc import Iterator
@@ -113,18 +112,6 @@ def _planes(files: list[Path], path: Path, max_bytes: int) -> npt.NDArray[Any]:
     return np.stack(planes)
 
 
-class _Bounded(io.BufferedReader):
-    """A file of which no more is asked for than it has: Pillow asks for what a chunk claims."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(io.FileIO(file))
-        self._size = file.stat().st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """As of any file."""
-        return super().read(-1 if size is None else min(size, self._size))
-
-
 def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
     """The pages of a picture, each (Y, X)."""
     most = max(_ALWAYS_PIXELS, _PIXELS_IN_A_BYTE * file.stat().st_size)
@@ -132,7 +119,7 @@ def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warning of large pictures: bounded here
             with (
-                _Bounded(file) as stream,
+                payload.BoundedFile(file) as stream,
                 Image.open(stream, formats=("PNG", "JPEG", "TIFF")) as picture,
             ):
                 for number, page in enumerate(ImageSequence.Iterator(picture)):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dpcenet.volumes.dicom.headers import parsing
+from dpcenet.volumes.dicom.headers import parsing, read_whole
 from dpcenet.volumes.dicom.slice_header import Slice
 
 SAME_MM = 0.01
@@ -117,8 +117,6 @@ def _pixels(path: Path) -> bytes:
     """sha256 of a file's stored pixels; empty where it has none."""
     import hashlib
 
-    import pydicom
-
     with parsing(path):
-        stored = pydicom.dcmread(path, force=True).get("PixelData", b"")
+        stored = read_whole(path).get("PixelData", b"")
         return hashlib.sha256(stored).digest() if stored else b""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dpcenet.errors import DpcenetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import Series, one_series, plain
-from dpcenet.volumes.dicom.headers import bad, read_header, reason
+from dpcenet.volumes.dicom.headers import bad, read_header, read_whole, reason
 from dpcenet.volumes.dicom.parts import split, without_twins
 from dpcenet.volumes.dicom.regular import on_regular_grid
 from dpcenet.volumes.dicom.slice_geometry import affine_of, arrange
@@ -201,12 +201,11 @@ def _frames(first: Slice) -> Iterator[npt.NDArray[Any]]:
 
 def _pixel_source(first: Slice) -> Path | FileDataset:
     """What pydicom takes the pixels from: the path, or the file read whole where it needs that."""
-    import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     if first.stored.compressed or (first.stored.frames > 1 and first.stored.syntax):
         return first.path
-    file = pydicom.dcmread(first.path, force=True)
+    file = read_whole(first.path)
     if not first.stored.packed:
         # An old export lacks the group that names the encoding, and some files name a wrong one.
         implicit, little = file.original_encoding
