@@ -256,6 +256,35 @@ def test_masks_as_pictures_follow_the_slices_files(tmp_path):
         read_mask(tmp_path / "masks", scan)
 
 
+def test_slice_2_comes_before_slice_10_wherever_pictures_lie(tmp_path):
+    """In a folder, in a zip, and as a mask whose names are those of the slices' files."""
+    image, labels = made_case(shape=(12, 24, 20))
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "masks").mkdir()
+    for z, file in enumerate(write_dicom(image, tmp_path / "written"), start=1):
+        file.rename(tmp_path / f"scan/{z}.dcm")
+        Image.fromarray(labels.data[z - 1].astype(np.uint8)).save(tmp_path / f"masks/{z}.png")
+    spaced = ReadOptions(spacing=(6.0, 1.4, 1.6))
+    np.testing.assert_array_equal(
+        read_volume(tmp_path / "masks", options=spaced).volume.data, labels.data
+    )
+    pictures = {path.name: path.read_bytes() for path in (tmp_path / "masks").iterdir()}
+    zipped(tmp_path / "a.zip", {f"x/{name}": pictures[name] for name in sorted(pictures)})
+    packed = read_volume(tmp_path / "a.zip", options=spaced)
+    np.testing.assert_array_equal(packed.volume.data, labels.data)
+    mask = read_mask(tmp_path / "masks", read_volume(tmp_path / "scan"))
+    np.testing.assert_array_equal(mask.volume.data, labels.data)
+
+
+def test_a_mask_with_a_volume_for_each_label_is_refused_with_what_to_do(tmp_path):
+    image, labels = made_case(shape=(4, 24, 20))
+    each = np.stack([(labels.data == value).T for value in (1, 2)], -1).astype(np.uint8)
+    nib.save(nib.Nifti1Image(each, labels.affine[:, [2, 1, 0, 3]]), tmp_path / "m.nii.gz")
+    nib.save(nib.Nifti1Image(*xyz(image)), tmp_path / "a.nii.gz")
+    with pytest.raises(VolumeError, match=r"expected one label map.*a file for each organ"):
+        read_mask(tmp_path / "m.nii.gz", read_volume(tmp_path / "a.nii.gz"))
+
+
 def zipped(path, files):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

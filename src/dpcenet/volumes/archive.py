@@ -14,6 +14,7 @@ from dpcenet.errors import DpcenetError, VolumeError
 from dpcenet.system.faults import out_of_space
 from dpcenet.system.files import disk_errors
 from dpcenet.volumes import size_guards as payload
+from dpcenet.volumes.pictures import natural
 
 MOST_FILES = 50_000
 _ENCRYPTED = 0x1
@@ -23,7 +24,8 @@ _ENCRYPTED = 0x1
 def unpacked(path: Path, max_bytes: int = payload.MAX_BYTES) -> Iterator[Path]:
     """A temporary folder with the files of a zip, removed at the end.
 
-    Folders and files are numbered in the order of their names, so that no name can lead elsewhere.
+    Folders and files are numbered in the order of their names ("2" before "10"), so that no name
+    can lead elsewhere.
 
     Args:
         path: the zip.
@@ -78,7 +80,7 @@ def _members(archive: zipfile.ZipFile, path: Path, max_bytes: int) -> list[zipfi
     if total > max_bytes:
         raise _refused(path, f"its files take {total:,} bytes", f"at most {max_bytes:,}")
     payload.check_blank(path, total, path.stat().st_size)  # before the disk is filled with it
-    return sorted(members, key=lambda each: each.filename)
+    return sorted(members, key=lambda each: natural(each.filename))
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, number: int) -> None:
