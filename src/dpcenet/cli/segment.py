@@ -215,6 +215,8 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
     for line in _left_aside(summary):
         typer.echo(line, err=True)
     aside = sum(outcome.aside for outcome in summary.outcomes)
+    if full := [each.error for each in summary.outcomes if each.final]:
+        raise DatasetError(full[0])
     failed = [each.error for each in summary.outcomes if each.mask is None and not each.aside]
     if unreached := summary.asked - len(summary.outcomes):
         failed.append(f"{unreached} more were not reached: run the same command again to go on")

@@ -73,6 +73,7 @@ class Predictor:
             method's own number.
         align: whether labelled scans are aligned with the query in the plane.
         second_look: whether slices are segmented once more through windows.
+        as_volume: whether the answers for slices are seen as one volume; see `whole_scan`.
         one_part: whether a label that is in one part in the labelled scans is so in a query.
     """
 
@@ -82,6 +83,7 @@ class Predictor:
     neighbours: int | None = None
     align: bool = True
     second_look: bool = True
+    as_volume: bool = True
     one_part: bool = True
 
     def __repr__(self) -> str:
@@ -144,8 +146,8 @@ class Predictor:
         labels = [scan.label for scan in aligned]
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
         probability = self._probability(aligned, query, tasks)
-        if plan.covers_scan and self.method.volume_map is not None:
-            probability = self._as_volumes(probability, aligned, query)
+        if self.as_volume and plan.covers_scan and self.method.as_volume:
+            probability = self._as_volumes(probability, tasks, aligned, query)
         return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
 
     def _aligned(
@@ -162,15 +164,18 @@ class Predictor:
     def _as_volumes(
         self,
         found: dict[int, npt.NDArray[np.float32]],
+        tasks: Tasks,
         scans: Sequence[LabelledScan],
         query: EncodedScan,
     ) -> dict[int, npt.NDArray[np.float32]]:
         """The answers after what the whole scan has to say; see `whole_scan`."""
         image = query.images[:, 0].float().cpu().numpy()
-        known = {
-            v: OnePart.of(scans, v, query.spacing[0]) if self.one_part else None for v in found
-        }
-        return {v: as_one_volume(p, image, query.spacing, known[v]) for v, p in found.items()}
+        for value, each in found.items():
+            if served := sorted({z for task in tasks[value] for z in task.query}):
+                part = slice(served[0], served[-1] + 1)
+                known = OnePart.of(scans, value, query.spacing[0]) if self.one_part else None
+                each[part] = as_one_volume(each[part], image[part], query.spacing, known)
+        return found
 
     def _probability(
         self, scans: Sequence[LabelledScan], query: EncodedScan, tasks: Tasks

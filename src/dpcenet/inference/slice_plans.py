@@ -57,8 +57,8 @@ class SlicePlan(ABC):
     """Says which slices of labelled scans show the same as which slices of a query.
 
     Attributes:
-        covers_scan: whether every slice that may show a label is segmented, so that the answers
-            make up a volume. A protocol that is told the slices segments them one by one.
+        covers_scan: whether every slice between the first and the last one that a label is looked
+            for in is segmented, so that the answers make up a volume.
     """
 
     covers_scan: ClassVar[bool] = False
