@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul, truediv
 from statistics import fmean
 
 import numpy as np
@@ -49,15 +50,19 @@ class OnePart:
             value: the label.
             slice_mm: distance of the query's slices.
         """
-        shown = [
-            (mask, each.slices.spacing[0]) for each in scans if (mask := each.label == value).any()
-        ]
-        parts = [keep_parts(mask, 1.0, True, 0.0).sum() / mask.sum() for mask, _ in shown]
-        if not shown or min(parts) < ONE_PART:
+        shown = [(each, box_of(mask)) for each in scans if (mask := each.label == value).any()]
+        masks = [each.label[box] == value for each, box in shown]
+        counts = [int(mask.sum()) for mask in masks]
+        largest = [int(keep_parts(mask, 1.0, True, 0.0).sum()) for mask in masks]
+        if not shown or min(map(truediv, largest, counts)) < ONE_PART:
             return None
-        places = [ndimage.center_of_mass(mask) for mask, _ in shown]
-        centre = fmean(y for _, y, _ in places), fmean(x for _, _, x in places)
-        return OnePart(centre, fmean(mask.sum() * mm / slice_mm for mask, mm in shown))
+        places = [
+            np.add(ndimage.center_of_mass(mask), [side.start for side in box])
+            for mask, (_, box) in zip(masks, shown, strict=True)
+        ]
+        _, y, x = np.mean(places, axis=0).tolist()
+        mm = [each.slices.spacing[0] for each, _ in shown]
+        return OnePart((y, x), fmean(map(mul, counts, mm)) / slice_mm)
 
     def within(self, box: Sequence[slice]) -> OnePart:
         """The same as a box of the query sees it."""
