@@ -73,6 +73,9 @@ def segment_command(
     largest: Annotated[
         bool, typer.Option("--largest", help="Keep the largest part of each label.")
     ] = False,
+    all_parts: Annotated[
+        bool, typer.Option("--all-parts", help="Keep all parts, where the labelled scan has one.")
+    ] = False,
     min_volume: Annotated[
         float, typer.Option(min=0, help="Drop parts below this volume in mm³.")
     ] = 0.0,
@@ -155,6 +158,7 @@ def segment_command(
         precision=precision,
         options=parse_options(echo, series, spacing, resample),
         fast=fast,
+        all_parts=all_parts,
     )
     options = SegmentOptions(
         out=out,

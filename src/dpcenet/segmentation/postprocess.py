@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from dpcenet.inference.whole_scan import keep_parts, smooth_across
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.types import Volume
 
@@ -57,30 +57,3 @@ class Consistency:
                 kept = keep_parts(inside == value, voxel, self.largest, self.min_volume_mm3)
                 inside[(inside == value) & ~kept] = 0
         return Volume(data, mask.affine)
-
-
-def smooth_across(
-    probability: npt.NDArray[np.float32], spacing_mm: float, sigma_mm: float
-) -> npt.NDArray[np.float32]:
-    """Probabilities (Z, H, W) smoothed along z; beyond the first and last slice they go on."""
-    smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter1d(
-        probability, sigma_mm / spacing_mm, axis=0, mode="nearest"
-    )
-    return smoothed
-
-
-def keep_parts(
-    mask: npt.NDArray[np.bool_], voxel_mm3: float, largest: bool, min_volume_mm3: float
-) -> npt.NDArray[np.bool_]:
-    """The connected parts of a mask (Z, Y, X) that the rules keep.
-
-    Of parts of the same size the first one counts as the largest.
-    """
-    parts, _ = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    kept = sizes * voxel_mm3 >= max(min_volume_mm3, 1e-9)
-    if largest:
-        kept &= np.arange(len(sizes)) == sizes.argmax()
-    kept[0] = False
-    return np.asarray(kept[parts])

@@ -119,6 +119,7 @@ def _common_inputs(
         "consistency": asdict(options.consistency),
         "check": options.check,
         "fast": not segmenter.predictor.second_look,
+        "one part": segmenter.predictor.one_part,
         "dpcenet": dpcenet.__version__,
     }
 

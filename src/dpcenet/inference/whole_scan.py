@@ -1,0 +1,158 @@
+"""What a whole scan says of an answer that was found slice by slice.
+
+An organ goes on from slice to slice. Where the labelled one is in one part, so is the query's: of
+parts that lie apart one is the organ, and the others are something else. And an organ has
+intensities of its own in each scan (`intensities`). What each gains is measured in docs/log.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import mul, truediv
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from dpcenet.inference.intensities import weighed_by_intensity
+from dpcenet.inference.support import LabelledScan
+from dpcenet.volumes.metrics import Mask, box_of
+
+Floats = npt.NDArray[np.float32]
+
+SMOOTH_MM = 6.0  # deviation of the Gaussian across slices
+REACH_MM = 20.0  # how far around a label there is anything to change
+ONE_PART = 0.95  # of a label's voxels; one of which the largest part holds less is in several
+NEAR = 1 / 8  # of a slice's side: deviation of the organ's place in the plane
+
+
+@dataclass(frozen=True)
+class OnePart:
+    """What the labelled scans say of a label that is in one part.
+
+    Attributes:
+        centre: (y, x) in the plane, in pixels.
+        voxels: its size in voxels of the query.
+    """
+
+    centre: tuple[float, float]
+    voxels: float
+
+    @staticmethod
+    def of(scans: Sequence[LabelledScan], value: int, slice_mm: float) -> OnePart | None:
+        """What labelled scans say, which lie as the query does; None where one shows several parts.
+
+        Args:
+            scans: with pixels of the query's size.
+            value: the label.
+            slice_mm: distance of the query's slices.
+        """
+        shown = [(each, box_of(mask)) for each in scans if (mask := each.label == value).any()]
+        masks = [each.label[box] == value for each, box in shown]
+        counts = [int(mask.sum()) for mask in masks]
+        largest = [int(keep_parts(mask, 1.0, True, 0.0).sum()) for mask in masks]
+        if not shown or min(map(truediv, largest, counts)) < ONE_PART:
+            return None
+        places = [
+            np.add(ndimage.center_of_mass(mask), [side.start for side in box])
+            for mask, (_, box) in zip(masks, shown, strict=True)
+        ]
+        _, y, x = np.mean(places, axis=0).tolist()
+        mm = [each.slices.spacing[0] for each, _ in shown]
+        return OnePart((y, x), fmean(map(mul, counts, mm)) / slice_mm)
+
+    def within(self, box: Sequence[slice]) -> OnePart:
+        """The same as a box of the query sees it."""
+        (y, x), (_, rows, columns) = self.centre, box
+        return OnePart((y - rows.start, x - columns.start), self.voxels)
+
+
+def as_one_volume(
+    probability: Floats, image: Floats, spacing: tuple[float, float, float], known: OnePart | None
+) -> Floats:
+    """The answer for a label, seen as a volume.
+
+    Args:
+        probability: (Z, H, W) of one label.
+        image: (Z, H, W), the query.
+        spacing: of it along z, y, x in mm.
+        known: of a label that is one connected part; None where it may be in several.
+
+    Returns:
+        (Z, H, W); nowhere above one half apart from the likeliest part, if there is but one. As it
+        was where nothing is above one half, and far from where something is.
+    """
+    mask = probability > 0.5
+    if not mask.any():
+        return probability
+    around = box_around(mask, spacing, REACH_MM)
+    near = NEAR * max(probability.shape[1:])
+    here = None if known is None else known.within(around)
+    found = smooth_across(probability[around], spacing[0], SMOOTH_MM)
+    if here is not None:
+        found = likeliest_part(found, here, near)
+    found = weighed_by_intensity(found, image[around], spacing)
+    whole = probability.copy()
+    whole[around] = found if here is None else likeliest_part(found, here, near)
+    return whole
+
+
+def box_around(mask: Mask, spacing: tuple[float, float, float], mm: float) -> tuple[slice, ...]:
+    """The slices, rows and columns of a mask that is not empty, and those up to `mm` from it."""
+    margins = (math.ceil(mm / step) for step in spacing)
+    return tuple(
+        slice(max(0, tight.start - margin), tight.stop + margin)
+        for tight, margin in zip(box_of(mask), margins, strict=True)
+    )
+
+
+def likeliest_part(probability: Floats, known: OnePart, near: float) -> Floats:
+    """Probabilities (Z, H, W), 0 where they are above one half apart from the likeliest part.
+
+    Large parts are likely, but none for being larger than the labelled organ; and those that lie
+    in the plane where it lies.
+
+    Args:
+        probability: of one label.
+        known: of the label.
+        near: deviation of its place in the plane in pixels.
+    """
+    parts, count = ndimage.label(probability > 0.5)
+    if count < 2:
+        return probability
+    every = np.arange(1, count + 1)
+    sizes = np.minimum(ndimage.sum_labels(probability, parts, every), known.voxels)
+    places = np.array(ndimage.center_of_mass(probability, parts, every))[:, 1:]
+    away = ((places - known.centre) ** 2).sum(axis=1)
+    best = every[np.argmax(np.log(sizes) - away / (2 * near**2))]
+    return np.where((parts > 0) & (parts != best), np.float32(0), probability)
+
+
+def smooth_across(
+    probability: npt.NDArray[np.float32], spacing_mm: float, sigma_mm: float
+) -> npt.NDArray[np.float32]:
+    """Probabilities (Z, H, W) smoothed along z; beyond the first and last slice they go on."""
+    smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter1d(
+        probability, sigma_mm / spacing_mm, axis=0, mode="nearest"
+    )
+    return smoothed
+
+
+def keep_parts(
+    mask: npt.NDArray[np.bool_], voxel_mm3: float, largest: bool, min_volume_mm3: float
+) -> npt.NDArray[np.bool_]:
+    """The connected parts of a mask (Z, Y, X) that the rules keep.
+
+    Of parts of the same size the first one counts as the largest.
+    """
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept = sizes * voxel_mm3 >= max(min_volume_mm3, 1e-9)
+    if largest:
+        kept &= np.arange(len(sizes)) == sizes.argmax()
+    kept[0] = False
+    return np.asarray(kept[parts])
