@@ -128,11 +128,13 @@ def test_chaos_pictures_belong_to_the_slice_of_their_file(tmp_path: Path) -> Non
 
 
 def test_chaos_pictures_with_other_names_go_by_rank(tmp_path: Path) -> None:
-    _, labels = write_chaost2(tmp_path)
+    """Also where "2" has no zero in front, and "10" comes before it by its letters."""
+    image, labels = made_case(shape=(12, 48, 40))
+    write_chaos(tmp_path, 1, image, labels)
     case = chaost2.find(tmp_path).cases[0]
     assert case.label is not None
-    for path in sorted(case.label.glob("*.png")):
-        path.rename(path.with_name(path.name.replace("IMG-0004", "IMG-0099")))
+    for number, path in enumerate(sorted(case.label.glob("*.png")), start=1):
+        path.rename(path.with_name(f"{number}.png"))
     raw = chaost2.read(case)
     assert raw.labels is not None
     np.testing.assert_array_equal(raw.labels.data, labels.data)

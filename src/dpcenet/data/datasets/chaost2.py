@@ -16,6 +16,7 @@ from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceF
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.read_series import read_series
+from dpcenet.volumes.pictures import natural
 from dpcenet.volumes.preprocess import Preprocessing
 
 LABELS = {1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"}
@@ -71,7 +72,8 @@ def read(case: SourceCase) -> RawCase:
 
 def _pictures(folder: Path, slices: tuple[Path, ...]) -> list[Path]:
     """The picture of each slice: by its name, or by its rank where the names differ."""
-    pictures = sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
+    found = (path for path in folder.glob("*.png") if not path.name.startswith("."))
+    pictures = sorted(found, key=lambda path: natural(path.name))
     if len(pictures) != len(slices):
         raise VolumeError(
             folder,
@@ -82,7 +84,8 @@ def _pictures(folder: Path, slices: tuple[Path, ...]) -> list[Path]:
     by_name = {path.stem: path for path in pictures}
     if all(path.stem in by_name for path in slices):
         return [by_name[path.stem] for path in slices]
-    rank = {path: index for index, path in enumerate(sorted(slices))}
+    ordered = sorted(slices, key=lambda path: natural(path.name))
+    rank = {path: index for index, path in enumerate(ordered)}
     return [pictures[rank[path]] for path in slices]
 
 
