@@ -16,6 +16,7 @@ from torch import Tensor
 
 SHRINKAGE = 0.1  # of the covariance's eigenvalues towards their mean
 AIR = 0.15  # of a scan's range of intensities: what lies below is no body
+TOGETHER = 64  # slices that are looked at at once
 BODY = 0.3  # share of a cell above which it counts as body
 
 
@@ -58,10 +59,8 @@ def feature_volume(
         step: wanted distance of the volume's slices in mm.
     """
     maps, images = maps.cpu(), images.cpu()
-    low, high = images.min(), images.max()
-    inside = (images > low + AIR * (high - low)).float()
     size = (maps.shape[-2], maps.shape[-1])
-    body = F.adaptive_avg_pool2d(inside, size)[:, 0]
+    body = _body(images, size)
     blend = slice_blend(len(maps), spacing[0], step)
     flat = blend @ maps.float().flatten(1)
     return FeatureVolume(
@@ -70,6 +69,16 @@ def feature_volume(
         len(maps) * spacing[0] / len(blend),
         spacing[1] * images.shape[-2] / maps.shape[-2],
     )
+
+
+def _body(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """(Z, h, w), the share of each cell that is not air, of slices (Z, 1, H, W)."""
+    parts = torch.split(images, TOGETHER)
+    ends = [(part.min(), part.max()) for part in parts]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    above = low + AIR * (high - low)
+    body = [F.adaptive_avg_pool2d((part > above).float(), size)[:, 0] for part in parts]
+    return torch.cat(body)
 
 
 def slice_blend(count: int, distance: float, step: float) -> Tensor:

@@ -18,7 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from dpcenet.inference.feature_volume import FeatureVolume, seen_in_plane, slice_blend
-from dpcenet.volumes.metrics import box_of
+from dpcenet.volumes.boxes import box_of
 
 Labels = npt.NDArray[np.uint8]
 NOTHING = 1e-6  # share of the greatest weight of a cell below which it does not count

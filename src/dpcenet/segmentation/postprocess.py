@@ -12,7 +12,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.system.large_arrays import changed, give_back, room_for
 from dpcenet.types import Volume
+from dpcenet.volumes.boxes import label_boxes
+
+ROWS = 32
+"""Rows of all slices that are smoothed together: of a long scan, all of them are much memory."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,12 @@ class Consistency:
 
     def _parts(self, mask: Volume) -> Volume:
         voxel = float(abs(np.linalg.det(mask.affine[:3, :3])))
-        data = np.asarray(mask.data, dtype=np.uint8).copy()
-        boxes = ndimage.find_objects(data)
-        for value, box in enumerate(boxes, start=1):
-            if box is not None:
-                inside = data[box]
-                kept = keep_parts(inside == value, voxel, self.largest, self.min_volume_mm3)
-                inside[(inside == value) & ~kept] = 0
+        data = changed(mask.data, np.uint8, room_for(mask.data.shape, np.uint8))
+        for value, box in label_boxes(data).items():
+            inside = data[box]
+            kept = keep_parts(inside == value, voxel, self.largest, self.min_volume_mm3)
+            inside[(inside == value) & ~kept] = 0
+            give_back(data)
         return Volume(data, mask.affine)
 
 
@@ -63,9 +67,14 @@ def smooth_across(
     probability: npt.NDArray[np.float32], spacing_mm: float, sigma_mm: float
 ) -> npt.NDArray[np.float32]:
     """Probabilities (Z, H, W) smoothed along z; beyond the first and last slice they go on."""
-    smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter1d(
-        probability, sigma_mm / spacing_mm, axis=0, mode="nearest"
-    )
+    smoothed: npt.NDArray[np.float32] = room_for(probability.shape, np.float32)
+    for first in range(0, probability.shape[1], ROWS):
+        rows = slice(first, first + ROWS)
+        smoothed[:, rows] = ndimage.gaussian_filter1d(
+            probability[:, rows], sigma_mm / spacing_mm, axis=0, mode="nearest"
+        )
+        give_back(smoothed)
+        give_back(probability)
     return smoothed
 
 

@@ -9,7 +9,8 @@ from statistics import fmean
 import numpy as np
 from scipy import ndimage
 
-from dpcenet.volumes.metrics import Mask, box_of, dice
+from dpcenet.volumes.boxes import box_of
+from dpcenet.volumes.metrics import Mask, dice
 
 
 @dataclass(frozen=True)
