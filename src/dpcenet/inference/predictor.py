@@ -21,7 +21,7 @@ from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.alignment import AlignmentSearch
 from dpcenet.inference.batched import encode_scan
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.first_look import first_answers, in_groups
+from dpcenet.inference.first_look import first_answers, in_groups, pieces
 from dpcenet.inference.pose_search import align_support
 from dpcenet.inference.second_look import refine_in_windows
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
@@ -159,7 +159,12 @@ class Predictor:
         shape = (len(query), *query.images.shape[-2:])
         whole = {value: room_for(shape, np.float32) for value in tasks}
         look = self.method.second_look if self.second_look and query.windows is None else None
-        every = ((value, task) for value, of_label in tasks.items() for task in of_label)
+        every = (
+            (value, piece)
+            for value, of_label in tasks.items()
+            for task in of_label
+            for piece in pieces(task)
+        )
         for group in in_groups(every):
             answers = first_answers(self.method, scans, query, group)
             found = [answer.probability for answer in answers]
