@@ -8,11 +8,14 @@ that what all of the body has in common no longer hides where in the body a cell
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dpcenet.inference.encoded import give_back_tensor
 
 SHRINKAGE = 0.1  # of the covariance's eigenvalues towards their mean
 AIR = 0.15  # of a scan's range of intensities: what lies below is no body
@@ -73,12 +76,18 @@ def feature_volume(
 
 def _body(images: Tensor, size: tuple[int, int]) -> Tensor:
     """(Z, h, w), the share of each cell that is not air, of slices (Z, 1, H, W)."""
-    parts = torch.split(images, TOGETHER)
-    ends = [(part.min(), part.max()) for part in parts]
+    ends = [(part.min(), part.max()) for part in _parts(images)]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     above = low + AIR * (high - low)
-    body = [F.adaptive_avg_pool2d((part > above).float(), size)[:, 0] for part in parts]
+    body = [F.adaptive_avg_pool2d((part > above).float(), size)[:, 0] for part in _parts(images)]
     return torch.cat(body)
+
+
+def _parts(images: Tensor) -> Iterator[Tensor]:
+    """Some slices after the other; those that lie in a file are given back after their turn."""
+    for first in range(0, len(images), TOGETHER):
+        yield images[first : first + TOGETHER]
+        give_back_tensor(images)
 
 
 def slice_blend(count: int, distance: float, step: float) -> Tensor:
