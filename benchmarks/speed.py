@@ -9,7 +9,8 @@ alone: after a kill, `--resume` leaves out what was measured in the same way. `-
 ResNet-50's weights; without it weights are random. `--runs` names a folder with trained runs of
 `dpcenet train`, on whose weights and scans the predictions are then compared; without it they are
 compared on made patients, with heads that nobody trained. `--scans` names a folder of CHAOS scans
-(image_NN.nii.gz, label_NN.nii.gz), on which other ways to use one labelled scan are compared.
+(image_NN.nii.gz, label_NN.nii.gz), on which precisions, and other ways to use one labelled scan,
+are compared.
 `--quick` tries everything once.
 """
 
@@ -38,6 +39,7 @@ from measure import (
     peak_memory,
 )
 from page import page
+from precision import precisions
 from works import Work
 
 from dpcenet.evaluation.benchmark.flops import giga_operations
@@ -78,8 +80,8 @@ def _write(found: dict[str, Any], out: Path) -> None:
 
 
 def _asked(options: argparse.Namespace) -> list[str]:
-    """The works to be measured; the alternatives need scans."""
-    every = [name for name in (*KINDS, *OTHERS) if name != "alternatives" or options.scans]
+    """The works to be measured; some need scans."""
+    every = [name for name in (*KINDS, *OTHERS) if name not in ON_SCANS or options.scans]
     return options.works or every
 
 
@@ -90,7 +92,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, help="of the volume, for all works alike")
     parser.add_argument("--trunk", help="weights of a ResNet-50")
     parser.add_argument("--runs", type=Path, help="folder of trained runs")
-    parser.add_argument("--scans", type=Path, help="folder of CHAOS, for the work alternatives")
+    parser.add_argument("--scans", type=Path, help="folder of CHAOS scans")
     parser.add_argument("--nnunet", type=float, nargs="*", help="minutes of training of nnU-Net")
     parser.add_argument("--resume", action="store_true", help="only what was not measured yet")
     parser.add_argument("--quick", action="store_true", help="one pair, three slices")
@@ -117,11 +119,13 @@ def _way(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _row_of(name: str, options: argparse.Namespace) -> dict[str, Any]:
     slices = options.slices or 36
-    if name == "alternatives":
+    if name in ON_SCANS:
         labelled, *others = (
             (options.scans / f"image_{n}.nii.gz", options.scans / f"label_{n}.nii.gz")
             for n in (CHAOS, *QUERIES)
         )
+        if name == "precision":
+            return precisions(labelled, others)
         return compare(Labelled(*labelled), others, options.nnunet)
     return flatness(name, options.pairs, slices) if name in FLAT else _measure(name, options)
 
@@ -207,7 +211,8 @@ def _memory(name: str, side: str, slices: int) -> float:
 
 
 SIDES = ("ours", "theirs", "imports", "weights", "trunk")
-OTHERS = (*FLAT, "alternatives")
+ON_SCANS = ("precision", "alternatives")
+OTHERS = (*FLAT, *ON_SCANS)
 CHAOS, QUERIES = "19", ("20", "21", "22", "31")  # the labelled scan, and four others
 
 

@@ -40,3 +40,14 @@ def test_alternatives_are_scored_on_the_same_scans(tmp_path: Path) -> None:
     if wanted:
         skipped = rows["nnU-Net v2, trained for 1 min"]
         assert skipped["Dice"] == "skipped: nnunetv2 is not installed"
+
+
+def test_precisions_are_compared(tmp_path: Path) -> None:
+    pairs = write_phantoms(tmp_path, 5, shape=(6, 48, 48), spacing=(22.0, 6.0, 6.0))
+    for (image, label), name in zip(pairs, ("19", "20", "21", "22", "31"), strict=True):
+        image.rename(tmp_path / f"image_{name}.nii.gz")
+        label.rename(tmp_path / f"label_{name}.nii.gz")
+    run("speed.py", "precision", "--scans", tmp_path, "--out", tmp_path)
+    one, two = json.loads((tmp_path / "speed.json").read_text())["precision"]["rows"]
+    assert one["precision"] == "float32" and one["Dice with float32"] == 1
+    assert two["precision"] == "bfloat16" and two["Dice with float32"] > 0.95
