@@ -220,18 +220,17 @@ def peak_of(folder: Path, scan: Path, *more: str, large: int = 0, block: int = 0
 
 
 MOST_PER_VOXEL = 4.0
-"""Bytes. As a whole a scan takes 2, its two copies in 32 bits while it is prepared 8, and its prepared
-slices with their features and one map of probabilities 4 for each of its voxels."""
+"""Bytes. As a whole a scan takes 2, its two copies in 32 bits while it is prepared 8, and its
+prepared slices with their features and one map of probabilities 4 for each of its voxels."""
 
 
 @LINUX
 def test_memory_hardly_grows_with_a_scan(tmp_path: Path) -> None:
-    """In files and blocks of 1 MB: what then grows with a scan is what lies in memory as a whole."""
+    """In files and blocks of 1 MB: what then grows with a scan lies in memory as a whole."""
     short, long = (long_scan(tmp_path / f"{n}.nii", n, 512) for n in (48, 144))
     peaks = [
         peak_of(tmp_path, scan, "--label", "1", large=2**20, block=2**20) for scan in (short, long)
     ]
-    print(peaks)  # noqa: T201
     assert (peaks[1] - peaks[0]) / (96 * 512 * 512) < MOST_PER_VOXEL
 
 

@@ -86,8 +86,7 @@ def keep_parts(
     Of parts of the same size the first one counts as the largest.
     """
     parts, _ = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
+    sizes = np.bincount(parts[mask], minlength=1)
     kept = sizes * voxel_mm3 >= max(min_volume_mm3, 1e-9)
     if largest:
         kept &= np.arange(len(sizes)) == sizes.argmax()
