@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 import mmap
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,8 +30,9 @@ BLOCK = 16 * 1024**2
 
 
 def is_large(size: int) -> bool:
-    """Whether so many bytes lie in a file."""
-    return size > LARGE
+    """Whether so many bytes lie in a file; on Windows, which keeps files that are mapped, nothing
+    does."""
+    return size > LARGE and os.name == "posix"
 
 
 class _Pages(mmap.mmap):
