@@ -31,10 +31,10 @@ test-all: setup browser
 	$(BIN)/pytest
 
 demo: setup
-	$(BIN)/dpcenet demo $(if $(DATA),--data "$(DATA)") --out demo
+	$(BIN)/dpcenet demo $(if $(DATA),--data "$(DATA)")
 
 demo-train: setup
-	$(BIN)/dpcenet demo --train $(if $(DATA),--data "$(DATA)") --out demo-train
+	$(BIN)/dpcenet demo --train $(if $(DATA),--data "$(DATA)")
 
 # The documents as a site, in site/; a warning is an error.
 site: setup
@@ -52,4 +52,4 @@ page: setup
 	$(BIN)/python hatch_build.py
 
 clean:
-	rm -rf .venv demo demo-train dist site
+	rm -rf .venv demo demo-* dist site

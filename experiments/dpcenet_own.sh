@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # DPCENet on the trunk of this project, five folds (lineage form, first scan as support), and the
 # identity test: what is lost when SQCA, the dual perspective, or both are taken out after training.
-# Called again, it goes on. Usage: experiments/dpcenet_own.sh PREPARED OUT [SEED]
+# Called again, it goes on. Usage: [FOLDS="0 1"] experiments/dpcenet_own.sh PREPARED OUT [SEED]
 set -euo pipefail
 data=$1 out=$2 seed=${3:-0}
 
@@ -11,7 +11,7 @@ score() {
   [ -e "$run/summary-$tag.json" ] || dpcenet evaluate "$run" --support first "$@"
 }
 
-for fold in 0 1 2 3 4; do
+for fold in ${FOLDS:-0 1 2 3 4}; do
   run=$out/fold$fold-seed$seed
   [ -e "$run/summary-paper.json" ] || dpcenet train dpcenet/own --data "$data" --run "$run" \
     --fold "$fold" --scheme lineage --seed "$seed" --resume

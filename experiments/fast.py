@@ -27,8 +27,10 @@ from dpcenet.volumes.metrics import dice
 WAYS = {
     "default": lambda predictor: predictor,
     "without the second look": lambda predictor: replace(predictor, second_look=False),
-    "and without neighbours": lambda predictor: replace(predictor, second_look=False, neighbours=0),
-    "first look only (--fast)": Predictor.at_first_look,
+    "and without neighbouring slices": lambda predictor: replace(
+        predictor, second_look=False, neighbours=0
+    ),
+    "`--fast`": Predictor.at_first_look,
 }
 
 
@@ -42,7 +44,7 @@ def main(
     shipped = Segmenter.shipped("cpu", precision="float32")
     images = [p for p in sorted(scans.glob("image_*.nii.gz")) if f"_{support}." not in p.name]
     typer.echo(
-        "| way | Dice | lowest scan | core-seconds for each scan |\n| --- | --- | --- | --- |"
+        "| way | mean Dice | lowest scan | seconds of one core for each scan |\n|---|---|---|---|"
     )
     for name, way in WAYS.items():
         segmenter = Segmenter(way(shipped.predictor), shipped.rules)

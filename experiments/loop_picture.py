@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.gridspec import GridSpecFromSubplotSpec
+from matplotlib.colors import to_rgb
 
 from dpcenet.app.project import COLOURS
 from dpcenet.cli.demo_segment import demo_segment
@@ -27,6 +28,10 @@ from dpcenet.segmentation.review.reviewed_case import read_cases
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.io import read_volume
 
+TITLE: dict[str, Any] = {"fontsize": 13, "fontweight": "bold", "loc": "left"}
+DARKER = {
+    value: tuple(0.75 * part for part in to_rgb(colour)) for value, colour in enumerate(COLOURS)
+}
 SHOWN = ("image_02", "image_03", "image_04", "image_05")
 
 
@@ -45,19 +50,33 @@ def show(axes: Axes, image: Path, mask: Path) -> None:
 def draw(out: Path, target: Path) -> None:
     """Draw the picture from what the demo wrote into a folder."""
     masks = out / "project" / "masks"
-    figure = pyplot.figure(figsize=(12, 3.9), layout="constrained")
-    left, middle, right = figure.add_gridspec(1, 3, width_ratios=(1.15, 1.25, 1.3))
-    axes = figure.add_subplot(left)
+    figure = pyplot.figure(figsize=(11, 4.0), facecolor="white")
+    images = figure.add_gridspec(
+        2, 4, left=0.01, right=0.66, top=0.91, bottom=0.09, wspace=0.03, hspace=0.04
+    )
+    axes = figure.add_subplot(images[:, :2])
     show(axes, out / "scans/image_01.nii.gz", out / "scans/label_01.nii.gz")
-    axes.set_title("1  Label one scan", fontsize=13, fontweight="bold", loc="left")
-    for place, name in zip(GridSpecFromSubplotSpec(2, 2, middle), SHOWN, strict=True):
-        title = "2  Segment the rest" if name == SHOWN[0] else " "
-        axes = figure.add_subplot(place)
+    axes.set_title("1  Label one scan", **TITLE)
+    legend(axes)
+    for number, name in enumerate(SHOWN):
+        axes = figure.add_subplot(images[number // 2, 2 + number % 2])
         show(axes, out / f"scans/{name}.nii.gz", masks / f"{name}_seg.nii.gz")
-        axes.set_title(title, fontsize=13, fontweight="bold", loc="left")
-    review(figure.add_subplot(right), masks)
+        if number == 0:
+            axes.set_title("2  Segment the rest", **TITLE)
+        axes.text(0.03, 0.03, name, color="white", fontsize=9, transform=axes.transAxes)
+    right = figure.add_gridspec(1, 1, left=0.81, right=0.985, top=0.91, bottom=0.13)
+    review(figure.add_subplot(right[0]), masks)
     target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=100)
+    figure.savefig(target, dpi=130)
+
+
+def legend(axes: Axes) -> None:
+    """The organs' names in their colours, below the labelled scan."""
+    for place, (value, name) in zip((0, 0.15, 0.46, 0.74), PHANTOM_LABELS.items(), strict=True):
+        axes.text(
+            place, -0.02, name, color=DARKER[value], fontsize=10, fontweight="bold",
+            va="top", transform=axes.transAxes,
+        )  # fmt: skip
 
 
 def review(axes: Axes, masks: Path) -> None:
@@ -71,12 +90,12 @@ def review(axes: Axes, masks: Path) -> None:
         colour = "#2a9d4a" if quality.flag == "accept" else "#d9822b"
         axes.plot([quality.low, quality.high], [place, place], color=colour, linewidth=3)
         axes.plot(quality.dice, place, "o", color=colour, markersize=6)
-    axes.set_yticks(range(len(rows)), [name for _, name in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [name for _, name in rows], fontsize=9)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("expected Dice (orange: have a look)", fontsize=10)
+    axes.set_xlabel("expected Dice; orange: look", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_title("3  Know which to trust", fontsize=13, fontweight="bold", loc="left")
+    axes.set_title("3  Know which to trust", x=-0.62, **TITLE)
 
 
 def main() -> None:

@@ -1,64 +1,105 @@
-"""The commands of the pages for readers, and of the tutorials, run as they are printed."""
+"""The commands of the pages run as they are printed, in a folder with made-up files."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from documents import ROOT, blocks, commands
-from dpcenet.__main__ import main
-from dpcenet.data.phantom.phantom import write_phantoms
+from docs_pages import NEEDS, NOT_RUN, PAGES, SHORTER, shorter
+from docs_person import Person
+from documents import DOCUMENTS, PROGRAM, ROOT, all_blocks, lines_of, name_of, other_lines
 
 DOCS = ROOT / "docs"
-PAGES: dict[str, tuple[int, list[str]]] = {  # number of scans that it needs, what it makes
-    "for-clinical-engineers.md": (3, ["masks/review.html", "masks-task/image_02_seg.nii.gz"]),
-    "for-researchers.md": (6, ["report/report.html", "masks-dpcenet/image_02_seg.nii.gz"]),
-    "tutorials/first-segmentation.md": (2, ["masks/review.html", "demo/project/masks/review.html"]),
-    "tutorials/reproduce-a-table.md": (0, ["small/report/report.html"]),
-    "tutorials/add-a-method.md": (4, ["runs/panet/summary-paper.json"]),
-    "tutorials/add-a-data-set.md": (2, ["prepared/inspect/index.html"]),
+ELSEWHERE = {
+    "README.zh.md": "the same commands as README.md (tests/test_docs.py)",
+    "docs/python.md": "tests/test_python.py runs its Python",
 }
-SHORTER = {"train": ["--steps", "2"], "adapt": ["--minutes", "0.001"]}
 
 
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made") / "scans"
-    write_phantoms(folder, 6, shape=(6, 48, 48), spacing=(14.0, 6.0, 6.0))
-    return folder
+def reason_against(text: str) -> str:
+    """Why a command or a block is not run; empty where it is."""
+    return next((why for pattern, why in NOT_RUN.items() if re.search(pattern, text)), "")
 
 
-@pytest.mark.parametrize("page", PAGES)
+def lacking(text: str) -> bool:
+    """Whether a package that a command needs is not installed; `make setup` installs all."""
+    needed = [package for pattern, package in NEEDS.items() if re.search(pattern, text)]
+    return any(find_spec(package) is None for package in needed)
+
+
+def work_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Kind (bash, python, yaml) and text of all that a page has to run, in its order."""
+    for block in all_blocks(path):
+        if block.language == "bash":
+            yield from (("bash", line) for line in lines_of(block.text))
+        elif block.language in {"python", "yaml"}:
+            yield block.language, block.text
+
+
+def chosen() -> Iterator[Any]:
+    """Every page; those with slow commands once more, with all they have."""
+    for name, page in PAGES.items():
+        if page.slow != ".":
+            yield pytest.param(name, False, id=name)
+        if page.slow != "^$":
+            yield pytest.param(name, True, id=f"{name}-all", marks=pytest.mark.slow)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what makes ONNX
+@pytest.mark.parametrize(("name", "everything"), list(chosen()))
 def test_the_commands_of_a_page_run(
-    page: str, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, everything: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    page = PAGES[name]
     monkeypatch.chdir(tmp_path)
-    count, made = PAGES[page]
-    for place in (tmp_path / "scans", tmp_path / "demo" / "scans"):
-        place.mkdir(parents=True)
-        for path in sorted(scans.glob("image_*"))[:count] + sorted(scans.glob("label_*"))[:count]:
-            shutil.copy(path, place)
-    for plan in blocks(DOCS / page, "yaml"):
-        (tmp_path / "plan.yaml").write_text(plan)
-    typed = [line for block in blocks(DOCS / page, "bash") for line in block.splitlines()]
-    runnable = [words for words in commands(DOCS / page) if _printed(words, typed)]
-    assert len(runnable) == len(typed)
-    for words in runnable:
-        monkeypatch.setattr(sys, "argv", ["dpcenet", *words, *SHORTER.get(words[0], [])])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert not ended.value.code, words
-    for name in made:
-        assert (tmp_path / name).is_file(), name
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    for place, make in page.needs.items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        make(tmp_path / place)
+    left_out = False
+    with ExitStack() as ends:
+        person = Person(tmp_path, dict(page.given), ends)
+        for kind, text in work_of(ROOT / name):
+            if kind == "yaml":
+                (tmp_path / "plan.yaml").write_text(text)
+            elif lacking(text) or (not everything and re.search(page.slow, text)):
+                left_out = True
+            elif not reason_against(text):
+                person.type(text) if kind == "bash" else person.run_python(text)
+    if not left_out:
+        for made in page.makes:
+            assert (tmp_path / made).exists(), made
 
 
-def _printed(words: list[str], lines: list[str]) -> bool:
-    """Whether a command stands in a bash block; the indented ones need more than a test has."""
-    return any(line.split()[1:] == words for line in lines)
+def test_every_page_with_commands_is_run() -> None:
+    printed = {name_of(path) for path in DOCUMENTS if any(k != "yaml" for k, _ in work_of(path))}
+    assert printed == PAGES.keys() | ELSEWHERE.keys()
+
+
+def test_commands_stand_in_blocks_of_bash() -> None:
+    for path in DOCUMENTS:
+        assert not [line for line in other_lines(path) if PROGRAM.match(line)], path
+        for kind, line in work_of(path):
+            assert kind != "bash" or PROGRAM.match(line), f"{path}: {line}"
+
+
+def test_no_exception_is_left_over() -> None:
+    texts = [text for path in DOCUMENTS for _, text in work_of(path)]
+    for pattern in NOT_RUN:
+        assert any(re.search(pattern, text) for text in texts), pattern
+    for words in SHORTER:
+        assert any(shorter(text) and all(w in text for w in words) for text in texts), words
+    for name, page in PAGES.items():
+        found = [text for _, text in work_of(ROOT / name) if re.search(page.slow, text)]
+        assert found or page.slow == "^$", name
 
 
 def test_the_notebook_runs() -> None:

@@ -6,20 +6,22 @@ import hashlib
 import importlib.util
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
-import venv
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import dpcenet
+from documents import ROOT, printed_lines
 from dpcenet.data.phantom.phantom import write_phantoms
 
-ROOT = Path(__file__).parents[1]
 VIEWER = "dpcenet/app/page/vendor/niivue.js"
 
 
@@ -84,26 +86,52 @@ def test_the_wheel_segments_without_the_checkout(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_person_with_only_pip(tmp_path: Path) -> None:
-    """Wheel and sdist, each into a bare environment, no compiler in reach; then the demo."""
-    bare = tmp_path / "bare"
-    venv.create(bare, with_pip=True)
-    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PATH"}}
-    environment |= {"PATH": str(bare / "bin"), "CC": "none", "OMP_NUM_THREADS": "1"}
-
-    def run(*command: object) -> str:
-        done = subprocess.run(
-            [str(bare / "bin" / str(command[0])), *map(str, command[1:])],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    pip = ("pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt")
-    run(*pip, "--only-binary", ":all:", build("wheel", tmp_path / "wheel"))
-    run("dpcenet", "demo", "--out", "demo")
+    """What docs/install.md prints, from nothing to masks; with -s it says minutes and megabytes."""
+    wheel = build("wheel", tmp_path)
+    lines = printed_lines(ROOT / "docs/install.md")
+    typed = [line for line in lines if re.match(r"python3 |env/", line)]
+    assert f"env/bin/pip install {wheel.name}" in typed
+    pip = {"PIP_CONSTRAINT": str(ROOT / "constraints.txt"), "PIP_QUIET": "1", "PIP_NO_INPUT": "1"}
+    bare = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}} | pip
+    bare |= {"PATH": str(Path(sys.base_prefix) / "bin"), "CC": "none", "OMP_NUM_THREADS": "1"}
+    for line in typed:
+        report(line, run_alone(line, tmp_path, bare | {"PIP_ONLY_BINARY": ":all:"}), tmp_path)
     assert len(list((tmp_path / "demo/project/masks").glob("image_*_seg.nii.gz"))) == 6
-    run(*pip, "--force-reinstall", "--no-deps", build("sdist", tmp_path / "sdist"))
-    assert run("dpcenet", "--version").startswith(f"dpcenet {dpcenet.__version__}\n")
+    sdist = build("sdist", tmp_path / "sdist")
+    run_alone(f"env/bin/pip install --force-reinstall --no-deps {sdist}", tmp_path, bare)
+    assert run_alone("env/bin/dpcenet --version", tmp_path, bare).said.startswith(
+        f"dpcenet {dpcenet.__version__}\n"
+    )
+
+
+class Ran(NamedTuple):
+    """What a command said, its seconds by the clock, and those of the processor."""
+
+    said: str
+    seconds: float
+    processor: float
+
+
+def run_alone(line: str, folder: Path, environment: dict[str, str]) -> Ran:
+    """Run a printed command, which must succeed."""
+    start, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [shutil.which("bash") or "bash", "-c", line],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    return Ran(done.stdout, time.monotonic() - start, processor)
+
+
+def report(line: str, ran: Ran, folder: Path) -> None:
+    """Print what a step took, and what lies in the folder after it."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    size = sum(path.stat().st_size for path in files) / 1e6
+    sys.stdout.write(
+        f"{line}: {ran.seconds:.0f} s, {ran.processor:.0f} s of one core, {size:.0f} MB in all\n"
+    )
 
 
 def test_the_recipe_of_the_container_is_sound() -> None:

@@ -34,4 +34,4 @@ def write_plan(folder: Path) -> Path:
 def expand(plan_file: Path, data: Path, *changes: str) -> list[Experiment]:
     """The plan's experiments, with "key=value" changes of it."""
     plan = load_plan(str(plan_file), changes)
-    return experiments(plan, PlanInputs({"made": data}, None, True, "float32"))
+    return experiments(plan, PlanInputs({"made": data}, {}, True, "float32"))

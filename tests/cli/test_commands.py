@@ -107,7 +107,7 @@ def test_shells_complete_commands(shell: str) -> None:
 
 def test_the_input_may_be_an_option(scans: Path, tmp_path: Path) -> None:
     """As other programs have it: -i IN -o OUT. A program reads the progress meanwhile."""
-    flags = ["--no-check", "--fast", "--labelled-too", "--progress", "json"]
+    flags = ["--no-check", "--fast", "--all-parts", "--labelled-too", "--progress", "json"]
     done = dpcenet("segment", "-i", scans, "-o", tmp_path, *given(scans), *flags)
     assert done.returncode == 0, done.stderr
     assert "2 masks in" in done.stdout
@@ -118,6 +118,7 @@ def test_the_input_may_be_an_option(scans: Path, tmp_path: Path) -> None:
     assert steps[0] == (0, 2) and steps[-1] == (2, 2)
     record = json.loads((tmp_path / "image_02_seg.nii.gz.json").read_text())
     assert record["inputs"]["fast"] is True
+    assert record["inputs"]["one part"] is False
 
 
 def test_exit_codes_are_those_of_the_document(

@@ -1,101 +1,192 @@
-"""A disk that is full in the middle of the work: the error names the file, no half file is left.
+"""A full disk, in every command: one line that says so, exit code 2, no half file; then it goes on.
 
 No file may grow beyond a limit while a command works, which is what a full disk looks like.
 """
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import io
+import json
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
-from typer.testing import CliRunner
+import yaml
 
-from dpcenet.cli import app
-from dpcenet.evaluation.evaluate import evaluate
-from dpcenet.evaluation.protocols import ProtocolOptions
-from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.segment_options import SegmentOptions
+from dpcenet.__main__ import main
+from dpcenet.cli.options_page import commands
 from dpcenet.segmentation.task_file import write_task
-from dpcenet.system.faults import out_of_space
 from dpcenet.training.run_folder import RunFlags
 from dpcenet.training.train import train
+from full_disk import full_disk
 from made import tiny_config, write_prepared
-from made_scans import quick_segmenter, segment_files, write_scans
+from made_scans import quick_segmenter, write_scans
+
+PRINTS = ("list", "cite", "task show", "doctor")
+"""Commands that write nothing, unless they are told to, but what they print."""
+ELSEWHERE = {"app": "tests/app/test_no_room.py", "download": "tests/nn: it needs a network"}
+SLOW = ("adapt", "demo", "export onnx", "export monai-bundle", "pretrain", "benchmark")
+NONE, RECORD, MASK, SCAN = 0, 300, 3_000, 20_000
+"""Bytes that a file may have: none, a small record, a mask and its record, a small scan."""
+LATER = (("segment", MASK), ("train", SCAN), ("prepare", SCAN), ("report", SCAN))
+"""Commands that write some of their files before the disk is full."""
+NNUNET = ["export", "nnunet", "--dataset", 7]
+TINY = ["--set=options.encoder.outputs=[layer1]", "--set=options.width=8", "--steps=1"]
 
 
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file may have more bytes; Python ignores the signal, so writing fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scans with labels, a prepared data set, a run of a tiny network, and a task."""
+    folder = tmp_path_factory.mktemp("made")
+    ((image, mask), _) = write_scans(folder / "scans", 2)
+    _write_broken(folder / "nan.nii.gz", image)
+    data = write_prepared(folder / "data", count=5)
+    train(tiny_config(1), RunFlags(data, fold=0, folds=2), folder / "run", device="cpu", quiet=True)
+    segmenter = quick_segmenter()
+    write_task(folder / "a.task", segmenter.predictor, segmenter.support([image], [mask]))
+    plan = {"title": "t", "data": ["d"], "settings": [{"setting": 1, "name": "s1"}], "folds": [0]}
+    plan |= {
+        "of_folds": 2,
+        "protocols": ["paper"],
+        "methods": [{"name": "c", "preset": "copy/plain"}],
+    }
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    return folder
 
 
-def refused(work: Callable[[], object], limit: int) -> str:
-    """Work on a full disk; the file that the error names."""
-    with pytest.raises(OSError) as caught, full_disk(limit):
-        work()
-    assert out_of_space(caught.value) and caught.value.filename is not None
-    return Path(caught.value.filename).name
+def _write_broken(path: Path, image: Path) -> None:
+    """A scan with a voxel that is no number."""
+    scan = nib.load(image)
+    data = np.asarray(scan.dataobj, np.float32)
+    data[0, 0, 0] = np.nan
+    nib.save(nib.Nifti1Image(data, scan.affine), path)
 
 
-def partial_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if ".partial-" in path.name]
+def command_lines(made: Path, out: Path) -> dict[str, list[Any]]:
+    """Each command, told to write below `out`."""
+    scans, data, run = made / "scans", made / "data", made / "run"
+    image, mask, query = (scans / f"{name}.nii.gz" for name in ("image_01", "label_01", "image_02"))
+    given = ["--support-image", image, "--support-mask", mask, "--label", 4]
+    return {
+        "segment": ["segment", query, *given, "--run", run, "-o", out, "--probability", "--mesh"],
+        "complete": ["complete", image, mask, "-o", out / "f.nii.gz", "--run", run, "--open-ended"],
+        "task create": ["task", "create", *given, "--run", run, "-o", out / "a.task"],
+        "task show": ["task", "show", made / "a.task"],
+        "doctor": ["doctor", image, "--mask", mask],
+        "doctor --fix": ["doctor", made / "nan.nii.gz", "--fix", out],
+        "prepare": ["prepare", scans, out],
+        "inspect": ["inspect", data, "-o", out],
+        "train": ["train", "dpcenet/small", "--data", data, "--run", out, *TINY],
+        "evaluate": ["evaluate", out / "run"],
+        "report": ["report", run, "-o", out],
+        "export nnunet": [*NNUNET, out / "seg", *given[:4], "-o", out],
+        "benchmark": ["benchmark", made / "plan.yaml", "--data", f"d={data}", "-o", out],
+        "export onnx": ["export", "onnx", out],
+        "export monai-bundle": ["export", "monai-bundle", out],
+        "pretrain": ["pretrain", "--run", out, "--set", "batch=1", "--set", "steps=1"],
+        "adapt": ["adapt", "--data", data, "--run", out, "--minutes", 0.01],
+        "demo": ["demo", "-o", out],
+        "list": ["list"],
+        "cite": ["cite"],
+    }
 
 
-def test_train_and_evaluate(tmp_path: Path) -> None:
-    data, run = write_prepared(tmp_path / "data", count=5), tmp_path / "run"
-    flags = RunFlags(data, fold=0, folds=2)
-    config = tiny_config()
-    work = lambda: train(config, flags, run, device="cpu", quiet=True)  # noqa: E731
-    assert refused(work, 100) == "run.json" and not (run / "run.json").exists()
-    assert refused(work, 20_000).endswith(".safetensors") and not list(run.glob("*.safetensors"))
-    work()
-    judge = lambda: evaluate(run, ProtocolOptions("paper"), quiet=True)  # noqa: E731
-    assert refused(judge, 100)
-    assert not list(run.glob("summary-*")) and not partial_files(tmp_path)
+NAMES = list(command_lines(Path(), Path()))
 
 
-def test_segment_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
-    ((image, mask), (query, _)) = write_scans(tmp_path / "scans", 2)
-    segmenter, out = quick_segmenter(), tmp_path / "out"
-    support, options = segmenter.support([image], [mask]), SegmentOptions(out, check=True)
-    queries = find_queries([query])
-    with full_disk(400):
-        (failed,) = segment_files(segmenter, queries, support, options)
-    assert failed.mask is None and failed.final and "free some space" in failed.error
-    assert not partial_files(out) and not list(out.glob("image*"))
-    (done,) = segment_files(segmenter, queries, support, options)
-    assert done.mask is not None and done.mask.is_file()
+def test_every_command_is_tried() -> None:
+    known = {name for name, _ in commands()}
+    assert known == ({name.partition(" --")[0] for name in NAMES} | set(ELSEWHERE))
 
 
-def test_a_task_file(tmp_path: Path) -> None:
-    ((image, mask),) = write_scans(tmp_path / "scans", 1)
-    segmenter, task = quick_segmenter(), tmp_path / "out" / "a.task"
-    support = segmenter.support([image], [mask])
-    assert refused(lambda: write_task(task, segmenter.predictor, support), 1000) == "a.task"
-    assert not list(task.parent.iterdir())
+def start(arguments: list[Any], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the program as a person does, but in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["dpcenet", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
 
 
-@pytest.mark.slow
-def test_prepare_names_the_scans_and_complete_and_pretrain_leave_nothing(tmp_path: Path) -> None:
-    ((image, mask),) = write_scans(tmp_path / "scans", 1)
-    runner, out = CliRunner(), tmp_path / "out"
-    commands = (
-        ["prepare", tmp_path / "scans", out / "prepared"],
-        ["complete", image, mask, "-o", out / "full.nii.gz", "--open-ended"],
-        ["pretrain", "--run", out / "pretrained", "--set", "batch=1", "--set", "steps=1"],
-    )
-    for command in commands:
-        with full_disk(200):
-            done = runner.invoke(app, [str(part) for part in command])
-        assert done.exit_code != 0 and done.exception is not None
-        assert out_of_space(done.exception) or "1 of 1 cases failed" in str(done.exception)
-        assert not partial_files(out), command
-        assert not list(out.rglob("*.safetensors")) and not list(out.glob("*.nii.gz"))
+def before(name: str, made: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command takes from its own folder."""
+    if name == "evaluate":
+        shutil.copytree(made / "run", out / "run")
+    if name == "export nnunet":
+        assert start(command_lines(made, out / "seg")["segment"], monkeypatch) == 0
+        shutil.copy(made / "scans" / "label_02.nii.gz", out / "seg" / "image_02_seg.nii.gz")
+
+
+def cases() -> list[Any]:
+    """Each command that writes, with the sizes of the disk."""
+    quick = [name for name in NAMES if name not in (*PRINTS, *SLOW)]
+    chosen = [*((name, limit) for name in quick for limit in (NONE, RECORD)), *LATER]
+    slow = [pytest.param(name, RECORD, marks=pytest.mark.slow) for name in SLOW]
+    return [*chosen, *slow]
+
+
+@pytest.mark.parametrize(("name", "limit"), cases())
+def test_one_line_nothing_half_written_and_then_it_goes_on(
+    made: Path,
+    tmp_path: Path,
+    name: str,
+    limit: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if name == "export onnx":
+        pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    out = tmp_path / "out"
+    before(name, made, out, monkeypatch)
+    arguments = command_lines(made, out)[name]
+    capsys.readouterr()
+    with full_disk(limit):
+        code = start(arguments, monkeypatch)
+    said = capsys.readouterr().err
+    lines = [line for line in said.splitlines() if line.startswith(("dpcenet: ", " "))]
+    assert code == 2 and len(lines) == 1 and said.endswith(f"{lines[0]}\n"), said
+    assert "no space is left on the disk" in lines[0], said
+    left = [path for path in out.rglob("*") if path.is_file()]
+    assert not [path for path in left if ".partial-" in path.name or path.name.endswith("lock")]
+    for path in (path for path in left if path.suffix == ".json"):
+        json.loads(path.read_text())
+    assert start(arguments, monkeypatch) == (name == "doctor --fix"), capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SLOW])
+def test_what_is_printed_has_no_room(
+    made: Path,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    before(name, made, out, monkeypatch)
+    capsys.readouterr()
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        code = start(command_lines(made, out)[name], monkeypatch)
+        monkeypatch.undo()
+    said = capsys.readouterr().err
+    lines = [line for line in said.splitlines() if line.startswith(("dpcenet: ", " "))]
+    assert code == 2 and len(lines) == 1 and "no space" in lines[0].lower(), said
+
+
+def test_no_command_ends_for_its_progress(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = command_lines(made, tmp_path)["segment"]
+    monkeypatch.setattr(sys, "stderr", None)  # as Python has it where 2>&- closed it
+    assert start(arguments, monkeypatch) == 0
+    with (
+        Path("/dev/full").open("wb", buffering=0) as unbuffered,
+        io.TextIOWrapper(unbuffered, write_through=True) as full,
+    ):
+        monkeypatch.setattr(sys, "stderr", full)
+        assert start([*arguments, "--overwrite"], monkeypatch) == 0
+        monkeypatch.undo()

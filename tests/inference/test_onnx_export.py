@@ -40,7 +40,6 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "pip install 'dpcenet[onnx]'" in str(result.exception)
 
 
-@pytest.mark.slow
 def test_programs_of_torch_export_take_any_number_of_slices() -> None:
     network = small()
     encoder, matcher = (each.module() for each in export_programs(network, 48))

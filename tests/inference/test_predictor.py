@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from dpcenet.evaluation.protocols import SameSlices
+from dpcenet.evaluation.protocols import OrganChunks, SameSlices
 from dpcenet.inference import predictor as module
 from dpcenet.inference import slice_plans
 from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.encoded import EncodedScan, EncodedWindows
 from dpcenet.inference.predictor import Predictor
-from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap
+from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan
 from dpcenet.inference.slice_tasks import SliceTask
 from dpcenet.inference.support import LabelledScan, SupportSlice
 from dpcenet.methods.base import PoseSearch
@@ -132,3 +132,45 @@ def test_volumes_are_aligned_where_the_method_can_and_scans_are_volumes(
     kept = replace(whole.slices, windows=EncodedWindows({}, Features({})))
     assert isinstance(copier.blind_plan([replace(whole, slices=kept)], whole.slices), MatchedSlices)
     assert isinstance(copier.at_first_look().blind_plan([whole], whole.slices), MatchedSlices)
+
+
+class SeenAsVolume(Copy):
+    """`copy`, whose answers may be seen as a volume."""
+
+    as_volume = True
+
+
+def test_answers_for_slices_are_seen_as_one_volume() -> None:
+    image, label = made_scan([8] * 8)
+    label[2:6, 2:4, 2:4] = 1  # a second, smaller part: 16 voxels beside 384
+    predictor = Predictor(SeenAsVolume(Options()).eval())
+    scan = LabelledScan("a", predictor.encode(image, SPACING), label)
+
+    def found(predictor: Predictor, plan: SlicePlan) -> np.ndarray:
+        return predictor.segment([scan], scan.slices, plan, [1]).masks[1]
+
+    one = found(predictor, MatchedSlices())
+    assert not one[:, 2:4, 2:4].any() and one[4, 10:18, 8:14].all()
+    told = found(predictor, OrganChunks(label))
+    assert not told[:, 2:4, 2:4].any() and told[4, 10:18, 8:14].all()
+    both = found(replace(predictor, one_part=False), MatchedSlices())
+    assert both[4, 2:4, 2:4].all()
+    each_other = MatchedSlices().slices(Request(predictor.method, [scan], scan.slices, [1]), [scan])
+    for other, plan in (
+        (replace(predictor, as_volume=False), MatchedSlices()),
+        (predictor, SameSlices(each_other)),  # the slices that another method was given
+        (Predictor(Copy(Options()).eval()), MatchedSlices()),  # pasted is pasted
+    ):
+        np.testing.assert_array_equal(found(other, plan), label > 0)
+
+
+def test_slices_that_nothing_serves_are_left_empty() -> None:
+    """Told the organ's slices, no smoothing carries it beyond them, and none takes it off them."""
+    image, label = made_scan([8] * 9)
+    truth = label.copy()
+    truth[:3] = truth[6:] = 0
+    predictor = Predictor(SeenAsVolume(Options()).eval())
+    scan = LabelledScan("a", predictor.encode(image, SPACING), label)
+    found = predictor.segment([scan], scan.slices, OrganChunks(truth), [1])
+    np.testing.assert_array_equal(found.masks[1], truth > 0)
+    assert not found.probability[1][[2, 6]].any()

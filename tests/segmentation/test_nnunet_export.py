@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,33 +18,20 @@ from dpcenet.cli import app
 from dpcenet.data.datasets.nnunet import find
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.segmentation.accepted import accepted_masks
-from dpcenet.segmentation.queries import find_queries
-from dpcenet.segmentation.review.quality import nothing_found
-from dpcenet.segmentation.review.reviewed_case import ReviewedCase, save_case
+from dpcenet.segmentation.review.quality import Flag
 from dpcenet.system.files import write_json
 from dpcenet.volumes.io import read_volume
-from dpcenet.volumes.mask_record import write_record
-from made_scans import write_scans
+from made_scans import write_results, write_scans
 
 NAMES = {"2": "spleen", "4": "left kidney"}
-FLAGS = ("accept", "look", "reject", "accept")
+FLAGS: tuple[Flag, ...] = ("accept", "look", "reject", "accept")
 
 
 @pytest.fixture
 def reviewed(tmp_path: Path) -> Path:
     """Four results as `dpcenet segment` leaves them, one flag each, the truth as their masks."""
-    scans, out = tmp_path / "scans", tmp_path / "project" / "masks"
-    for (image, label), flag in zip(write_scans(scans, 4), FLAGS, strict=True):
-        (query,) = find_queries([image])
-        mask = out / query.mask_name
-        mask.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(label, mask)
-        inputs = {"query": query.digest(), "labels": NAMES, "preprocessing": {"modality": "mr"}}
-        write_record(mask, inputs, [mask], {"scan": str(image)})
-        quality = replace(nothing_found(), flag=flag)  # type: ignore[arg-type]
-        name = query.name.as_posix()
-        labels = dict.fromkeys(NAMES.values(), quality)
-        save_case(out, ReviewedCase(name, mask.name, labels, {}, (1.0,)))
+    out = tmp_path / "project" / "masks"
+    write_results(write_scans(tmp_path / "scans", 4), out, NAMES, FLAGS)
     return out
 
 

@@ -133,8 +133,8 @@ def test_a_full_disk_ends_the_run_with_the_reason(
     monkeypatch.setattr(segment_queries, "write_outputs", full)
     first, second = segment(scans, support, SegmentOptions(tmp_path / "out"))
     assert first.mask is not None
-    assert "image_02.nii.gz: [Errno 28] No space left" in second.error
-    assert "run again" in second.error
+    assert second.final and "no space is left on the disk" in second.error
+    assert "again" in second.error and "finished is kept" in second.error
     assert not list((tmp_path / "out").rglob("image_02*"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 from functools import partial
@@ -16,19 +15,11 @@ import torch
 
 from dpcenet.data.prepare_case import save
 from dpcenet.system.faults import mendable, out_of_memory, out_of_space
-from dpcenet.system.files import write_atomically, write_json
+from dpcenet.system.files import whole_folder, write_atomically, write_json
 from dpcenet.training.checkpoint import save_tensors
+from full_disk import full_disk
 
 LIMIT = 50_000
-
-
-@pytest.fixture
-def full_disk() -> object:
-    """No file may grow beyond `LIMIT` bytes; Python ignores the signal, so a write fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def writers() -> dict[str, object]:
@@ -50,11 +41,9 @@ def writers() -> dict[str, object]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ["a.json", "a.npy", "a.safetensors", "a.nii.gz", "a.mha"])
-def test_a_full_disk_leaves_nothing_half_written(
-    full_disk: None, tmp_path: Path, name: str
-) -> None:
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError) as caught, full_disk(LIMIT):
         writers()[name](path)  # type: ignore[operator]
     assert out_of_space(caught.value) and caught.value.filename == str(path)
     assert not list(tmp_path.iterdir())
@@ -72,6 +61,41 @@ def test_no_memory_in_the_words_of_torch_numpy_and_the_system() -> None:
         assert "not enough memory" in mendable(error)
     for other in (RuntimeError("size mismatch"), ValueError("x"), OSError(errno.ENOENT, "x")):
         assert not out_of_memory(other) and not out_of_space(other) and not mendable(other)
+
+
+@pytest.mark.parametrize("kind", ["below a file", "a link to nowhere", "a name without end"])
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "no" / "such")
+    names = {"below a file": "file/a", "a link to nowhere": "link", "a name without end": "x" * 300}
+    place = tmp_path / names[kind]
+    with pytest.raises(OSError) as one:
+        write_json(place / "a.json", {})
+    with pytest.raises(OSError) as folder, whole_folder(place / "a"):
+        pass
+    for error in (one.value, folder.value):
+        text = mendable(error)
+        assert str(place) in text and "choose another folder" in text and ".partial" not in text
+
+
+def test_a_drive_that_does_not_answer_is_named() -> None:
+    error = OSError(errno.ESTALE, os.strerror(errno.ESTALE), "/net/scans/a.nii.gz")
+    assert "/net/scans/a.nii.gz" in mendable(error) and "drive" in mendable(error)
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for content in ("old", "new"):
+        with whole_folder(folder) as partial:
+            (partial / "a").write_text(content)
+        assert (folder / "a").read_text() == content
+    with pytest.raises(ValueError), whole_folder(folder) as partial:
+        (partial / "a").write_text("half")
+        raise ValueError
+    assert (folder / "a").read_text() == "new" and list(tmp_path.iterdir()) == [folder]
+    with whole_folder(folder):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -105,6 +105,7 @@ def test_modules_taken_out_and_another_cut_have_tables_of_their_own(
     for options, tag in (
         (ProtocolOptions(without=("sqca", "dpce")), "paper-without-sqca-without-dpce"),
         (ProtocolOptions(cut="checked"), "paper-cut"),
+        (ProtocolOptions(as_volume=True), "paper-volume"),
     ):
         scores = evaluate(folder, options, device="cpu", quiet=True)
         assert scores and {score.protocol for score in scores} == {tag}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,10 @@ def test_two_slices_at_one_place(image, tmp_path):
         ({"NumberOfFrames": 3}, r"several frames \(3\) without a place each"),
         ({"NumberOfFrames": 10**9}, r"several frames \(1000000000\) without"),
         ({"SamplesPerPixel": 3}, "coloured"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, r"coloured \(PALETTE COLOR\)"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME2 as in"),
+        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "as the header says"),
+        ({"PixelData": bytes(3 * 2 * 48 * 40)}, "11,520 bytes of pixels"),
         ({"PixelData": None}, "the pixels cannot be read"),
         ({"PixelData": b"\0" * 10}, "the pixels cannot be read"),
         ({"Rows": None}, "no Rows"),
@@ -215,6 +220,55 @@ def test_a_slice_that_does_not_fit_is_named(image, tmp_path, values, message):
     with pytest.raises(VolumeError, match=message) as error:
         read_series(tmp_path)
     assert "IMG-0004-00004.dcm" in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:The pixel data is")
+def test_a_few_bytes_behind_the_pixels_are_padding(image, tmp_path):
+    for path in write_dicom(image, tmp_path):
+        change(path, PixelData=pydicom.dcmread(path).PixelData + bytes(6))
+    np.testing.assert_array_equal(read_series(tmp_path).volume.data, image.data)
+
+
+def test_what_lies_behind_the_pixels_is_not_read(image, tmp_path):
+    """Rubbish that would be an attribute of gigabytes."""
+    for path in write_dicom(image, tmp_path):
+        path.write_bytes(path.read_bytes() + b"\xe0\x7f\x11\x00OB\0\0\xf0\xff\xff\x7f" + b"x" * 50)
+    tracemalloc.start()
+    np.testing.assert_array_equal(read_series(tmp_path).volume.data, image.data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+
+
+def test_a_wrong_name_of_the_encoding_moves_no_pixel(image, tmp_path):
+    """Explicit files that call themselves implicit: the pixels would begin 4 bytes too early."""
+    for path in write_dicom(image, tmp_path):
+        explicit, implicit = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2".ljust(20, b"\0")
+        content = path.read_bytes()
+        assert content.count(explicit) == 1
+        path.write_bytes(content.replace(explicit, implicit))
+    with pytest.warns(UserWarning, match="found explicit VR"):
+        np.testing.assert_array_equal(read_series(tmp_path).volume.data, image.data)
+
+
+def test_big_endian_becomes_the_machines_own(image, tmp_path):
+    for path in write_dicom(image, tmp_path):
+        file = pydicom.dcmread(path)
+        file.PixelData = np.frombuffer(file.PixelData, "<i2").astype(">i2").tobytes()
+        file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+        pydicom.dcmwrite(path, file, implicit_vr=False, little_endian=False, force_encoding=True)
+    data = read_series(tmp_path).volume.data
+    assert data.dtype.isnative
+    np.testing.assert_array_equal(data, image.data)
+
+
+def test_a_slice_in_another_direction_is_no_copy(image, tmp_path):
+    """A scout with the same place and pixels."""
+    turned = pydicom.dcmread(write_dicom(image, tmp_path)[2])
+    turned.SOPInstanceUID, turned.ImageOrientationPatient = "1.2.3.77", [0, 1, 0, 0, 0, -1]
+    turned.save_as(tmp_path / "scout.dcm")
+    with pytest.raises(VolumeError, match=r"scout\.dcm.* another direction|00001\.dcm.* another"):
+        read_series(tmp_path)
 
 
 def test_absurd_spacings_of_all_slices(image, tmp_path):

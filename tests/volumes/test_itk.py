@@ -99,6 +99,26 @@ def test_nrrd_in_other_spaces(tmp_path, space, sign):
     np.testing.assert_array_equal(volume.data.ravel(), data)
 
 
+@pytest.mark.parametrize("space", ["", "space: scanner-xyz\n", "space: 3D-right-handed\n", "LAS"])
+def test_a_nrrd_that_does_not_say_where_left_is_is_noted(tmp_path, space):
+    said = "space: LAS\n" if space == "LAS" else space
+    where = "space directions: (2,0,0) (0,3,0) (0,0,5)\n" if said else "spacings: 2 3 5\n"
+    header = f"NRRD0004\ntype: uchar\ndimension: 3\n{said}sizes: 2 3 4\n{where}encoding: raw\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(range(24)))
+    notes = " ".join(read_itk(tmp_path / "a.nrrd").facts.notes)
+    assert ("left and right are a guess" in notes) == (space != "LAS")
+
+
+def test_a_metaimage_without_a_direction_is_noted(tmp_path):
+    sitk.WriteImage(itk_image(), str(tmp_path / "a.mha"))
+    content = (tmp_path / "a.mha").read_bytes()
+    assert not read_itk(tmp_path / "a.mha").facts.notes
+    start = content.index(b"TransformMatrix")
+    end = content.index(b"\n", start) + 1
+    (tmp_path / "a.mha").write_bytes(content[:start] + content[end:])
+    assert "left and right are a guess" in read_itk(tmp_path / "a.mha").facts.notes[0]
+
+
 def test_formats_mix(tmp_path):
     """A NIfTI scan's mask as NRRD lies where nibabel sees the scan."""
     sitk.WriteImage(itk_image(), str(tmp_path / "a.nii.gz"))

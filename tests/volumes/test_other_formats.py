@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import stat
+import tracemalloc
 import zipfile
 
 import nibabel as nib
@@ -223,6 +225,21 @@ def test_a_picture_that_claims_more_than_it_can_hold(tmp_path):
         read_volume(tmp_path / "a.png", options=ReadOptions(spacing=(1.0, 1.0, 1.0)))
 
 
+def test_no_more_is_asked_for_than_a_picture_holds(tmp_path):
+    """The length of a PNG's first chunk of pixels stands in bytes 33 to 37."""
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (24, 20), np.uint8)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[33:37] = (2**31 - 1).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    tracemalloc.start()
+    with contextlib.suppress(VolumeError):
+        read_volume(tmp_path / "a.png", options=ReadOptions(spacing=(1.0, 1.0, 1.0)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+
+
 def test_masks_as_pictures_follow_the_slices_files(tmp_path):
     """As CHAOS has them: named like the slices, which run from head to feet."""
     image, labels = made_case()
@@ -237,6 +254,35 @@ def test_masks_as_pictures_follow_the_slices_files(tmp_path):
     (tmp_path / "masks" / f"{files[0].stem}.png").unlink()
     with pytest.raises(VolumeError, match=r"pictures of \(5, 48, 40\)"):
         read_mask(tmp_path / "masks", scan)
+
+
+def test_slice_2_comes_before_slice_10_wherever_pictures_lie(tmp_path):
+    """In a folder, in a zip, and as a mask whose names are those of the slices' files."""
+    image, labels = made_case(shape=(12, 24, 20))
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "masks").mkdir()
+    for z, file in enumerate(write_dicom(image, tmp_path / "written"), start=1):
+        file.rename(tmp_path / f"scan/{z}.dcm")
+        Image.fromarray(labels.data[z - 1].astype(np.uint8)).save(tmp_path / f"masks/{z}.png")
+    spaced = ReadOptions(spacing=(6.0, 1.4, 1.6))
+    np.testing.assert_array_equal(
+        read_volume(tmp_path / "masks", options=spaced).volume.data, labels.data
+    )
+    pictures = {path.name: path.read_bytes() for path in (tmp_path / "masks").iterdir()}
+    zipped(tmp_path / "a.zip", {f"x/{name}": pictures[name] for name in sorted(pictures)})
+    packed = read_volume(tmp_path / "a.zip", options=spaced)
+    np.testing.assert_array_equal(packed.volume.data, labels.data)
+    mask = read_mask(tmp_path / "masks", read_volume(tmp_path / "scan"))
+    np.testing.assert_array_equal(mask.volume.data, labels.data)
+
+
+def test_a_mask_with_a_volume_for_each_label_is_refused_with_what_to_do(tmp_path):
+    image, labels = made_case(shape=(4, 24, 20))
+    each = np.stack([(labels.data == value).T for value in (1, 2)], -1).astype(np.uint8)
+    nib.save(nib.Nifti1Image(each, labels.affine[:, [2, 1, 0, 3]]), tmp_path / "m.nii.gz")
+    nib.save(nib.Nifti1Image(*xyz(image)), tmp_path / "a.nii.gz")
+    with pytest.raises(VolumeError, match=r"expected one label map.*a file for each organ"):
+        read_mask(tmp_path / "m.nii.gz", read_volume(tmp_path / "a.nii.gz"))
 
 
 def zipped(path, files):

@@ -13,9 +13,9 @@ table.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,14 @@ from dpcenet.app.program import (
     InputError,
     case_name,
     decisions_in,
+    end_after,
     measure_labels,
     name_for,
+    out_of_space,
     read_cases,
     read_json,
     table_text,
+    whole_folder,
     write_case,
     write_dataset,
     write_text,
@@ -47,7 +50,8 @@ from dpcenet.app.program import (
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.shown_scan import Facts, image_of, make_ready
 
-PARTS = ("masks", "seg-nrrd", "dicom-seg", "table", "pictures", "nnunet", "task")
+FOLDERS = ("masks", "seg-nrrd", "dicom-seg", "pictures", "nnunet")
+PARTS = (*FOLDERS, "table", "task")
 COLUMNS = (
     *("case", "label", "value", "made by", "decision", "decided"),
     *STATISTICS,
@@ -97,6 +101,8 @@ def cases_of(project: Project) -> Iterator[Case]:
             facts = make_ready(scan)
             labels = read_labels(scan.mask, facts)
         except (InputError, OSError) as error:
+            if out_of_space(error):
+                raise
             print_line(f"{scan.name}: left out: {error}")
             continue
         said = str(decision.get("decision", "")), str(decision.get("time", ""))
@@ -104,31 +110,35 @@ def cases_of(project: Project) -> Iterator[Case]:
 
 
 def export(project: Project, parts: list[str]) -> Path:
-    """Write the parts; what an earlier export wrote is replaced.
+    """Write the parts; what an earlier export wrote is replaced once all are whole.
 
     Returns:
         the folder.
+
+    Raises:
+        OSError: they cannot be written; an earlier export is still there.
     """
     out = project.root / "export"
     names = project.labels
-    for part in parts:
-        shutil.rmtree(out / part, ignore_errors=True)
-    out.mkdir(exist_ok=True)
     rows: list[dict[str, Any]] = []
     accepted = []
     expected = {row.case: row.labels for row in read_cases(project.root / "masks")}
-    for case in cases_of(project):
-        print_line(case.scan.name)
-        rows += table_rows(case, names, expected.get(case.scan.name, {}))
-        if case.kept:
-            _write_parts(case, names, out, parts)
-        if case.accepted and "nnunet" in parts:
-            accepted.append(write_nnunet_case(case, names, out / "nnunet"))
-    if "table" in parts:
-        _write_table(out / "table.csv", rows)
-    if "nnunet" in parts:
-        called = [label.name for label in names]
-        write_dataset(out / "nnunet", called, len(accepted), accepted)
+    with ExitStack() as stack:
+        folders = {
+            part: stack.enter_context(whole_folder(out / part)) for part in parts if part in FOLDERS
+        }
+        for case in cases_of(project):
+            print_line(case.scan.name)
+            rows += table_rows(case, names, expected.get(case.scan.name, {}))
+            if case.kept:
+                _write_parts(case, names, folders)
+            if case.accepted and "nnunet" in folders:
+                accepted.append(write_nnunet_case(case, names, folders["nnunet"]))
+        if "table" in parts:
+            _write_table(out / "table.csv", rows)
+        if "nnunet" in folders:
+            called = [label.name for label in names]
+            write_dataset(folders["nnunet"], called, len(accepted), accepted)
     return out
 
 
@@ -142,18 +152,18 @@ def write_nnunet_case(case: Case, names: list[Label], folder: Path) -> str:
     return case.facts.modality
 
 
-def _write_parts(case: Case, names: list[Label], out: Path, parts: list[str]) -> None:
+def _write_parts(case: Case, names: list[Label], folders: dict[str, Path]) -> None:
     name = flat(case.scan)
-    if "masks" in parts:
-        write_named_mask(case.labels, case.facts, names, out / "masks" / f"{name}.nii.gz")
-    if "seg-nrrd" in parts:
-        write_seg_nrrd(case.labels, case.facts, names, out / "seg-nrrd" / f"{name}.seg.nrrd")
-    if "dicom-seg" in parts:
-        _write_dicom_seg(case, names, out / "dicom-seg" / f"{name}.dcm")
-    if "pictures" in parts:
+    if folder := folders.get("masks"):
+        write_named_mask(case.labels, case.facts, names, folder / f"{name}.nii.gz")
+    if folder := folders.get("seg-nrrd"):
+        write_seg_nrrd(case.labels, case.facts, names, folder / f"{name}.seg.nrrd")
+    if folder := folders.get("dicom-seg"):
+        _write_dicom_seg(case, names, folder / f"{name}.dcm")
+    if folder := folders.get("pictures"):
         for label in names:
             if (case.labels == label.value).any():
-                path = out / "pictures" / f"{name}-{label.value}.png"
+                path = folder / f"{name}-{label.value}.png"
                 picture(case.image, case.labels, case.facts, label, path)
 
 
@@ -217,4 +227,4 @@ def main(root: Path, parts: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    end_after(lambda: main(Path(sys.argv[1]), sys.argv[2:]))

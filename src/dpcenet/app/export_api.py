@@ -20,7 +20,8 @@ def router(session: Session) -> APIRouter:
 
     def files() -> dict[str, int]:
         found = (path for path in sorted(root.rglob("*")) if path.is_file())
-        return {path.relative_to(root).as_posix(): path.stat().st_size for path in found}
+        names = {path.relative_to(root).as_posix(): path for path in found}
+        return {name: p.stat().st_size for name, p in names.items() if not name.startswith(".")}
 
     @api.get("")
     def list_files() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,10 +104,12 @@ class Job:
         """End it; what it finished is kept."""
         if self.state not in ("running", "paused"):
             return
-        self._change(cancelled=True)
-        self._signal(signal.SIGTERM)
-        if CAN_PAUSE:
-            self._signal(signal.SIGCONT)  # a stopped process would not hear
+        try:
+            self._change(cancelled=True)
+        finally:  # also where the disk is full, of which it may be the cause
+            self._signal(signal.SIGTERM)
+            if CAN_PAUSE:
+                self._signal(signal.SIGCONT)  # a stopped process would not hear
 
     def _signal(self, number: int) -> None:
         pid = self.facts["pid"]
@@ -133,11 +136,26 @@ def start(root: Path, kind: str, commands: list[list[str]], **facts: Any) -> Job
     """
     if any(job.state in ("running", "paused") for job in all_jobs(root)):
         raise ConfigError("a job is running; wait for it, or cancel it")
-    known = [int(job.id) for job in all_jobs(root)]
+    folder = _next_folder(root)
+    plan = {"kind": kind, "commands": commands, "started": now(), **facts}
+    try:
+        write_json(folder / "plan.json", plan)
+        return _begin(folder, plan)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)  # or it would count as a job
+        raise
+
+
+def _next_folder(root: Path) -> Path:
+    """A new folder; one that a job left behind without its record has a number too."""
+    known = [int(place.name) for place in (root / "jobs").glob("*") if place.name.isdecimal()]
     folder = root / "jobs" / f"{max(known, default=0) + 1:04d}"
     folder.mkdir(parents=True)
-    plan = {"kind": kind, "commands": commands, "started": now(), **facts}
-    write_json(folder / "plan.json", plan)
+    return folder
+
+
+def _begin(folder: Path, plan: dict[str, Any]) -> Job:
+    """Start the process of a job, and write its record; without the record it does not run on."""
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dpcenet.app.job_process", str(folder)],
@@ -146,8 +164,13 @@ def start(root: Path, kind: str, commands: list[list[str]], **facts: Any) -> Job
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    born = born_at(process.pid)
-    write_json(folder / "job.json", {**plan, "pid": process.pid, "born": born})
+    try:
+        born = born_at(process.pid)
+        write_json(folder / "job.json", {**plan, "pid": process.pid, "born": born})
+    except OSError:
+        process.terminate()
+        process.wait()
+        raise
     return Job(folder)
 
 

@@ -15,18 +15,20 @@ from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
 from dpcenet.segmentation.review.slice_matches import ScanMatches, SliceLine
-from dpcenet.system.faults import mendable
+from dpcenet.system.faults import mendable, out_of_space
 from dpcenet.system.files import (
     file_hash,
     hash_of,
     read_json,
     read_or_set_aside,
     set_aside,
+    whole_folder,
     write_atomically,
     write_json,
     write_text,
 )
 from dpcenet.system.lock import Held, held
+from dpcenet.system.program_end import end_after
 from dpcenet.system.tables import table_text
 from dpcenet.system.validated import validated
 from dpcenet.types import Volume
@@ -81,6 +83,7 @@ __all__ = [
     "decisions_in",
     "dice",
     "doctor_report",
+    "end_after",
     "file_hash",
     "find_queries",
     "hash_of",
@@ -93,6 +96,7 @@ __all__ = [
     "name_for",
     "open_mask",
     "orient",
+    "out_of_space",
     "property_of",
     "read_cases",
     "read_json",
@@ -105,6 +109,7 @@ __all__ = [
     "suffix_of",
     "table_text",
     "validated",
+    "whole_folder",
     "write_atomically",
     "write_case",
     "write_dataset",

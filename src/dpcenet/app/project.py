@@ -131,7 +131,7 @@ class Project:
             known = read_json(path, {"labels": list})
             if known.get("format") != FORMAT or known.get("folder") != str(project.folder):
                 raise ConfigError(
-                    f"{path}: belongs to {known.get('folder')}; choose another --project"
+                    f"{path}: belongs to {known.get('folder')}; choose another project folder"
                 )
         elif project.root.is_dir() and any(project.root.iterdir()):
             raise ConfigError(f"{root}: holds other files; choose an empty folder for --project")

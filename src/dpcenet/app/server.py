@@ -104,9 +104,7 @@ def token_of(root: Path) -> str:
     if known := read_or_set_aside(path, {"token": str}):
         return str(known["token"])
     token = secrets.token_urlsafe(24)
-    root.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(f'{{"token": "{token}"}}\n')
+    write_json(path, {"token": token}, mode=0o600)
     return token
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from dpcenet.app.mask_files import maker_of, read_labels, remember_origin, write_shown
-from dpcenet.app.program import read_json, record_path
+from dpcenet.app.program import end_after, read_json, record_path
 from dpcenet.app.project import Project
 from dpcenet.app.shown_scan import make_ready
 
@@ -26,4 +26,4 @@ def main(root: Path, scan_id: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    end_after(lambda: main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))

@@ -28,7 +28,7 @@ OPTION_GROUPS = {
         "no_links_out",
     ),
     "Results": (
-        *("probability", "mesh", "form", "layout", "smooth", "largest", "min_volume"),
+        *("probability", "mesh", "form", "layout", "smooth", "largest", "all_parts", "min_volume"),
         *("check", "accept_dice", "fast", "overwrite"),
     ),
     "Computing": (*("jobs", "memory_cap", "engine", "address", "device", "precision", "progress"),),

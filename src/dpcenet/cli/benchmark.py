@@ -25,12 +25,13 @@ def benchmark_command(
         list[str] | None, typer.Option(help="NAME=FOLDER of a prepared data set; repeat.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Pretrained trunk (.safetensors, .pth).")
+        list[str] | None,
+        typer.Option(help="Pretrained trunk (.safetensors, .pth): FILE, or TRUNK=FILE; repeat."),
     ] = None,
     equal: Annotated[
         bool,
         typer.Option(
-            "--equal/--own-trunks", help="One frozen trunk for all methods, or each its own."
+            "--equal/--own-trunks", help="One frozen trunk for all, or each its own as published."
         ),
     ] = True,
     steps: Annotated[
@@ -54,11 +55,12 @@ def benchmark_command(
 ) -> None:
     """Train and evaluate every run of a plan. Call it again to continue."""
     check_named("plan", plan)
-    check_files("--weights", [weights])
+    given = weights or []
+    check_files("--weights", [Path(w if Path(w).exists() else w.split("=", 1)[-1]) for w in given])
     from dpcenet.evaluation.benchmark.code_version import code_version
     from dpcenet.evaluation.benchmark.experiments import PlanInputs, experiments
     from dpcenet.evaluation.benchmark.phantom_data import PHANTOM, write_phantom_data
-    from dpcenet.evaluation.benchmark.plan import load_plan, parse_folders
+    from dpcenet.evaluation.benchmark.plan import load_plan, parse_folders, parse_weights
     from dpcenet.evaluation.benchmark.run_experiment import ExecutionContext
     from dpcenet.evaluation.benchmark.run_plan import PlanCommand, benchmark_precision, run_all
     from dpcenet.system.parallel import Engine, in_processes, in_turn, on_ray
@@ -70,7 +72,8 @@ def benchmark_command(
     folders = parse_folders(tuple(data or ()), chosen)
     if chosen.made:
         folders = {**folders, PHANTOM: write_phantom_data(out, chosen.made, workers)}
-    inputs = PlanInputs(folders, weights, equal, benchmark_precision(out, device))
+    trunks = parse_weights(tuple(given))
+    inputs = PlanInputs(folders, trunks, equal, benchmark_precision(out, device))
     found = experiments(chosen, inputs)
     threads = 0
     run: Engine = in_turn

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from dpcenet.cli.app import Out, app
+from dpcenet.cli.app import app
 
 
 @app.command("demo")
 def demo_command(
-    out: Out = Path("demo"),
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Output folder; default: demo, or demo-NAME of --data."),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Your own folder of image_* and label_* files; default: made-up scans."),
@@ -27,11 +30,18 @@ def demo_command(
 ) -> None:
     """Try it in a minute: one labelled scan, the others segmented, and a review of the masks."""
     typer.echo("For research only; not a medical device.")
+    place = out or default_folder(data, train)
     if train:
         from dpcenet.cli.demo_train import demo_train
 
-        demo_train(out, data, jobs, steps, typer.echo)
+        demo_train(place, data, jobs, steps, typer.echo)
         return
     from dpcenet.cli.demo_segment import demo_segment
 
-    demo_segment(out, data, typer.echo)
+    demo_segment(place, data, typer.echo)
+
+
+def default_folder(data: Path | None, train: bool) -> Path:
+    """One for each kind of demo and each folder of scans, so that none meets another's results."""
+    name = "demo-train" if train else "demo"
+    return Path(name if data is None else f"{name}-{data.resolve().name}")

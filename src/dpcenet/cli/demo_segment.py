@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from dpcenet.errors import DatasetError
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.segment_folder import SegmentSummary, segment_folder
 from dpcenet.segmentation.segment_options import SegmentOptions
+from dpcenet.system.files import whole_folder
 from dpcenet.system.progress import timed_step
 from dpcenet.volumes.io import read_volume
 
@@ -69,10 +69,8 @@ def demo_segment(out: Path, data: Path | None, say: Say) -> SegmentSummary:
 def made_scans(folder: Path, shape: Shape = MADE_SHAPE) -> Path:
     """Made-up patients; those of an earlier call are kept."""
     if not folder.is_dir():
-        partial = folder.with_name(f".partial-{folder.name}")
-        shutil.rmtree(partial, ignore_errors=True)
-        write_phantoms(partial, CASES, shape=shape, spacing=MADE_SPACING)
-        partial.rename(folder)
+        with whole_folder(folder) as partial:
+            write_phantoms(partial, CASES, shape=shape, spacing=MADE_SPACING)
     return folder
 
 

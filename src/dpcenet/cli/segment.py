@@ -73,6 +73,9 @@ def segment_command(
     largest: Annotated[
         bool, typer.Option("--largest", help="Keep the largest part of each label.")
     ] = False,
+    all_parts: Annotated[
+        bool, typer.Option("--all-parts", help="Keep all parts, where the labelled scan has one.")
+    ] = False,
     min_volume: Annotated[
         float, typer.Option(min=0, help="Drop parts below this volume in mm³.")
     ] = 0.0,
@@ -155,6 +158,7 @@ def segment_command(
         precision=precision,
         options=parse_options(echo, series, spacing, resample),
         fast=fast,
+        all_parts=all_parts,
     )
     options = SegmentOptions(
         out=out,
@@ -211,6 +215,8 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
     for line in _left_aside(summary):
         typer.echo(line, err=True)
     aside = sum(outcome.aside for outcome in summary.outcomes)
+    if full := [each.error for each in summary.outcomes if each.final]:
+        raise DatasetError(full[0])
     failed = [each.error for each in summary.outcomes if each.mask is None and not each.aside]
     if unreached := summary.asked - len(summary.outcomes):
         failed.append(f"{unreached} more were not reached: run the same command again to go on")

@@ -22,7 +22,6 @@ from dpcenet.cli.scan_options import (
     SupportImage,
     SupportMask,
 )
-from dpcenet.errors import ConfigError
 from dpcenet.segmentation.check_input import labelled_scans
 
 task_app = typer.Typer(help="Task files: labelled scans in one file.")
@@ -71,10 +70,7 @@ def create(
     segmenter, support = labelled.open()
     for text in support.notes:
         typer.echo(f"note: {text}")
-    try:
-        write_task(out, segmenter.predictor, support, note, with_images)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
+    write_task(out, segmenter.predictor, support, note, with_images)
     holds = (
         "holds the slices"
         if with_images

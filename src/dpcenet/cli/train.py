@@ -129,6 +129,10 @@ def evaluate_command(
         bool,
         typer.Option("--register", help="Also score a 3-D registration of the scans (minutes)."),
     ] = False,
+    as_volume: Annotated[
+        bool,
+        typer.Option("--as-volume", help="See answers as a volume, as `segment` and blind do."),
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
     progress: Progress = "bar",
@@ -143,7 +147,16 @@ def evaluate_command(
     from dpcenet.training.run_folder import open_run
 
     options = ProtocolOptions(
-        protocol, support, shots, chunks, bounds, neighbours, tuple(without or ()), cut, registered
+        protocol,
+        support,
+        shots,
+        chunks,
+        bounds,
+        neighbours,
+        tuple(without or ()),
+        cut,
+        registered,
+        as_volume,
     )
     with stopped("scores are written at the end: run the same command again"):
         evaluate(run, options, data=data, device=device)

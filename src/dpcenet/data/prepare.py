@@ -23,6 +23,7 @@ from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceF
 from dpcenet.data.prepare_case import Recipe, Rules, prepare_case
 from dpcenet.data.store import FORMAT, PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, DatasetError, InputError
+from dpcenet.system.faults import mendable, out_of_space
 from dpcenet.system.files import hash_of, read_json, read_or_set_aside, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.geometry import orient
@@ -73,6 +74,7 @@ def prepare(
         ConfigError: there is no such data set, or no such rule.
         DatasetError: nothing can be prepared, or some cases are missing or failed; the others are
             then kept, and the message names those.
+        OSError: the disk is full; what is prepared is kept.
     """
     spec = dataset_spec(dataset)
     found = find_cases(source, spec)
@@ -226,13 +228,19 @@ def _each(
 
 
 def _attempt(case: SourceCase, out: Path, recipe: Recipe) -> str:
-    """Prepare one case; the message if its files cannot be used or written."""
+    """Prepare one case; the message if its files cannot be used or written.
+
+    Raises:
+        OSError: the disk is full, which every other case would meet too.
+    """
     try:
         prepare_case(case, out / "cases" / case.name, recipe)
     except MemoryError:
         return "not enough memory for this scan"
     except (InputError, OSError) as error:
-        return str(error)
+        if out_of_space(error):
+            raise
+        return mendable(error) or str(error)
     return ""
 
 

@@ -62,7 +62,8 @@ def evaluate(
     method = run.load_method(place)
     for module in options.without:
         method.take_out(module)
-    predictor = Predictor(method, run.precision, place, options.neighbours)
+    seen = options.sees_volume
+    predictor = Predictor(method, run.precision, place, options.neighbours, as_volume=seen)
     evaluation = _Evaluation(run, dataset, predictor, options)
     sets = evaluation.fold.support_sets(options.support, options.shots)
     total = sum(len(queries) for _, queries in sets)

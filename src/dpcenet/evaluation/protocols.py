@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,8 @@ class ProtocolOptions:
             "checked" on held-out episodes; the latter is outside the literature's protocol.
         registered: also score what a registration of the scans in 3-D gives: the row `register`,
             a minute of a core for each pair of scans, once for each run that asks for it.
+        as_volume: also where the organ's slices are told, their answers are seen as one volume
+            (`inference.whole_scan`); outside the literature's protocol.
     """
 
     protocol: Protocol = "paper"
@@ -54,6 +56,12 @@ class ProtocolOptions:
     without: tuple[str, ...] = ()
     cut: Literal["half", "checked"] = "half"
     registered: bool = False
+    as_volume: bool = False
+
+    @property
+    def sees_volume(self) -> bool:
+        """Whether slices' answers are seen as one volume: where nothing is known, as `segment`."""
+        return self.as_volume or self.protocol == "blind"
 
     def plan(
         self, predictor: Predictor, support: Sequence[LabelledScan], query: LabelledScan
@@ -72,7 +80,8 @@ class ProtocolOptions:
         near = "" if self.neighbours is None else f"-near{self.neighbours}"
         without = "".join(f"-without-{name}" for name in self.without)
         cut = "-cut" if self.cut == "checked" else ""
-        return f"{self.protocol}{shots}{near}{without}{cut}"
+        volume = "-volume" if self.as_volume else ""
+        return f"{self.protocol}{shots}{near}{without}{cut}{volume}"
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ class OrganChunks(SlicePlan):
     Source: SSL-ALPNet and ADNet's evaluation; see docs/protocols.md.
     """
 
+    covers_scan: ClassVar[bool] = True
     truth: Labels
     chunks: int = 3
     bounds: Bounds = "number"

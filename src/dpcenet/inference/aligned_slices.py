@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ class AlignedSlices(SlicePlan):
         search: what alignments are tried.
     """
 
+    covers_scan: ClassVar[bool] = True
     map: str
     margin: float = 20.0
     search: AlignmentSearch | None = None

@@ -1,8 +1,10 @@
 """The one way from labelled scans and a query to probabilities.
 
-    labelled scans ─┬─ align in the plane ─┬─ which slice serves which ─ segment ─ second look ─▶
-    query ──────────┘                      │
-    plan: which slices show the same ──────┘
+    labelled scans ─┬─ align in the plane ─┬─ which slice serves which ─┐
+    query ──────────┘                      │                            │
+    plan: which slices show the same ──────┘                            │
+                                                                        │
+    probabilities ◀─ as one volume ◀─ second look ◀─ segment ◀──────────┘
 
 `segment`, `evaluate`, the review's reverse check, `adapt` and the experiments all go through
 `Predictor.segment`; a plan says which support slices serve which query slices.
@@ -27,6 +29,7 @@ from dpcenet.inference.second_look import refine_in_windows
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
 from dpcenet.inference.slice_tasks import with_neighbours
 from dpcenet.inference.support import LabelledScan
+from dpcenet.inference.whole_scan import as_one_volume, is_in_one_part
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
 from dpcenet.system.large_arrays import give_back, room_for
@@ -75,6 +78,8 @@ class Predictor:
             method's own number.
         align: whether labelled scans are aligned with the query in the plane.
         second_look: whether slices are segmented once more through windows.
+        as_volume: whether the answers for slices are seen as one volume; see `whole_scan`.
+        one_part: whether a label that is in one part in the labelled scans is so in a query.
     """
 
     method: Method
@@ -83,6 +88,8 @@ class Predictor:
     neighbours: int | None = None
     align: bool = True
     second_look: bool = True
+    as_volume: bool = True
+    one_part: bool = True
 
     def __repr__(self) -> str:
         return f"Predictor({type(self.method).__name__}, {self.precision}, {self.device})"
@@ -141,6 +148,8 @@ class Predictor:
         labels = [scan.label for scan in aligned]
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
         probability = self._probability(aligned, query, tasks)
+        if self.as_volume and plan.covers_scan and self.method.as_volume:
+            probability = self._as_volumes(probability, tasks, support, query)
         return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
 
     def _aligned(self, request: Request, plan: SlicePlan) -> Sequence[LabelledScan]:
@@ -151,6 +160,24 @@ class Predictor:
             align_support(self.method, scan, values, query, pairs, self.precision)
             for scan, pairs in zip(request.support, plan.pairs(request), strict=True)
         ]
+
+    def _as_volumes(
+        self,
+        found: dict[int, npt.NDArray[np.float32]],
+        tasks: Tasks,
+        support: Sequence[LabelledScan],
+        query: EncodedScan,
+    ) -> dict[int, npt.NDArray[np.float32]]:
+        """The answers after what the whole scan has to say; see `whole_scan`."""
+        image, labels = query.images[:, 0].float().cpu().numpy(), [scan.label for scan in support]
+        for value, each in found.items():
+            if served := sorted({z for task in tasks[value] for z in task.query}):
+                part = slice(served[0], served[-1] + 1)
+                one = self.one_part and is_in_one_part(labels, value)
+                as_one_volume(each[part], image[part], query.spacing, one)
+                give_back(each)
+                query.give_back()
+        return found
 
     def _probability(
         self, scans: Sequence[LabelledScan], query: EncodedScan, tasks: Tasks

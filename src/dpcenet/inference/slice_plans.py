@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
@@ -53,7 +54,14 @@ class Request:
 
 
 class SlicePlan(ABC):
-    """Says which slices of labelled scans show the same as which slices of a query."""
+    """Says which slices of labelled scans show the same as which slices of a query.
+
+    Attributes:
+        covers_scan: whether every slice between the first and the last one that a label is looked
+            for in is segmented, so that the answers make up a volume.
+    """
+
+    covers_scan: ClassVar[bool] = False
 
     def pairs(self, request: Request) -> list[Pairs]:
         """For each labelled scan, slices of it and of the query by which it is aligned."""
@@ -72,6 +80,7 @@ class MatchedSlices(SlicePlan):
         known: what slices match, where that was found before.
     """
 
+    covers_scan: ClassVar[bool] = True
     known: tuple[Matches, ...] = ()
 
     def pairs(self, request: Request) -> list[Pairs]:

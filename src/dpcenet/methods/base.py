@@ -135,7 +135,9 @@ class Method(nn.Module, ABC):
         neighbours: how many support slices on either side of the chosen one help to segment.
         second_look: windows through which a slice is segmented once more, or None.
         pose_search: how a support is aligned with a query in the plane, or None.
+        volume_map: name of the feature map by which whole scans are aligned, or None.
         own_mean: whether the mean of a scan is subtracted from the descriptors of its slices.
+        as_volume: whether its answers for slices may be seen as one volume.
     """
 
     neighbours: int = 0
@@ -143,6 +145,7 @@ class Method(nn.Module, ABC):
     pose_search: PoseSearch | None = None
     volume_map: str | None = None
     own_mean: bool = False
+    as_volume: bool = True
 
     @property
     def trunk(self) -> Encoder | None:

@@ -26,6 +26,8 @@ class Options(MethodOptions):
 class Copy(Method):
     """Pastes the support's mask; the mean of the masks where there are several shots."""
 
+    as_volume = False  # pasted is pasted
+
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options

@@ -34,6 +34,7 @@ class LabelledInput:
         options: how scans are read whose files leave a choice.
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
         fast: the first look only: no alignment, and no window around small organs.
+        all_parts: every part of a label is kept, also where the labelled scans have but one.
         learnt: weights in place of the network's own, from `learning.learn_into`.
     """
 
@@ -49,6 +50,7 @@ class LabelledInput:
     precision: Precision = "auto"
     options: ReadOptions = AS_IT_IS
     fast: bool = False
+    all_parts: bool = False
     learnt: Path | None = None
 
     def open(self) -> tuple[Segmenter, Support]:
@@ -94,9 +96,8 @@ class LabelledInput:
             ConfigError: a run and a network of the package are both asked for.
         """
         segmenter = Segmenter.of(self.run, self.method, self.device, self.modality, self.precision)
-        if not self.fast:
-            return segmenter
-        return replace(segmenter, predictor=segmenter.predictor.at_first_look())
+        predictor = replace(segmenter.predictor, one_part=not self.all_parts)
+        return replace(segmenter, predictor=predictor.at_first_look() if self.fast else predictor)
 
 
 def _told_apart(

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from dpcenet.errors import ConfigError, DatasetError, InputError
-from dpcenet.segmentation.accepted import FoundMask, accepted_masks
+from dpcenet.segmentation.accepted import Accepted, FoundMask, accepted_masks
+from dpcenet.system.faults import out_of_space
+from dpcenet.system.files import whole_folder
 from dpcenet.system.progress import progress_bar
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_labelled, open_scan
@@ -60,6 +62,7 @@ def export_nnunet(
     Raises:
         ConfigError: the data set is there already, or results disagree about a label's name.
         DatasetError: there are too few accepted cases.
+        OSError: the disk is full; nothing is left of the data set.
     """
     folder = root / f"Dataset{number:03d}_{title}"
     if folder.exists():
@@ -72,8 +75,23 @@ def export_nnunet(
             f"correct some, or add --also-look{reasons}"
         )
     names = _names([found for found, _ in accepted.masks])
-    left_out, modalities = dict(accepted.left_out), [each.modality for each, _ in accepted.masks]
-    taken = _write_labelled(folder, labelled, names)
+    modalities = [each.modality for each, _ in accepted.masks]
+    with whole_folder(folder) as partial:
+        taken = _write_labelled(partial, labelled, names)
+        left_out = _write_accepted(partial, accepted, names, taken)
+        write_dataset(partial, [*names.values()], len(taken), modalities)
+    return Exported(folder, tuple(names.values()), len(taken), left_out)
+
+
+def _write_accepted(
+    folder: Path, accepted: Accepted, names: dict[int, str], taken: set[str]
+) -> dict[str, str]:
+    """Write the accepted masks with their scans, and add their names to `taken`.
+
+    Returns:
+        what is left out, with the reason.
+    """
+    left_out = dict(accepted.left_out)
     with progress_bar("export nnunet", len(accepted.masks)) as bar:
         for number, (each, query) in enumerate(accepted.masks, start=1):
             name = case_name(each.name)
@@ -84,10 +102,11 @@ def export_nnunet(
                 _write(folder, name, scan, open_labelled(each.mask, scan), names)
                 taken.add(name)
             except (InputError, OSError) as error:
+                if out_of_space(error):
+                    raise
                 left_out[each.name] = str(error)
             bar(number, each.name)
-    write_dataset(folder, [*names.values()], len(taken), modalities)
-    return Exported(folder, tuple(names.values()), len(taken), left_out)
+    return left_out
 
 
 def _names(masks: Sequence[FoundMask]) -> dict[int, str]:

@@ -13,6 +13,7 @@ from typing import Any
 from dpcenet.errors import ConfigError
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from dpcenet.system.faults import mendable, out_of_space
 from dpcenet.system.files import write_json
 from dpcenet.system.lock import Held, held
 from dpcenet.system.progress import progress_bar
@@ -107,8 +108,10 @@ def _write_cases(outcomes: Sequence[Outcome], out: Path, about: Mapping[str, Any
         write_json(out / CASES, {"format": mask_record.FORMAT, **about, "cases": rows})
     except OSError as error:
         if not any(each.final for each in outcomes):
-            raise ConfigError(f"{out / CASES}: {error.strerror}") from error
+            raise _cannot_write(out, error) from error
 
 
 def _cannot_write(out: Path, error: OSError) -> ConfigError:
+    if out_of_space(error):
+        return ConfigError(mendable(OSError(error.errno, error.strerror, str(out))))
     return ConfigError(f"{out}: cannot be written ({error.strerror}); choose another --out")

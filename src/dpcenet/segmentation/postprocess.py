@@ -8,16 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
 
+from dpcenet.inference.whole_scan import keep_parts, smooth_across
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.system.large_arrays import changed, give_back, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes.boxes import label_boxes
-
-ROWS = 32
-"""Rows of all slices that are smoothed together: of a long scan, all of them are much memory."""
 
 
 @dataclass(frozen=True)
@@ -61,34 +57,3 @@ class Consistency:
             inside[(inside == value) & ~kept] = 0
             give_back(data)
         return Volume(data, mask.affine)
-
-
-def smooth_across(
-    probability: npt.NDArray[np.float32], spacing_mm: float, sigma_mm: float
-) -> npt.NDArray[np.float32]:
-    """Probabilities (Z, H, W) smoothed along z; beyond the first and last slice they go on."""
-    smoothed: npt.NDArray[np.float32] = room_for(probability.shape, np.float32)
-    for first in range(0, probability.shape[1], ROWS):
-        rows = slice(first, first + ROWS)
-        smoothed[:, rows] = ndimage.gaussian_filter1d(
-            probability[:, rows], sigma_mm / spacing_mm, axis=0, mode="nearest"
-        )
-        give_back(smoothed)
-        give_back(probability)
-    return smoothed
-
-
-def keep_parts(
-    mask: npt.NDArray[np.bool_], voxel_mm3: float, largest: bool, min_volume_mm3: float
-) -> npt.NDArray[np.bool_]:
-    """The connected parts of a mask (Z, Y, X) that the rules keep.
-
-    Of parts of the same size the first one counts as the largest.
-    """
-    parts, _ = ndimage.label(mask)
-    sizes = np.bincount(parts[mask], minlength=1)
-    kept = sizes * voxel_mm3 >= max(min_volume_mm3, 1e-9)
-    if largest:
-        kept &= np.arange(len(sizes)) == sizes.argmax()
-    kept[0] = False
-    return np.asarray(kept[parts])

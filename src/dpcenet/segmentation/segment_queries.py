@@ -33,7 +33,7 @@ from dpcenet.segmentation.review.reviewed_case import (
 )
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
-from dpcenet.system.faults import NO_SPACE, out_of_memory
+from dpcenet.system.faults import NO_SPACE, mendable, out_of_memory
 from dpcenet.volumes import mask_record
 from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.grid import ScanFile
@@ -119,6 +119,7 @@ def _common_inputs(
         "consistency": asdict(options.consistency),
         "check": options.check,
         "fast": not segmenter.predictor.second_look,
+        "one part": segmenter.predictor.one_part,
         "dpcenet": dpcenet.__version__,
     }
 
@@ -232,9 +233,9 @@ def _failed(query: Query, error: Exception) -> Outcome:
         text = "not enough memory; crop the scan, or take fewer --jobs"
     elif isinstance(error, RuntimeError):
         raise error
-    final = isinstance(error, OSError) and error.errno in _DISK_FULL
-    if final:
-        text += "; free some space and run again: what is finished is kept"
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        text = f"{mendable(error)} (what is finished is kept)"
+        return Outcome(query.name, None, text, final=True)
     aside = query.searched and isinstance(error, NotAScanError)
     named = text if source in text else f"{source}: {text}"
-    return Outcome(query.name, None, named, final=final, aside=aside)
+    return Outcome(query.name, None, named, aside=aside)

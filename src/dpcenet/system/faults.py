@@ -6,7 +6,13 @@ import errno
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk, or of a person's share of it, that is full."""
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
+"""Errors of a place where nothing can be written."""
+_DRIVE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN)
+"""Errors of a drive that does not answer, such as one of a network."""
 _MEMORY = (
     "can't allocate memory",
     "could not create a primitive",
@@ -48,6 +54,9 @@ def mendable(error: Exception) -> str:
     if out_of_space(error):
         place = name or "the output"
         return f"{place}: no space is left on the disk; free some, and run the same command again"
-    if isinstance(error, OSError) and error.errno in _FORBIDDEN and name is not None:
-        return f"{name}: {error.strerror}; choose another folder"
+    if isinstance(error, OSError) and name is not None:
+        if error.errno in _PLACE:
+            return f"{name}: {error.strerror}; choose another folder"
+        if error.errno in _DRIVE:
+            return f"{name}: {error.strerror}; see that the drive is there, and run it again"
     return ""

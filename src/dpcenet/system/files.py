@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,22 +21,56 @@ from dpcenet.system.structured import MAX_JSON, MAX_YAML, MEND, Needs, parse_jso
 _LOG = logging.getLogger(__name__)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], mode: int = 0o644) -> None:
     """Let `write` fill a temporary file beside `path`, then move it into place.
 
-    The temporary name ends like `path`, because some writers choose the format by the suffix.
+    The temporary name ends like `path`, because some writers choose the format by the suffix. Until
+    it is moved, nobody else may read it.
+
+    Args:
+        path: of the file.
+        write: is given the temporary name.
+        mode: who may read and write the file.
+
+    Raises:
+        OSError: it cannot be written; it names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.name)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.name)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     os.close(handle)
     temporary = Path(name)
     try:
         with disk_errors(path):
             write(temporary)
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to be filled, which gets its name when the block ends, and is removed if it fails.
+
+    Args:
+        folder: an older one is replaced, or deleted where the new one stays empty.
+    """
+    partial = folder.with_name(f".partial-{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    try:
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        if any(partial.iterdir()):
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -53,14 +88,14 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
-def write_json(path: Path, data: object) -> None:
+def write_json(path: Path, data: object, mode: int = 0o644) -> None:
     """Write JSON, whole or not at all."""
-    write_text(path, json.dumps(data, indent=2, allow_nan=True) + "\n")
+    write_text(path, json.dumps(data, indent=2, allow_nan=True) + "\n", mode)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text, whole or not at all."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+def write_text(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write text, whole or not at all; `mode` as in `write_atomically`."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), mode)
 
 
 def reserve(file: Path | int, start: int, size: int) -> None:

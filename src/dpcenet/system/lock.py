@@ -37,10 +37,10 @@ def held(path: Path, *, wait: bool = False, note: str = "", remove: bool = False
         OSError: the file cannot be written.
     """
     with _locked_file(path, wait) as stream:
-        stream.truncate(0)
-        stream.write(note)
-        stream.flush()
         try:
+            stream.truncate(0)
+            stream.write(note)
+            stream.flush()
             yield
         finally:
             if remove:

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
 from dpcenet.errors import ConfigError
+from dpcenet.system.faults import mendable, out_of_space
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,11 +29,13 @@ class ItemOutcome(Generic[Result]):
         index: of the item.
         result: of the function, or None where it failed.
         error: why it failed, in a line; empty where it did not.
+        final: the disk is full, which every other item would meet too.
     """
 
     index: int
     result: Result | None = None
     error: str = ""
+    final: bool = False
 
 
 RETRIES = 5  # of an item whose node or process was lost
@@ -44,7 +47,8 @@ def attempt(function: Callable[[Item], Result], index: int, item: Item) -> ItemO
     try:
         return ItemOutcome(index, function(item))
     except Exception as error:
-        return ItemOutcome(index, error=f"{type(error).__name__}: {error}")
+        text = mendable(error) or f"{type(error).__name__}: {error}"
+        return ItemOutcome(index, error=text, final=out_of_space(error))
 
 
 def in_turn(

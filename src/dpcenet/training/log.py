@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpcenet.errors import ConfigError
-from dpcenet.system.files import write_text
+from dpcenet.system.files import disk_errors, write_text
 from dpcenet.system.structured import parse_json
 
 LOG = "log.jsonl"
@@ -35,7 +35,7 @@ class Log:
         """Add a line: the step, its values, and the seconds since this session began."""
         line = {"step": step, **values, "seconds": round(time.perf_counter() - self.clock, 3)}
         if self.active:
-            with self.path.open("a", encoding="utf-8") as stream:
+            with disk_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
         if self.board is not None:
             for name, value in line.items():

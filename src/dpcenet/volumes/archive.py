@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from dpcenet.errors import DpcenetError, VolumeError
+from dpcenet.system.faults import out_of_space
+from dpcenet.system.files import disk_errors
 from dpcenet.volumes import size_guards as payload
+from dpcenet.volumes.pictures import natural
 
 MOST_FILES = 50_000
 _ENCRYPTED = 0x1
@@ -21,7 +24,8 @@ _ENCRYPTED = 0x1
 def unpacked(path: Path, max_bytes: int = payload.MAX_BYTES) -> Iterator[Path]:
     """A temporary folder with the files of a zip, removed at the end.
 
-    Folders and files are numbered in the order of their names, so that no name can lead elsewhere.
+    Folders and files are numbered in the order of their names ("2" before "10"), so that no name
+    can lead elsewhere.
 
     Args:
         path: the zip.
@@ -29,11 +33,12 @@ def unpacked(path: Path, max_bytes: int = payload.MAX_BYTES) -> Iterator[Path]:
 
     Raises:
         VolumeError: it is damaged, locked, or holds more than it may.
+        OSError: there is no room to unpack it.
     """
     payload.check_file(path)
     with tempfile.TemporaryDirectory(prefix="dpcenet-") as folder:
         try:
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(path) as archive, disk_errors(Path(folder)):
                 members = _members(archive, path, max_bytes)
                 places = sorted({_folder(each) for each in members})
                 for number, member in enumerate(members):
@@ -42,6 +47,8 @@ def unpacked(path: Path, max_bytes: int = payload.MAX_BYTES) -> Iterator[Path]:
         except (DpcenetError, MemoryError):
             raise
         except Exception as error:  # zipfile meets zlib.error, struct.error, EOFError and others
+            if out_of_space(error):
+                raise
             found = f"the zip cannot be read ({' '.join(str(error).split())[:200]})"
             raise VolumeError(path, found, "a whole zip", payload.COPY_AGAIN) from error
         yield Path(folder)
@@ -73,7 +80,7 @@ def _members(archive: zipfile.ZipFile, path: Path, max_bytes: int) -> list[zipfi
     if total > max_bytes:
         raise _refused(path, f"its files take {total:,} bytes", f"at most {max_bytes:,}")
     payload.check_blank(path, total, path.stat().st_size)  # before the disk is filled with it
-    return sorted(members, key=lambda each: each.filename)
+    return sorted(members, key=lambda each: natural(each.filename))
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, number: int) -> None:

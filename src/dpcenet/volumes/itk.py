@@ -40,6 +40,11 @@ _UNITS = {
     **dict.fromkeys(("um", "µm", "micron", "microns", "micrometer"), 0.001),
     "cm": 10.0,
 }
+_PATIENT = (
+    *("right-anterior-superior", "left-anterior-superior", "left-posterior-superior"),
+    *("ras", "las", "lps"),
+)
+"""Spaces of NRRD whose axes are the patient's."""
 _ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
 
 _PIXEL_BYTES = {
@@ -226,10 +231,19 @@ def _facts(header: Header, scale: float) -> Facts:
 
 
 def _unsaid(header: Header) -> list[str]:
-    """A note where ITK takes 1 mm, since the header says nothing of it."""
+    """A note where ITK takes 1 mm, or LPS, since the header says nothing of it."""
+    fields = header.fields
     names = ("spacings", "spacedirections") if header.nrrd else ("elementspacing", "elementsize")
-    known = any(name in header.fields for name in names)
-    return [] if known else ["the header does not say how large a voxel is; taken as 1 mm"]
+    notes = []
+    if not any(name in fields for name in names):
+        notes.append("the header does not say how large a voxel is; taken as 1 mm")
+    if header.nrrd:
+        placed = fields.get("space", "").lower().removesuffix("-time") in _PATIENT
+    else:
+        placed = any(name in fields for name in ("transformmatrix", "rotation", "orientation"))
+    if not placed:
+        notes.append("the header does not say how the patient lies: left and right are a guess")
+    return notes
 
 
 def _check_payload(path: Path, storage: Storage, claimed: int, width: int, max_bytes: int) -> None:

@@ -17,10 +17,15 @@ from dpcenet.volumes.facts import Facts
 from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume, suffix_of
 from dpcenet.volumes.mask_files import MaskFile, OrganMasks
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions
 from dpcenet.volumes.organ_masks import Part, masks_in, merged
-from dpcenet.volumes.pictures import is_picture, pictures_in, stack_of
+from dpcenet.volumes.pictures import is_picture, natural, pictures_in, stack_of
 from dpcenet.volumes.size_guards import MAX_BYTES
+
+_ONE_MAP = (
+    "Save the labels as one map of whole numbers, or as a file for each organ; --echo takes one "
+    "of the volumes."
+)
 
 
 def read_mask(
@@ -72,7 +77,12 @@ def _read_one(path: Path, image: ScanFile, max_bytes: int, options: ReadOptions)
     kind = kind_of(path)
     if kind == STRUCTURES:
         return read_rtstruct(path, image)
-    mask = read_volume(path, max_bytes, options)
+    try:
+        mask = read_volume(path, max_bytes, options)
+    except VolumeError as error:
+        if error.remedy != SPLIT:
+            raise
+        raise VolumeError(path, error.found, "one label map", _ONE_MAP) from error
     if kind in (SEGMENTATION, LABEL_MAP) or suffix_of(path) == ".seg.nrrd":
         volume = spread(mask.volume, image.volume, path)
         return ScanFile(volume, SourceGrid.of(volume), facts=mask.facts)
@@ -89,7 +99,7 @@ def _from_pictures(path: Path, image: ScanFile, max_bytes: int) -> ScanFile:
             path, found, "a picture for each slice", "Check that they belong together."
         )
     if image.files:  # named like the slices, which may run from head to feet
-        names = sorted(dict.fromkeys(image.files))
+        names = sorted(dict.fromkeys(image.files), key=lambda file: natural(str(file)))
         if len(names) != len(planes):
             found = "the scan is one file of many frames"
             raise VolumeError(path, found, "a file for each slice", "Save the mask as .nii.gz.")

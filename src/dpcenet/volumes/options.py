@@ -33,7 +33,10 @@ AS_IT_IS = ReadOptions()
 """No choice was made: what leaves one is refused, with what there is to choose from."""
 
 
-SPLIT = "Segment each of them with --split-time, or give Python's ReadOptions(part=NUMBER)."
+SPLIT = (
+    "Choose one with --echo, or segment each of them with --split-time (in Python: "
+    "ReadOptions(part=NUMBER))."
+)
 """What to do with a file of several volumes."""
 ECHO = "Choose one with --echo, or segment each of them with --split-time."
 """What to do with a DICOM series of several volumes."""

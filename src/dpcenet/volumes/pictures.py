@@ -42,7 +42,10 @@ def pictures_in(folder: Path) -> list[Path]:
     """
     try:
         found = [each for each in folder.iterdir() if not each.name.startswith(".")]
-        return sorted((each for each in found if is_picture(each) and each.is_file()), key=_natural)
+        return sorted(
+            (each for each in found if is_picture(each) and each.is_file()),
+            key=lambda each: natural(each.name),
+        )
     except OSError as error:
         found_ = f"the folder cannot be read ({error.strerror})"
         raise VolumeError(
@@ -118,7 +121,10 @@ def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warning of large pictures: bounded here
-            with Image.open(file, formats=("PNG", "JPEG", "TIFF")) as picture:
+            with (
+                payload.BoundedFile(file) as stream,
+                Image.open(stream, formats=("PNG", "JPEG", "TIFF")) as picture,
+            ):
                 for number, page in enumerate(ImageSequence.Iterator(picture)):
                     width, height = page.size
                     left -= width * height * 4
@@ -154,10 +160,7 @@ def _affine(spacing: tuple[float, float, float], path: Path) -> npt.NDArray[np.f
     return np.array(axes)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """A key by which "slice 2" comes before "slice 10"."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part)
-        for part in re.split(r"(\d+)", path.name)
-        if part
-    ]
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import tempfile
 import zlib
@@ -32,6 +33,21 @@ LOOK_FIRST_BYTES = 64 * 1024**2
 """From here on, what may be one value everywhere is looked through before it is kept."""
 
 COPY_AGAIN = "Copy or export the file again."
+
+
+class BoundedFile(io.BufferedReader):
+    """A file of which no more is asked for than it has.
+
+    Libraries ask for what a header claims, and room for all of it is taken before it is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file."""
+        return super().read(-1 if size is None else min(size, self._size))
 
 
 def check_file(path: Path) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.benchmark.plan import (
+    ANY_TRUNK,
     MethodRow,
     Setting,
     load_plan,
     parse_folders,
+    parse_weights,
     plan_names,
 )
 from tiny_plan import write_plan
@@ -58,3 +60,15 @@ def test_folders_belong_to_data_sets_of_the_plan(tmp_path: Path) -> None:
     for text in ("other=x", "made"):
         with pytest.raises(ConfigError, match="NAME=FOLDER"):
             parse_folders((text,), plan)
+
+
+def test_weights_serve_one_trunk_or_every_one(tmp_path: Path) -> None:
+    whole, deep = tmp_path / "resnet50=1.pth", tmp_path / "deep.pth"
+    for path in (whole, deep):
+        path.write_bytes(b"1")
+    assert parse_weights((str(whole), f"resnet101={deep}")) == {ANY_TRUNK: whole, "resnet101": deep}
+    for wrong in (f"resnet9={deep}", f"vgg16={tmp_path}/none.pth", str(tmp_path / "none.pth")):
+        with pytest.raises(ConfigError, match="no such file; write FILE or TRUNK=FILE"):
+            parse_weights((wrong,))
+    with pytest.raises(ConfigError, match="given for every trunk already"):
+        parse_weights((str(whole), str(deep)))

@@ -47,7 +47,7 @@ def test_a_lost_node_loses_nothing(cluster: object, tmp_path: Path) -> None:
     data = write_prepared(tmp_path / "data")
     (tmp_path / "tiny.yaml").write_text(PLAN)
     plan = load_plan(str(tmp_path / "tiny.yaml"))
-    found = experiments(plan, PlanInputs({"made": data}, None, True, "float32"))
+    found = experiments(plan, PlanInputs({"made": data}, {}, True, "float32"))
     named = PlanCommand("tiny", "Tiny", "")
     alone = ExecutionContext(tmp_path / "alone", "cpu", 1, code_version())
     run_all(named, found, alone, in_turn, quiet=True, say=len)

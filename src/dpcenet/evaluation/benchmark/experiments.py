@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError
-from dpcenet.evaluation.benchmark.plan import MethodRow, Plan, Setting
+from dpcenet.evaluation.benchmark.plan import ANY_TRUNK, MethodRow, Plan, Setting
 from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.evaluation.scores import COPY
 from dpcenet.nn.own_trunk import SHA256 as SHIPPED_SHA256
@@ -53,15 +53,22 @@ class PlanInputs:
 
     Attributes:
         folders: data set → prepared folder.
-        weights: of the trunk.
-        equal: whether all methods share the plan's one trunk.
+        weights: trunk → file of its pretrained weights (`plan.parse_weights`).
+        equal: whether all methods share the plan's one trunk and schedule.
         precision: of every trunk.
     """
 
     folders: Mapping[str, Path]
-    weights: Path | None
+    weights: Mapping[str, Path]
     equal: bool
     precision: Precision
+
+    def file_for(self, config: Config) -> Path | None:
+        """The file of weights of a config's trunk; None where there is none."""
+        trunk = config.options.trunk
+        if trunk is None or trunk.weights == SHIPPED:
+            return None
+        return self.weights.get(trunk.name) or self.weights.get(ANY_TRUNK)
 
 
 def experiments(plan: Plan, inputs: PlanInputs) -> list[Experiment]:
@@ -71,44 +78,48 @@ def experiments(plan: Plan, inputs: PlanInputs) -> list[Experiment]:
         ConfigError: a preset, a label or an override is wrong, or the trunk's weights are missing.
         DatasetError: a folder is no prepared data set.
     """
-    configs = {row.name: _config(plan, row, inputs) for row in plan.methods}
-    rows = sorted(configs, key=lambda row: configs[row].train.steps > 0)
-    weights = file_hash(inputs.weights) if inputs.weights else ""
+    rows = sorted(plan.methods, key=lambda row: load_preset(row.preset).train.steps > 0)
+    every = product(plan.settings, rows)
+    configs = {
+        (setting.name, row.name): _config(plan, row, setting, inputs) for setting, row in every
+    }
+    hashes = {path: file_hash(path) for path in inputs.weights.values()}
     found = []
     for name in (name for name in plan.data if name in inputs.folders):
         dataset = open_dataset(inputs.folders[name])
         for (setting, flags), row in product(_flags(plan, dataset), rows):
-            config = configs[row]
+            config = configs[setting.name, row.name]
             if config.train.steps == 0 and flags.seed != plan.seeds[0]:
                 continue  # nothing of it depends on the seed
-            rules = _rules(plan, config)
-            key = _key(config, flags, rules, dataset.hash, weights)
-            label = f"{_slug(row)}-{setting.name}-fold{flags.fold}-seed{flags.seed}-{key[:8]}"
-            found.append(Experiment(row, name, config, flags, rules, key, label))
+            rules, file = _rules(plan, config), inputs.file_for(config)
+            key = _key(config, flags, rules, dataset.hash, hashes[file] if file else "")
+            label = f"{_slug(row.name)}-{setting.name}-fold{flags.fold}-seed{flags.seed}-{key[:8]}"
+            found.append(Experiment(row.name, name, config, flags, rules, key, label))
     return found
 
 
-def _config(plan: Plan, row: MethodRow, inputs: PlanInputs) -> Config:
+def _config(plan: Plan, row: MethodRow, setting: Setting, inputs: PlanInputs) -> Config:
     """The resolved preset of a line of the plan."""
+    precision = f"train.precision={inputs.precision}"
     if load_preset(row.preset).train.steps == 0:
-        return load_preset(row.preset, (*row.set, f"train.precision={inputs.precision}"))
-    changes = [*row.set]
-    if inputs.equal:
-        changes += [*plan.equal, *row.equal]
-    changes += [*plan.set, f"train.precision={inputs.precision}"]
+        return load_preset(row.preset, (*row.set, precision))
+    preset = row.preset if inputs.equal else row.own or row.preset
+    changes = [*row.set, *(row.setting2 if setting.setting == 2 else ())]
+    changes += [*plan.equal, *row.equal] if inputs.equal else []
+    changes += [*plan.set, precision]
     if plan.steps is not None:
         changes.append(f"train.steps={plan.steps}")
-    config = load_preset(row.preset, tuple(changes))
-    if config.options.trunk is not None and config.options.trunk.weights == SHIPPED:
-        return config
-    if inputs.weights is not None:
-        changes.append(f"options.encoder.weights={inputs.weights.resolve()}")
-    elif plan.pretrained:
+    config = load_preset(preset, tuple(changes))
+    trunk, file = config.options.trunk, inputs.file_for(config)
+    if file is not None:
+        changes.append(f"options.encoder.weights={file}")
+    elif plan.pretrained and trunk is not None and trunk.weights != SHIPPED:
         raise ConfigError(
-            f"plan {plan.title!r} trains on a pretrained trunk: give its file with --weights "
-            "(torchvision's resnet50, say), or --set pretrained=false to start from random weights"
+            f"plan {plan.title!r}: {row.name} trains on a pretrained {trunk.name}: give its file "
+            f"with --weights {trunk.name}=FILE (`dpcenet download`), or --set pretrained=false "
+            "to start from random weights"
         )
-    return load_preset(row.preset, tuple(changes))
+    return load_preset(preset, tuple(changes))
 
 
 def _rules(plan: Plan, config: Config) -> tuple[ProtocolOptions, ...]:

@@ -10,13 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from dpcenet.data.splits import Scheme
 from dpcenet.errors import ConfigError
 from dpcenet.evaluation.scores import Protocol
+from dpcenet.nn.encoder import TrunkName
 from dpcenet.system.assets import asset, asset_names
 from dpcenet.training.config import load_options
+
+ANY_TRUNK = "every trunk"
+"""Key of the file of weights that serves each trunk without one of its own."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class MethodRow:
         preset: what is trained.
         set: "key.key=value" changes of the preset.
         equal: further changes that the plan's one trunk needs.
+        own: preset in place of `preset` where each method has its own trunk.
+        setting2: changes of the preset in Setting 2.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -36,6 +42,8 @@ class MethodRow:
     preset: str
     set: tuple[str, ...] = ()
     equal: tuple[str, ...] = ()
+    own: str = ""
+    setting2: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Plan:
         shots: labelled scans at once.
         protocols: of the evaluation.
         registered: whether the row `copy` brings the row `register` with it.
-        equal: changes of every trained preset that give all of them one trunk.
+        equal: changes of every trained preset that give all of them one trunk and one schedule.
         set: further changes of every trained preset.
         pretrained: whether the trunk needs a file of weights.
     """
@@ -129,6 +137,28 @@ def load_plan(name: str, overrides: tuple[str, ...] = ()) -> Plan:
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"plan {name}: methods {names}: give at least one, each name once")
     return plan
+
+
+def parse_weights(texts: tuple[str, ...]) -> dict[str, Path]:
+    """Trunk → file of pretrained weights, from texts "FILE" (for every trunk) or "TRUNK=FILE".
+
+    Raises:
+        ConfigError: no such trunk or file, or two files for one trunk.
+    """
+    files: dict[str, Path] = {}
+    for text in texts:
+        trunk, separator, path = text.partition("=")
+        named = trunk if separator and trunk in get_args(TrunkName) else ANY_TRUNK
+        file = Path(text if named == ANY_TRUNK else path).resolve()
+        if not file.is_file():
+            raise ConfigError(
+                f"--weights {text}: no such file; write FILE or TRUNK=FILE, TRUNK one of "
+                f"{', '.join(get_args(TrunkName))}"
+            )
+        if named in files:
+            raise ConfigError(f"--weights {text}: {files[named]} is given for {named} already")
+        files[named] = file
+    return files
 
 
 def parse_folders(texts: tuple[str, ...], plan: Plan) -> Mapping[str, Path]:

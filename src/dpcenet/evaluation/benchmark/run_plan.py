@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from dpcenet.errors import RunError
 from dpcenet.evaluation.benchmark.experiments import Experiment
 from dpcenet.evaluation.benchmark.run_experiment import (
     ExecutionContext,
@@ -74,6 +75,9 @@ def run_all(
         any_code: take runs of other versions of the code as done.
         quiet: no progress bar.
         say: called with a line for each experiment that has ended.
+
+    Raises:
+        RunError: the disk is full.
     """
     code = None if any_code else context.code
     each = list({str(e.folder(context.out)): e for e in experiments}.values())
@@ -87,6 +91,8 @@ def run_all(
         _watched(todo, finished, context.out, lambda note: bar(skipped + len(finished), note)),
     ):
         for outcome in engine(partial(run_experiment, context), todo):
+            if outcome.final:
+                raise RunError(f"{outcome.error} (complete runs are kept)")
             label = f"{todo[outcome.index].data}/{todo[outcome.index].name}"
             if outcome.error:
                 failed[label] = outcome.error

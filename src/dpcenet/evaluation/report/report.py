@@ -122,7 +122,7 @@ def _run_on_page(run: Run) -> dict[str, Any]:
         ],
         "config": _config(run),
         "facts": {
-            **{k: v for k, v in run.facts["flags"].items() if k != "data"},
+            **{k: v for k, v in run.facts["flags"].items() if k != "data" and v != []},
             "precision": run.precision,
             "data hash": run.facts.get("data_hash", "")[:12],
             **run.facts.get("versions", {}),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpcenet.errors import DpcenetError, VolumeError
-from dpcenet.volumes.size_guards import check_file
+from dpcenet.volumes.size_guards import BoundedFile, check_file
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -26,6 +26,7 @@ _MOST_INFLATED = 512 * 1024**2
 _LONGEST_FIRST = 64
 """Bytes of a file's first attribute: a character set, a date, or the length of its group."""
 _REASON = 200
+_LAST_PIXELS = 0x7FE00010
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -97,10 +98,19 @@ def read_header(path: Path) -> FileDataset:
     with parsing(path):
         _check_deflated(path)
         # Old exports lack the first bytes by which `is_dicom` knows the others.
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        with BoundedFile(path) as stream:
+            header = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
         if not sop_class(header):
             raise bad(path, "it has no SOP class: damaged, or not DICOM", "a whole DICOM file")
         return header
+
+
+def read_whole(path: Path) -> FileDataset:
+    """A DICOM file with its pixels; what lies behind them is not read."""
+    from pydicom.filereader import read_partial
+
+    with BoundedFile(path) as stream:
+        return read_partial(stream, lambda tag, _vr, _length: tag > _LAST_PIXELS, force=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dpcenet.volumes.dicom.headers import parsing
+from dpcenet.volumes.dicom.headers import parsing, read_whole
 from dpcenet.volumes.dicom.slice_header import Slice
 
 SAME_MM = 0.01
@@ -22,8 +22,8 @@ _PAIRED = 2
 def without_twins(slices: list[Slice]) -> tuple[list[Slice], int]:
     """The slices, each once, where a series was sent twice.
 
-    Two files are one slice if they lie at one place, hold the same pixels, byte for byte, and are
-    of the same echo, b-value, time point and phase.
+    Two files are one slice if they lie at one place in one direction, hold the same pixels, byte
+    for byte, and are of the same echo, b-value, time point and phase.
 
     Args:
         slices: of one series, in the order of their files.
@@ -33,13 +33,14 @@ def without_twins(slices: list[Slice]) -> tuple[list[Slice], int]:
     """
     kept: list[Slice] = []
     for group in _places(slices):
-        seen: list[tuple[bytes, dict[str, str]]] = []
+        seen: list[tuple[bytes, dict[str, str], list[float]]] = []
         for each in group:
             if len(group) == 1 or each.frame > 0:
                 kept.append(each)
                 continue
             marks = {mark: text for mark, text in each.marks if mark in _TELLING}
-            content = (_pixels(each.path), marks)
+            direction = np.round([*each.row, *each.column], 3).tolist()
+            content = (_pixels(each.path), marks, direction)
             if content not in seen or not content[0]:
                 seen.append(content)
                 kept.append(each)
@@ -116,8 +117,6 @@ def _pixels(path: Path) -> bytes:
     """sha256 of a file's stored pixels; empty where it has none."""
     import hashlib
 
-    import pydicom
-
     with parsing(path):
-        stored = pydicom.dcmread(path, force=True).get("PixelData", b"")
+        stored = read_whole(path).get("PixelData", b"")
         return hashlib.sha256(stored).digest() if stored else b""

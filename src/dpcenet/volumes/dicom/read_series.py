@@ -18,7 +18,7 @@ from dpcenet.errors import DpcenetError, VolumeError
 from dpcenet.system.large_arrays import give_back, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import Series, one_series, plain
-from dpcenet.volumes.dicom.headers import bad, read_header, reason
+from dpcenet.volumes.dicom.headers import bad, read_header, read_whole, reason
 from dpcenet.volumes.dicom.parts import split, without_twins
 from dpcenet.volumes.dicom.regular import on_regular_grid
 from dpcenet.volumes.dicom.slice_geometry import affine_of, arrange
@@ -156,7 +156,7 @@ def _voxels(slices: list[Slice]) -> npt.NDArray[Any]:
         if rescale is not None:
             pixels = pixels * rescale[0] + rescale[1]
         if data is None:
-            kind = pixels.dtype if exact else np.float32
+            kind = pixels.dtype.newbyteorder("=") if exact else np.dtype(np.float32)
             data = room_for((len(slices), *pixels.shape), kind)
         data[z] = pixels
         if number % _KEPT == 0:
@@ -208,18 +208,31 @@ def _frames(first: Slice) -> Iterator[npt.NDArray[Any]]:
 
 def _pixel_source(first: Slice) -> Path | FileDataset:
     """What pydicom takes the pixels from: the path, or the file read whole where it needs that."""
-    import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    deflated = first.stored.packed and not first.stored.compressed
-    if first.stored.syntax and not deflated:
+    if first.stored.compressed or (first.stored.frames > 1 and first.stored.syntax):
         return first.path
-    file = pydicom.dcmread(first.path, force=True)
-    if not deflated:  # an old export, without the group that names the encoding
+    file = read_whole(first.path)
+    if not first.stored.packed:
+        # An old export lacks the group that names the encoding, and some files name a wrong one.
         implicit, little = file.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    _check_length(first, len(file.get("PixelData", None) or b""))
     return file
+
+
+def _check_length(first: Slice, found: int) -> None:
+    """Refuse pixels that are more than the header says, by a row or more: some are left unread.
+
+    Too few are refused by pydicom; a few bytes behind the pixels are padding.
+    """
+    rows, columns = first.shape
+    row = columns * first.stored.bits / 8
+    expected = row * rows * first.stored.frames
+    if found >= expected + row:
+        said = f"{found:,} bytes of pixels"
+        raise bad(first.path, said, f"{expected:,.0f} as the header says")
 
 
 def _undecodable(path: Path, stored: Stored, error: Exception) -> VolumeError:

@@ -69,12 +69,15 @@ def affine_of(slices: list[Slice]) -> Vector:
 
 
 def _check_alike(each: Slice, first: Slice) -> None:
-    """Refuse a slice of another size, spacing or direction."""
+    """Refuse a slice of another size, spacing or direction, or whose grey runs the other way."""
     if each.shape != first.shape or not np.allclose(each.spacing, first.spacing, rtol=1e-3):
         raise bad(each.path, f"another size or spacing than {first.path.name}", "the same")
     turned = np.abs(np.subtract([each.row, each.column], [first.row, first.column])).max()
     if turned > ANGLE:
         raise bad(each.path, f"another direction than {first.path.name}", "parallel slices")
+    if each.stored.photometric != first.stored.photometric:
+        found = f"{each.stored.photometric or 'no kind of grey'}"
+        raise bad(each.path, found, f"{first.stored.photometric} as in {first.path.name}")
 
 
 def _step(slices: list[Slice]) -> Vector:

@@ -49,6 +49,7 @@ _MARKS: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     "acquisition": ((("AcquisitionNumber", ""),), ""),
     "acquisition time": ((("AcquisitionTime", ""),), ""),
 }
+_GREY = ("MONOCHROME2", "MONOCHROME1")
 _MODALITIES = {"2": "CT", "4": "MR", "128": "PT", "130": "PT"}
 _ROOT = "1.2.840.10008.5.1.4.1.1."
 
@@ -66,6 +67,7 @@ class Stored:
         compressed: whether pixels are.
         packed: whether the file takes less room than its pixels.
         padding: lowest and highest stored value that is no measurement; None where none is named.
+        frames: how many are in the file.
     """
 
     bits: int
@@ -76,6 +78,7 @@ class Stored:
     compressed: bool
     packed: bool
     padding: tuple[int, int] | None
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,9 @@ def _slices_of(header: FileDataset, path: Path) -> list[Slice]:
     missing = [name for name in needed if name not in header]
     if missing:
         raise bad(path, f"no {', '.join(missing)}", "an image with its place in the patient")
-    if int(header.get("SamplesPerPixel", 1)) != 1:
-        raise bad(path, "the pixels are coloured", "one grey value in each pixel")
+    grey = str(header.get("PhotometricInterpretation", None) or _GREY[0])
+    if int(header.get("SamplesPerPixel", 1)) != 1 or grey not in _GREY:
+        raise bad(path, f"the pixels are coloured ({grey})", "one grey value in each pixel")
     frames = list(header.get("PerFrameFunctionalGroupsSequence", None) or ())
     count = int(header.get("NumberOfFrames", None) or 1)
     if frames and len(frames) != count:
@@ -195,6 +199,7 @@ def _stored(header: FileDataset) -> Stored:
         compressed,
         bool(compressed or (known and syntax.is_deflated)),
         _hint(lambda: _padding(header, bits, signed), None),
+        int(header.get("NumberOfFrames", None) or 1),
     )
 
 

@@ -19,10 +19,13 @@ from dpcenet.evaluation.report.figures.plots import (
 )
 
 
-@pytest.mark.parametrize(("count", "rows"), [(1, 1), (4, 1), (5, 2)])
-def test_panels_of_all_figures_have_one_size(count: int, rows: int) -> None:
+@pytest.mark.parametrize(("count", "rows", "width"), [(1, 1, 1 / 4), (4, 1, 1), (5, 2, 1)])
+def test_panels_of_all_figures_have_one_size(count: int, rows: int, width: float) -> None:
     figure, found = panels([str(number) for number in range(count)])
-    assert len(found) == count and figure.get_size_inches().tolist() == [WIDTH, HEIGHT * rows]
+    assert len(found) == count and figure.get_size_inches().tolist() == [
+        WIDTH * width,
+        HEIGHT * rows,
+    ]
     assert [axes.get_title() for axes in found] == [str(number) for number in range(count)]
 
 

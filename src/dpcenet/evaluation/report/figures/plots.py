@@ -1,4 +1,4 @@
-"""Plots of scores and of training, all of one width."""
+"""Plots of scores and of training, their panels all of one size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dpcenet.evaluation.report.figures.lettering import Say, in_english
 from dpcenet.training.log import read_log
 from dpcenet.volumes.metrics import Mask
 
-WIDTH = 11.0  # inches of every figure of a report, so that all are shown at one size
+WIDTH = 11.0  # inches of a full row of panels; a figure of fewer is as narrow as they are
 HEIGHT = 3.3  # inches of a row of panels
 IN_A_ROW = 4  # panels
 BINS = 10  # of the relative position in an organ
@@ -24,9 +24,10 @@ Values = npt.NDArray[np.float64]
 
 def panels(labels: Sequence[str], say: Say = in_english) -> tuple[Figure, list[Axes]]:
     """A figure with a panel for each label, four in a row, and those panels."""
-    rows = -(-len(labels) // IN_A_ROW)
-    figure = Figure(figsize=(WIDTH, HEIGHT * rows), layout="constrained")
-    grid = figure.subplots(rows, IN_A_ROW, sharey=True, squeeze=False)
+    rows, columns = -(-len(labels) // IN_A_ROW), min(len(labels), IN_A_ROW)
+    size = (WIDTH * columns / IN_A_ROW, HEIGHT * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in grid.flat[len(labels) :]:
         axes.set_axis_off()
     for axes, label in zip(grid.flat, labels, strict=False):
@@ -85,7 +86,9 @@ def by_position(
             style = "-" if index < 10 else "--"
             axes.plot((edges[used] + edges[1:][used]) / 2, means, style, label=name, linewidth=1.2)
         axes.set(xlabel=say("axis.place"), xlim=(0, 1))
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    columns = 1 + min(len(found), IN_A_ROW)  # of the legend, which must not be wider than panels
+    names = grid[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=columns, fontsize=8)
     return figure
 
 

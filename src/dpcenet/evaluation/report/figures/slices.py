@@ -133,9 +133,10 @@ def draw(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
         for title, panels in rows
         for first in range(0, len(panels), IN_A_ROW)
     ]
-    size = (WIDTH, (WIDTH / IN_A_ROW + 0.25) * len(lines))
+    columns, side = max(len(panels) for _, panels in lines), WIDTH / IN_A_ROW
+    size = (side * columns, (side + 0.25) * len(lines))
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(lines), IN_A_ROW, squeeze=False)
+    grid = figure.subplots(len(lines), columns, squeeze=False)
     for axes_row, (title, panels) in zip(grid, lines, strict=True):
         for axes in axes_row:
             axes.set_xticks([])
