@@ -9,6 +9,7 @@ for fold in ${FOLDS:-0 1 2 3 4}; do
   dpcenet train incontext/shipped --data "$data" --run "$run" --fold "$fold" --scheme lineage --resume
   dpcenet evaluate "$run" --support first --neighbours 0
   dpcenet evaluate "$run" --support first
+  dpcenet evaluate "$run" --support first --as-volume
   dpcenet evaluate "$run" --support first --protocol blind
 done
 dpcenet report "$out"/fold? --out "$out"

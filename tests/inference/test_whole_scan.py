@@ -6,16 +6,27 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.support import LabelledScan
 from dpcenet.inference.whole_scan import (
+    OnePart,
     as_one_volume,
-    is_in_one_part,
     keep_parts,
-    largest_part,
+    likeliest_part,
     smooth_across,
 )
+from dpcenet.types import Features
 
 SPACING = (5.0, 2.0, 2.0)
+LEFT_BLOCK = OnePart((8.5, 8.5), 600)
+
+
+def labelled(label: np.ndarray, slice_mm: float = 5.0) -> LabelledScan:
+    """A labelled scan without an image."""
+    images = torch.zeros(len(label), 1, *label.shape[1:])
+    return LabelledScan("a", EncodedScan(images, Features({}), (slice_mm, 2.0, 2.0)), label)
 
 
 def parts() -> np.ndarray:
@@ -68,38 +79,75 @@ def test_a_label_is_in_one_part_if_it_is_so_in_every_scan_that_shows_it() -> Non
     speck[7, 7, 7] = 1  # one voxel of 65
     halves[1:3] = halves[5:7] = 1
     other[...] = 2
-    assert is_in_one_part([whole], 1)
-    assert is_in_one_part([speck], 1)
-    assert is_in_one_part([whole, other], 1)
-    assert not is_in_one_part([halves], 1)
-    assert not is_in_one_part([whole, halves], 1)
+
+    def known(*labels: np.ndarray) -> OnePart | None:
+        return OnePart.of([labelled(label) for label in labels], 1, 5.0)
+
+    assert known(whole) == known(whole, other) == OnePart((3.5, 3.5), 64)
+    assert known(speck) is not None
+    assert known(halves) is None
+    assert known(whole, halves) is None
+    assert known(other) is None
+
+
+def test_the_labelled_size_is_in_voxels_of_the_query() -> None:
+    label = np.zeros((8, 8, 8), np.uint8)
+    label[2:6, 2:6, 2:6] = 1
+    known = OnePart.of([labelled(label, 5.0)], 1, 2.5)
+    assert known is not None and known.voxels == 128
+    # of two labelled scans the mean
+    known = OnePart.of([labelled(label, 5.0), labelled(label, 10.0)], 1, 5.0)
+    assert known is not None and known.voxels == 96
 
 
 def test_what_lies_apart_is_dropped_where_the_label_is_in_one_part() -> None:
     image = np.zeros((10, 32, 32), np.float32)
-    once = as_one_volume(two_blocks(), image, SPACING, one_part=True)
-    both = as_one_volume(two_blocks(), image, SPACING, one_part=False)
+    once = as_one_volume(two_blocks(), image, SPACING, LEFT_BLOCK)
+    both = as_one_volume(two_blocks(), image, SPACING, None)
     assert (once[5] > 0.5).sum() == 100
     assert (both[5] > 0.5).sum() == 136
     assert once[5, 24, 24] == 0
 
 
-def test_the_largest_part_keeps_its_probabilities() -> None:
-    kept = largest_part(two_blocks())
+def test_of_parts_at_the_same_distance_the_larger_one_is_the_organ() -> None:
+    middle = OnePart((16.5, 16.5), 1e6)
+    kept = likeliest_part(two_blocks(), middle, near=4)
     assert kept[5, 8, 8] == np.float32(0.9)
-    assert kept[5, 0, 0] == np.float32(0.1)
-    assert not largest_part(np.zeros((3, 4, 4), np.float32)).any()
+    assert kept[5, 24, 24] == 0
+    assert kept[5, 0, 0] == np.float32(0.1)  # what is no part stays
+
+
+def test_a_part_at_the_organs_place_wins_over_a_larger_one_elsewhere() -> None:
+    kept = likeliest_part(two_blocks(), OnePart((24.5, 24.5), 1e6), near=4)
+    assert kept[5, 8, 8] == 0
+    assert kept[5, 24, 24] == np.float32(0.8)
+
+
+def test_what_exceeds_the_labelled_organ_makes_no_part_likelier() -> None:
+    """The small block is a little nearer; the large one is six times as large as the label."""
+    nearer = OnePart((17.0, 17.0), 100)
+    assert likeliest_part(two_blocks(), nearer, near=4)[5, 8, 8] == 0
+    assert likeliest_part(two_blocks(), OnePart((17.0, 17.0), 1e6), near=4)[5, 24, 24] == 0
+
+
+def test_one_part_or_none_stays_as_it_is() -> None:
+    one = two_blocks()
+    one[:, 20:] = 0
+    assert likeliest_part(one, LEFT_BLOCK, near=4) is one
+    nothing = np.zeros((3, 4, 4), np.float32)
+    assert likeliest_part(nothing, LEFT_BLOCK, near=4) is nothing
 
 
 def test_a_slice_that_was_missed_is_filled_from_its_neighbours() -> None:
     probability = two_blocks()
     probability[5, 4:14, 4:14] = 0.2
     image = np.zeros((10, 32, 32), np.float32)
-    assert (as_one_volume(probability.copy(), image, SPACING, True)[5, 4:14, 4:14] > 0.5).all()
+    near = as_one_volume(probability.copy(), image, SPACING, LEFT_BLOCK)
+    assert (near[5, 4:14, 4:14] > 0.5).all()
     far = (50.0, 2.0, 2.0)  # slices that far apart say nothing of each other
-    assert not (as_one_volume(probability, image, far, True)[5, 4:14, 4:14] > 0.5).any()
+    assert not (as_one_volume(probability, image, far, LEFT_BLOCK)[5, 4:14, 4:14] > 0.5).any()
 
 
 def test_nothing_found_stays_nothing() -> None:
     nothing = np.zeros((4, 8, 8), np.float32)
-    assert not as_one_volume(nothing, nothing, SPACING, True).any()
+    assert not as_one_volume(nothing, nothing, SPACING, LEFT_BLOCK).any()

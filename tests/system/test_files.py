@@ -65,12 +65,12 @@ def test_reserved_room_is_part_of_the_file(tmp_path: Path) -> None:
 BESIDE = {
     "app/jobs.py": "the log of a job, line by line",
     "app/labels_api.py": "a file that was sent, in a temporary folder",
-    "app/server.py": "the token, which nobody else may read; damaged it is made again",
     "data/prepare_case.py": "called by write_atomically",
     "evaluation/benchmark/resources.py": "a switch of the system in /proc",
     "system/lock.py": "who has a folder: the file itself is the lock",
     "training/log.py": "a line for each step",
     "volumes/archive.py": "unpacked into a temporary folder",
+    "volumes/nifti.py": "called by write_atomically",
 }
 """Files that write in another way than `write_atomically`, and why."""
 

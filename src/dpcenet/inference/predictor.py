@@ -29,7 +29,7 @@ from dpcenet.inference.second_look import refine_in_windows
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
 from dpcenet.inference.slice_tasks import with_neighbours
 from dpcenet.inference.support import LabelledScan
-from dpcenet.inference.whole_scan import as_one_volume, is_in_one_part
+from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
 from dpcenet.system.large_arrays import give_back, room_for
@@ -149,7 +149,7 @@ class Predictor:
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
         probability = self._probability(aligned, query, tasks)
         if self.as_volume and plan.covers_scan and self.method.as_volume:
-            probability = self._as_volumes(probability, tasks, support, query)
+            probability = self._as_volumes(probability, tasks, aligned, query)
         return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
 
     def _aligned(self, request: Request, plan: SlicePlan) -> Sequence[LabelledScan]:
@@ -165,16 +165,16 @@ class Predictor:
         self,
         found: dict[int, npt.NDArray[np.float32]],
         tasks: Tasks,
-        support: Sequence[LabelledScan],
+        scans: Sequence[LabelledScan],
         query: EncodedScan,
     ) -> dict[int, npt.NDArray[np.float32]]:
         """The answers after what the whole scan has to say; see `whole_scan`."""
-        image, labels = query.images[:, 0].float().cpu().numpy(), [scan.label for scan in support]
+        image = query.images[:, 0].float().cpu().numpy()
         for value, each in found.items():
             if served := sorted({z for task in tasks[value] for z in task.query}):
                 part = slice(served[0], served[-1] + 1)
-                one = self.one_part and is_in_one_part(labels, value)
-                as_one_volume(each[part], image[part], query.spacing, one)
+                known = OnePart.of(scans, value, query.spacing[0]) if self.one_part else None
+                as_one_volume(each[part], image[part], query.spacing, known)
                 give_back(each)
                 query.give_back()
         return found

@@ -1,21 +1,24 @@
 """What a whole scan says of an answer that was found slice by slice.
 
-An organ goes on from slice to slice. Where the labelled one is in one part, so is the query's:
-whatever lies apart from the largest part is something else. And an organ has intensities of its own
-in each scan (`intensities`). What each of them gains is measured in docs/log.md.
+An organ goes on from slice to slice. Where the labelled one is in one part, so is the query's: of
+parts that lie apart one is the organ, and the others are something else. And an organ has
+intensities of its own in each scan (`intensities`). What each gains is measured in docs/log.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import mul, truediv
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from dpcenet.inference.intensities import weighed_by_intensity
-from dpcenet.inference.support import Labels
+from dpcenet.inference.support import LabelledScan
 from dpcenet.system.large_arrays import give_back, room_for
 from dpcenet.volumes.boxes import Box, box_above, label_boxes
 
@@ -25,18 +28,53 @@ SMOOTH_MM = 6.0  # deviation of the Gaussian across slices
 REACH_MM = 20.0  # how far around a label there is anything to change
 ROWS = 64  # of all slices, that are smoothed together
 ONE_PART = 0.95  # of a label's voxels; one of which the largest part holds less is in several
+NEAR = 1 / 8  # of a slice's side: deviation of the organ's place in the plane
 
 
-def is_in_one_part(labels: Sequence[Labels], value: int) -> bool:
-    """Whether a label is in one part in every labelled scan (Z, H, W) that shows it."""
-    boxes = ((label, label_boxes(label).get(value)) for label in labels)
-    shown = (label[box] == value for label, box in boxes if box is not None)
-    kept = (keep_parts(mask, 1.0, True, 0.0).sum() / mask.sum() for mask in shown)
-    return all(share >= ONE_PART for share in kept)
+@dataclass(frozen=True)
+class OnePart:
+    """What the labelled scans say of a label that is in one part.
+
+    Attributes:
+        centre: (y, x) in the plane, in pixels.
+        voxels: its size in voxels of the query.
+    """
+
+    centre: tuple[float, float]
+    voxels: float
+
+    @staticmethod
+    def of(scans: Sequence[LabelledScan], value: int, slice_mm: float) -> OnePart | None:
+        """What labelled scans say, which lie as the query does; None where one shows several parts.
+
+        Args:
+            scans: with pixels of the query's size.
+            value: the label.
+            slice_mm: distance of the query's slices.
+        """
+        boxes = ((each, label_boxes(each.label).get(value)) for each in scans)
+        shown = [(each, box) for each, box in boxes if box is not None]
+        masks = [each.label[box] == value for each, box in shown]
+        counts = [int(mask.sum()) for mask in masks]
+        largest = [int(keep_parts(mask, 1.0, True, 0.0).sum()) for mask in masks]
+        if not shown or min(map(truediv, largest, counts)) < ONE_PART:
+            return None
+        places = [
+            np.add(ndimage.center_of_mass(mask), [side.start for side in box])
+            for mask, (_, box) in zip(masks, shown, strict=True)
+        ]
+        _, y, x = np.mean(places, axis=0).tolist()
+        mm = [each.slices.spacing[0] for each, _ in shown]
+        return OnePart((y, x), fmean(map(mul, counts, mm)) / slice_mm)
+
+    def within(self, box: Sequence[slice]) -> OnePart:
+        """The same as a box of the query sees it."""
+        (y, x), (_, rows, columns) = self.centre, box
+        return OnePart((y - rows.start, x - columns.start), self.voxels)
 
 
 def as_one_volume(
-    probability: Floats, image: Floats, spacing: tuple[float, float, float], one_part: bool
+    probability: Floats, image: Floats, spacing: tuple[float, float, float], known: OnePart | None
 ) -> Floats:
     """The answer for a label, seen as a volume.
 
@@ -44,21 +82,23 @@ def as_one_volume(
         probability: (Z, H, W) of one label, which is changed: a copy of a long scan is large.
         image: (Z, H, W), the query.
         spacing: of it along z, y, x in mm.
-        one_part: whether the label is one connected part.
+        known: of a label that is one connected part; None where it may be in several.
 
     Returns:
-        the same (Z, H, W); nowhere above one half apart from the largest part, if there is but one.
-        As it was where nothing is above one half, and far from where something is.
+        the same; nowhere above one half apart from the likeliest part, if there is but one. As it
+        was where nothing is above one half, and far from where something is.
     """
     tight = box_above(probability, 0.5)
     if tight is None:
         return probability
     around = box_around(tight, spacing, REACH_MM)
+    near = NEAR * max(probability.shape[1:])
+    here = None if known is None else known.within(around)
     found = smooth_across(probability[around], spacing[0], SMOOTH_MM)
-    if one_part:
-        found = largest_part(found)
+    if here is not None:
+        found = likeliest_part(found, here, near)
     found = weighed_by_intensity(found, image[around], spacing)
-    probability[around] = largest_part(found) if one_part else found
+    probability[around] = found if here is None else likeliest_part(found, here, near)
     return probability
 
 
@@ -71,11 +111,26 @@ def box_around(tight: Box, spacing: tuple[float, float, float], mm: float) -> tu
     )
 
 
-def largest_part(probability: Floats) -> Floats:
-    """Probabilities (Z, H, W), 0 where they are above one half apart from the largest part."""
-    mask = probability > 0.5
-    dropped = mask & ~keep_parts(mask, 1.0, True, 0.0)
-    return np.where(dropped, np.float32(0), probability)
+def likeliest_part(probability: Floats, known: OnePart, near: float) -> Floats:
+    """Probabilities (Z, H, W), 0 where they are above one half apart from the likeliest part.
+
+    Large parts are likely, but none for being larger than the labelled organ; and those that lie
+    in the plane where it lies.
+
+    Args:
+        probability: of one label.
+        known: of the label.
+        near: deviation of its place in the plane in pixels.
+    """
+    parts, count = ndimage.label(probability > 0.5)
+    if count < 2:
+        return probability
+    every = np.arange(1, count + 1)
+    sizes = np.minimum(ndimage.sum_labels(probability, parts, every), known.voxels)
+    places = np.array(ndimage.center_of_mass(probability, parts, every))[:, 1:]
+    away = ((places - known.centre) ** 2).sum(axis=1)
+    best = every[np.argmax(np.log(sizes) - away / (2 * near**2))]
+    return np.where((parts > 0) & (parts != best), np.float32(0), probability)
 
 
 def smooth_across(
