@@ -26,7 +26,7 @@ _WHOLE = (".nrrd", ".nhdr", ".mha", ".mhd")
 """Files that ITK reads, which holds all voxels of a file."""
 _WORKING = 16 * large_arrays.BLOCK
 """Bytes that computing takes beside whole arrays: blocks of several, and maps of a batch."""
-_COMPARED = 300_000
+_COMPARED = 150_000
 """Bytes for a slice while slices are compared: copies of its descriptor in 64 bits."""
 _REMEDY = "Raise --memory, take fewer --jobs, or crop the scan."
 
@@ -95,6 +95,11 @@ def read_under(query: Query, free: int) -> ScanFile:
         raise VolumeError(error.path, error.found, expected, _REMEDY) from error
 
 
+def _in_memory(size: int) -> int:
+    """Bytes of an array of so many that are in memory at once."""
+    return large_arrays.BLOCK if large_arrays.is_large(size) else size
+
+
 def _features(scan: EncodedScan, slices: int) -> list[int]:
     """Bytes of each map of so many slices, if they are as large as a scan's."""
     return [tensor[:1].nbytes * slices for tensor in scan.features.maps.values()]
@@ -105,8 +110,7 @@ def check_room(
 ) -> None:
     """Refuse a scan that needs more memory than is free.
 
-    A large array counts as much as one that just lies in memory: it lies in a file, and is looked
-    at block by block.
+    Of a large array, which lies in a file and is looked at block by block, a block counts.
 
     Args:
         scan: as read.
@@ -132,7 +136,7 @@ def check_room(
         for each in (support.scans if posed else ())
         for size in (each.slices.images.nbytes, *_features(each.slices, len(each.label)))
     ]
-    held = sum(min(size, large_arrays.LARGE) for size in (*native, *prepared, *aligned))
+    held = sum(map(_in_memory, (*native, *prepared, *aligned)))
     needed = held + _WORKING + _COMPARED * slices
     if needed > free:
         raise VolumeError(
