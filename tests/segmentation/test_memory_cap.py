@@ -256,5 +256,6 @@ def test_volume_is_not_copied_to_know_its_size() -> None:
     support = segmenter.support(image, labels)
     huge = Volume(np.broadcast_to(np.int16(0), (2000, 4000, 4000)), np.diag([1.0, 1, 1, 1]))
     with pytest.raises(VolumeError, match="takes about"):
-        memory_cap.check_room(ScanFile(huge, SourceGrid.of(huge)), support, 10**8, "huge", 0, True)
-    memory_cap.check_room(ScanFile(huge, SourceGrid.of(huge)), support, 10**9, "huge", 0, True)
+        memory_cap.check_room(ScanFile(huge, SourceGrid.of(huge)), support, 10**9, "huge", 0, True)
+    scan = ScanFile(huge, SourceGrid.of(huge))
+    memory_cap.check_room(scan, support, 2 * 10**9, "huge", 0, True)
