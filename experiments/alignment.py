@@ -1,16 +1,19 @@
 """What finding the body first is worth: Dice with slices known, matched, and aligned.
 
     python experiments/alignment.py PREPARED --pairs folds|ring|first-half|second-half|all-by-first
-        [--labels 6,2,3,1] [--ways known,matched,aligned] [--every 3]
+        [--labels 6,2,3,1] [--ways known,matched,aligned] [--every 3] [--as-volume]
 
 Which scan serves which: `folds`, the first scan of each of five folds (lineage form) its others;
 `ring`, each scan in turn the next three; `first-half` and `second-half`, the same within half of
 the scans; `all-by-first`, the first scan all others. `--every 3` scores every third slice only.
+With `--as-volume` the answers for slices are seen as one volume, as `segment` does it; they are
+not with `--every`.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,11 +39,12 @@ def main(
     ways: str = "known,matched,aligned",
     every: int = 1,
     margin: float = 20.0,
+    as_volume: bool = False,
 ) -> None:
     """Measure and print a line for each pair, and the means."""
     torch.set_num_threads(1)
     dataset = open_dataset(data)
-    predictor = segmenter_for(dataset).predictor
+    predictor = replace(segmenter_for(dataset).predictor, as_volume=as_volume)
     values = [int(v) for v in labels.split(",")] if labels else list(dataset.labels)
     encoded = {case.name: predictor.encode(case.image, case.spacing) for case in dataset.cases}
     table: dict[str, list[list[float]]] = {way: [] for way in ways.split(",")}
@@ -51,7 +55,9 @@ def main(
         line = f"{support} {query}"
         for way in table:
             start = time.perf_counter()
-            plan = Thinned(plan_of(way, truth, margin), dict.fromkeys(values, every))
+            plan = plan_of(way, truth, margin)
+            if every > 1:
+                plan = Thinned(plan, dict.fromkeys(values, every))
             masks = predictor.segment([scan], encoded[query], plan, values).masks
             scores = [100 * dice(masks[v][scored], truth[scored] == v) for v in values]
             table[way].append(scores)

@@ -141,7 +141,7 @@ def scores(
         ((name, queries),) = fold.pairs("first")
         support, *others = (_encoded(network, dataset.case(case)) for case in (name, *queries))
         for key, way in ways.items():
-            predictor = Predictor(network, "bfloat16", **way)
+            predictor = Predictor(network, "bfloat16", as_volume=False, **way)
             dices = [_dices(predictor, support, query, list(dataset.labels)) for query in others]
             means[key].append(100 * fmean(one for each in dices for one in each))
     return [(key, fmean(found)) for key, found in means.items()]

@@ -228,6 +228,7 @@ class _Evaluation:
             "bounds": options.bounds if told else None,
             "without": list(options.without),
             "cut": self.cut,
+            "as_volume": options.as_volume,
             "dataset": self.dataset.origin.name,
             "scheme": flags.scheme,
             "setting": flags.setting,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import mul, truediv
 from statistics import fmean
 
 import numpy as np
@@ -52,20 +51,18 @@ class OnePart:
             value: the label.
             slice_mm: distance of the query's slices.
         """
-        boxes = ((each, label_boxes(each.label).get(value)) for each in scans)
-        shown = [(each, box) for each, box in boxes if box is not None]
-        masks = [each.label[box] == value for each, box in shown]
-        counts = [int(mask.sum()) for mask in masks]
-        largest = [int(keep_parts(mask, 1.0, True, 0.0).sum()) for mask in masks]
-        if not shown or min(map(truediv, largest, counts)) < ONE_PART:
+        seen, shares = [], []
+        for scan in scans:
+            box = label_boxes(scan.label).get(value)
+            if box is not None:
+                tight, (_, top, left) = scan.label[box] == value, (each.start for each in box)
+                shares.append(keep_parts(tight, 1.0, True, 0.0).sum() / tight.sum())
+                _, y, x = (places.mean() for places in np.nonzero(tight))
+                seen.append((top + y, left + x, tight.sum() * scan.slices.spacing[0] / slice_mm))
+        if not seen or min(shares) < ONE_PART:
             return None
-        places = [
-            np.add(ndimage.center_of_mass(mask), [side.start for side in box])
-            for mask, (_, box) in zip(masks, shown, strict=True)
-        ]
-        _, y, x = np.mean(places, axis=0).tolist()
-        mm = [each.slices.spacing[0] for each, _ in shown]
-        return OnePart((y, x), fmean(map(mul, counts, mm)) / slice_mm)
+        y, x, voxels = (fmean(each) for each in zip(*seen, strict=True))
+        return OnePart((y, x), voxels)
 
     def within(self, box: Sequence[slice]) -> OnePart:
         """The same as a box of the query sees it."""
@@ -125,11 +122,13 @@ def likeliest_part(probability: Floats, known: OnePart, near: float) -> Floats:
     parts, count = ndimage.label(probability > 0.5)
     if count < 2:
         return probability
-    every = np.arange(1, count + 1)
-    sizes = np.minimum(ndimage.sum_labels(probability, parts, every), known.voxels)
-    places = np.array(ndimage.center_of_mass(probability, parts, every))[:, 1:]
-    away = ((places - known.centre) ** 2).sum(axis=1)
-    best = every[np.argmax(np.log(sizes) - away / (2 * near**2))]
+    inside = np.nonzero(parts)
+    number, weight = parts[inside], probability[inside].astype(np.float64)
+    sizes = np.bincount(number, weight)[1:]
+    places = [np.bincount(number, weight * axis)[1:] / sizes for axis in inside[1:]]
+    away = sum((place - there) ** 2 for place, there in zip(places, known.centre, strict=True))
+    likely = np.log(np.minimum(sizes, known.voxels)) - away / (2 * near**2)
+    best = 1 + int(likely.argmax())
     return np.where((parts > 0) & (parts != best), np.float32(0), probability)
 
 

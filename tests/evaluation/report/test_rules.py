@@ -19,6 +19,10 @@ def test_the_rules_in_a_line() -> None:
         "1 support slice on either side helps; supports seen in training: s"
     )
     assert "chunks" not in joined(rules_of(summary("blind")))
+    alone = joined(rules_of({**summary("paper"), "neighbours": 0, "as_volume": True}))
+    assert alone.endswith(
+        "one support slice alone; answers seen as a volume, outside the paper's protocol"
+    )
 
 
 @pytest.mark.parametrize("protocol", ["paper", "ep2", "blind"])
@@ -26,7 +30,7 @@ def test_the_rules_in_chinese(protocol: str) -> None:
     removed = {"rule": "any", "training_slices": 9, "removed_by_any": 4, "removed_by_all": 2}
     rules = {
         **summary(protocol), "shots": 2, "supports_trained_on": ["s"], "without": ["DPCE"],
-        "cut": 0.4, "exclusion": removed,
+        "cut": 0.4, "exclusion": removed, "as_volume": True,
     }  # fmt: skip
     line = joined(rules_of(rules), words("zh"))
     assert not re.search(r"[a-z]+ [a-z]+ [a-z]+", line), line

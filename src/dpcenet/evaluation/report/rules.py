@@ -38,8 +38,10 @@ def _unusual(summary: Mapping[str, Any]) -> Iterator[Saying]:
         yield saying("rules.without", parts=" + ".join(without))
     if summary.get("cut", 0.5) != 0.5:
         yield Saying("rules.cut")
-    if count := summary.get("neighbours"):
-        yield saying("rules.neighbours", count=count)
+    if (count := summary.get("neighbours")) is not None:
+        yield saying("rules.neighbours", count=count) if count else Saying("rules.alone")
+    if summary.get("as_volume"):
+        yield Saying("rules.volume")
     if seen := summary.get("supports_trained_on"):
         yield saying("rules.seen", cases=", ".join(seen))
     if removed := summary.get("exclusion"):

@@ -139,7 +139,7 @@ def evaluations(run: Run) -> list[tuple[str, list[Score], tuple[Saying, ...]]]:
         summary = read_json(run.folder / f"summary-{tag}.json", error=RunError, finite=False)
         shared = {**summary, "exclusion": None, "supports_trained_on": []}
         if "near" not in tag:
-            shared["neighbours"] = 0
+            shared["neighbours"] = None
         found.append((tag, read_scores(path), rules_of(shared)))
     return found
 
