@@ -1,4 +1,4 @@
-"""Times in pairs, peak memory in a process of its own, and what the machine can do."""
+"""Times in pairs, and peak memory in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from dpcenet.system.environment import processor
 
@@ -84,24 +81,6 @@ def timed(call: Call) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def bytes_moved(call: Call) -> int:
-    """Bytes of every operator's inputs and outputs, views left out."""
-    with _Bytes() as counter:
-        call()
-    return counter.total
-
-
-class _Bytes(TorchDispatchMode):
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            held = pytree.tree_leaves((args, kwargs, out))
-            self.total += sum(x.nbytes for x in held if isinstance(x, Tensor))
-        return out
-
-
 def peak_memory(script: Path, *arguments: str) -> float:
     """GB that a fresh process needed at most; it prints them as its last line."""
     done = subprocess.run(
@@ -116,31 +95,10 @@ def high_water() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 
 
-def machine() -> dict[str, str | float]:
-    """Processor, threads, and measured rates: matrix products (GFLOP/s), copies (GB/s)."""
-    threads = torch.get_num_threads()
-    found: dict[str, str | float] = {
+def machine() -> dict[str, str | int]:
+    """Processor, threads, and torch."""
+    return {
         "processor": processor(),
-        "threads": threads,
+        "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "GB/s copy": _copy_rate(),
     }
-    for kind in (torch.float32, torch.bfloat16):
-        found[f"GFLOP/s {str(kind).removeprefix('torch.')}"] = _product_rate(kind)
-    return found
-
-
-def _product_rate(kind: torch.dtype, side: int = 1536) -> float:
-    a, b = (torch.rand(side, side).to(kind) for _ in range(2))
-    return 2 * side**3 / _best(lambda: a @ b) / 1e9
-
-
-def _copy_rate(count: int = 2**26) -> float:
-    source = torch.rand(count)
-    target: Tensor = torch.empty_like(source)
-    return 2 * source.nbytes / _best(lambda: target.copy_(source)) / 1e9
-
-
-def _best(call: Call) -> float:
-    call()
-    return min(timed(call)[0] for _ in range(5))

@@ -25,13 +25,6 @@ trunk, on slices of a scan that it never saw; the mean of the organs, and the le
 network of the table on made patients with a head that nobody trained, so that margins are small and
 rounding counts most. The last column is the Dice with the truth, of the loop and of both of ours.
 """
-LIMITS = """
-What one slice more, or one step, costs ours, and how long the machine would take for it at the
-rates measured above: its arithmetic at the rate of large matrix products in the trunk's format, and
-its bytes at the rate of a copy, every operator reading its inputs and writing its output once. The
-share is that of the larger of the two times in the time taken. (Operators whose maps stay in a
-cache move fewer bytes than that, and oneDNN's convolutions may beat the matrix product.)
-"""
 
 
 def page(found: dict[str, Any], others: list[str]) -> str:
@@ -42,33 +35,29 @@ def page(found: dict[str, Any], others: list[str]) -> str:
         others: works that bring a table of their own, in order.
     """
     rows = {name: found[name] for name in KINDS if name in found}
-    facts = ", ".join(
-        f"{value:.0f} {key}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in found.get("machine", {}).items()
-    )
+    facts = ", ".join(f"{key} {value}" for key, value in found.get("machine", {}).items())
     lines = ["# Speed", "", f"Made by `{MADE_BY}` from speed.json; nothing here is typed. {facts}."]
-    lines += _section(SAYS, [_times(name, row) for name, row in rows.items()])
+    lines += section(SAYS, [_times(name, row) for name, row in rows.items()])
     segmented = {n: r for n, r in rows.items() if KINDS[n].task == "segment"}
     lines += ["", "## The same predictions"]
-    lines += _section(AGREE, [_agreement(name, row) for name, row in segmented.items()])
-    lines += ["", "## What the machine allows"]
-    lines += _section(LIMITS, [_limits(n, row, found["machine"]) for n, row in rows.items()])
+    lines += section(AGREE, [_agreement(name, row) for name, row in segmented.items()])
     lines += _floor(rows.get("segment-dpcenet"))
     for name in others:
         if name in found:
             lines += ["", f"## {found[name]['title']}"]
-            lines += _section(found[name]["says"], found[name]["rows"])
+            lines += section(found[name]["says"], found[name]["rows"])
     return "\n".join(lines) + "\n"
 
 
-def _section(says: str, rows: list[dict[str, Any]]) -> list[str]:
-    """Sentences, and a table of rows of named cells."""
+def section(says: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Sentences, and a table of rows of named cells; the first row has all of them."""
     lines = ["", says.strip(), ""]
     if rows:
         lines += ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
     for row in rows:
-        cells = (f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
-        lines.append("| " + " | ".join(cells) + " |")
+        cells = [row.get(name, "–") for name in rows[0]]
+        shown = (f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells)
+        lines.append("| " + " | ".join(shown) + " |")
     return lines
 
 
@@ -101,21 +90,6 @@ def _agreement(name: str, row: dict[str, Any]) -> dict[str, str]:
         on, truth = "made, 1 slice", "–"
         each = [f"{row['dice float32']:.4f}", f"{row['dice']:.4f}"]
     return cells | {"on": on, "float32": each[0], "bfloat16": each[1], "truth": truth}
-
-
-def _limits(name: str, row: dict[str, Any], rates: dict[str, Any]) -> dict[str, str]:
-    products = row["GFLOP ours"] / rates[f"GFLOP/s {row['precision']}"]
-    copies = row["GB ours"] / rates["GB/s copy"]
-    return {
-        "work": KINDS[name].says,
-        "GFLOP": f"{row['GFLOP ours']:.1f}",
-        "GB": f"{row['GB ours']:.2f}",
-        "s of products": f"{products:.3f}",
-        "s of copies": f"{copies:.3f}",
-        "s taken": f"{row['ours']:.3f}",
-        "GFLOP/s": f"{row['GFLOP ours'] / row['ours']:.0f}",
-        "share": f"{max(products, copies) / row['ours']:.0%}",
-    }
 
 
 def _floor(row: dict[str, Any] | None) -> list[str]:

@@ -1,6 +1,6 @@
 """Ours against the loops of the official code, in the same run: writes docs/speed.md.
 
-    python benchmarks/speed.py [WORK ...] [--trunk FILE] [--runs FOLDER] [--resume]
+    python benchmarks/speed.py [WORK ...] [--trunk FILE] [--runs FOLDER] [--scans FOLDER] [--resume]
     python benchmarks/speed.py --quick --out FOLDER
     python benchmarks/speed.py --table
 
@@ -8,7 +8,10 @@ Each work adds its row to speed.json as soon as it is measured, and speed.md is 
 alone: after a kill, `--resume` leaves out what was measured in the same way. `--trunk` names a
 ResNet-50's weights; without it weights are random. `--runs` names a folder with trained runs of
 `dpcenet train`, on whose weights and scans the predictions are then compared; without it they are
-compared on made patients, with heads that nobody trained. `--quick` tries everything once.
+compared on made patients, with heads that nobody trained. `--scans` names a folder of CHAOS scans
+(image_NN.nii.gz, label_NN.nii.gz), on which precisions, and other ways to use one labelled scan,
+are compared.
+`--quick` tries everything once.
 """
 
 from __future__ import annotations
@@ -23,20 +26,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ablation import ablate
 from agreement import run_of, trained_agreement
+from alternatives import Labelled, compare
 from flatness import FLAT, flatness
-from generating import generating
+from gpu import table
 from kinds import KINDS
 from measure import (
     Pair,
-    bytes_moved,
     high_water,
     in_pairs,
     machine,
     peak_memory,
 )
 from page import page
+from precision import precisions
 from works import Work
 
 from dpcenet.evaluation.benchmark.flops import giga_operations
@@ -53,7 +56,7 @@ def main() -> None:
         return
     results = options.out / "speed.json"
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in [] if options.table else options.works or [*KINDS, *OTHERS]:
+    for name in [] if options.table else _asked(options):
         found, way = _read(results), _way(name, options)
         if options.resume and found.get(name, {}).get("way") == way:
             continue
@@ -63,8 +66,23 @@ def main() -> None:
         found |= {name: {**row, "way": way}, "machine": machine()}
         results.write_text(json.dumps(found, indent=1) + "\n")
         print(f"{name}, {time.perf_counter() - start:.0f} s:", json.dumps(row), flush=True)
-        (options.out / "speed.md").write_text(page(found, [*OTHERS]))
-    (options.out / "speed.md").write_text(page(_read(results), [*OTHERS]))
+        _write(found, options.out)
+    _write(_read(results), options.out)
+
+
+def _write(found: dict[str, Any], out: Path) -> None:
+    """speed.md, with what `gpu.py` measured where its file lies beside it."""
+    lines = page(found, [*OTHERS])
+    if (out / "gpu.json").exists():
+        gpu = json.loads((out / "gpu.json").read_text())
+        lines += "\n".join(["", "## On a GPU", "", *table(gpu)]) + "\n"
+    (out / "speed.md").write_text(lines)
+
+
+def _asked(options: argparse.Namespace) -> list[str]:
+    """The works to be measured; some need scans."""
+    every = [name for name in (*KINDS, *OTHERS) if name not in ON_SCANS or options.scans]
+    return options.works or every
 
 
 def _options() -> argparse.Namespace:
@@ -74,6 +92,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, help="of the volume, for all works alike")
     parser.add_argument("--trunk", help="weights of a ResNet-50")
     parser.add_argument("--runs", type=Path, help="folder of trained runs")
+    parser.add_argument("--scans", type=Path, help="folder of CHAOS scans")
+    parser.add_argument("--nnunet", type=float, nargs="*", help="minutes of training of nnU-Net")
     parser.add_argument("--resume", action="store_true", help="only what was not measured yet")
     parser.add_argument("--quick", action="store_true", help="one pair, three slices")
     parser.add_argument("--out", type=Path, default=DOCS)
@@ -99,10 +119,14 @@ def _way(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _row_of(name: str, options: argparse.Namespace) -> dict[str, Any]:
     slices = options.slices or 36
-    if name == "ablation":
-        return ablate(options.pairs)
-    if name == "generator":
-        return generating(4.0 * options.pairs)
+    if name in ON_SCANS:
+        labelled, *others = (
+            (options.scans / f"image_{n}.nii.gz", options.scans / f"label_{n}.nii.gz")
+            for n in (CHAOS, *QUERIES)
+        )
+        if name == "precision":
+            return precisions(labelled, others)
+        return compare(Labelled(*labelled), others, options.nnunet)
     return flatness(name, options.pairs, slices) if name in FLAT else _measure(name, options)
 
 
@@ -115,14 +139,12 @@ def _read(results: Path) -> dict[str, Any]:
 
 
 def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One row: GFLOP, bytes, agreement, times and memory."""
+    """One row: GFLOP, agreement, times and memory."""
     torch.manual_seed(0)
     slices = options.slices or KINDS[name].slices
     work = Work(KINDS[name], slices, options.trunk)
     row: dict[str, Any] = {
         "GFLOP": giga_operations(work.counted()),
-        "GFLOP ours": giga_operations(work.counted_ours()),
-        "GB ours": bytes_moved(work.counted_ours()) / 1e9,
         "slices": slices,
         "precision": work.precision,
     }
@@ -189,7 +211,9 @@ def _memory(name: str, side: str, slices: int) -> float:
 
 
 SIDES = ("ours", "theirs", "imports", "weights", "trunk")
-OTHERS = (*FLAT, "ablation", "generator")
+ON_SCANS = ("precision", "alternatives")
+OTHERS = (*FLAT, *ON_SCANS)
+CHAOS, QUERIES = "19", ("20", "21", "22", "31")  # the labelled scan, and four others
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Where the time of `segment` goes: seconds of processor time in each stage of the whole command.
+"""Where the time and the memory of `segment` go, by stages of the whole command.
 
     python benchmarks/stages.py --made
     python benchmarks/stages.py --support SCAN --mask LABELS QUERY ... [--labels 60] [--json FILE]
 
-Torch computes with one thread, and a stage's time is that of its own thread without the stages
-inside it: so all stages, with "other", add up to the total, however busy the machine is. What the
-check does is counted apart. `--labels` cuts the labels into so many blocks. `--made` takes small
-made patients.
+Torch computes with one thread, and a stage's seconds are processor time of its own thread without
+the stages inside it: so all stages, with "other", add up to the total, however busy the machine is.
+What the check does is counted apart. The memory is the most that the process held while a stage ran
+(Linux). `--labels` cuts the labels into so many blocks. `--made` takes small made patients.
 """
 
 from __future__ import annotations
@@ -50,11 +50,24 @@ APART = ("check", "choose starts")
 """Stages whose parts are told by both names."""
 
 
-class Clock(threading.local):
-    """Processor time of each stage of a thread, without the stages inside it."""
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
-    def __init__(self, total: Counter[str]) -> None:
-        self.total = total
+
+def most_held() -> int:
+    """kB that the process held at most since the last call; 0 where the system does not tell."""
+    if not RESET.exists():
+        return 0
+    lines = STATUS.read_text().splitlines()
+    found = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    RESET.write_text("5")  # the highest begins anew
+    return found
+
+
+class Clock(threading.local):
+    """Processor time of each stage of a thread, without the stages inside it, and its memory."""
+
+    def __init__(self, total: Counter[str], held: Counter[str]) -> None:
+        self.total, self.held = total, held
         self.stack: list[str] = ["other"]
         self.since = time.thread_time()
 
@@ -62,7 +75,8 @@ class Clock(threading.local):
         """Begin a stage, or end the present one with None."""
         now = time.thread_time()
         self.total[self.stack[-1]] += now - self.since
-        self.since = now
+        self.held[self.stack[-1]] = max(self.held[self.stack[-1]], most_held())
+        self.since = time.thread_time()
         if enter is None:
             self.stack.pop()
             return
@@ -111,7 +125,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Segment, and print the table."""
-    clock = Clock(Counter())
+    clock = Clock(Counter(), Counter())
     clock.turn("import")
     import torch
 
@@ -142,7 +156,7 @@ def main(
         clock.turn("other")
     if errors := [each.error for each in summary.outcomes if each.error]:
         raise SystemExit("\n".join(errors))
-    show(clock.total, json_file)
+    show(clock, json_file)
 
 
 def cut_labels(mask: Path, count: int, target: Path) -> Path:
@@ -160,12 +174,13 @@ def cut_labels(mask: Path, count: int, target: Path) -> Path:
     return target
 
 
-def show(total: Counter[str], json_file: Path | None) -> None:
-    """Print the seconds of each stage, the longest first; write them too."""
+def show(clock: Clock, json_file: Path | None) -> None:
+    """Print seconds and memory of each stage, the longest first; write the seconds too."""
+    total, held = clock.total, {**clock.held, "all": max(clock.held.values())}
     whole = sum(total.values())
-    print("| stage | CPU s | share |\n|---|---|---|")
+    print("| stage | CPU s | share | GB at most |\n|---|---|---|---|")
     for stage, seconds in [*total.most_common(), ("all", whole)]:
-        print(f"| {stage} | {seconds:.2f} | {100 * seconds / whole:.0f}% |")
+        print(f"| {stage} | {seconds:.2f} | {seconds / whole:.0%} | {held[stage] * 1024e-9:.2f} |")
     if json_file:
         json_file.write_text(json.dumps(dict(total), indent=1))
 

@@ -23,7 +23,6 @@ from torch import Tensor
 from dpcenet.data.phantom.phantom import write_phantoms
 from dpcenet.data.store import open_dataset
 from dpcenet.evaluation.protocols import SameSlices
-from dpcenet.inference.batched import encode_slices, extract
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import SliceMap
@@ -243,26 +242,6 @@ class Work:
         if self.kind.task == "segment":
             return lambda: self.segment_theirs([0])
         return lambda: self.loss_theirs(self.episode()).backward()  # type: ignore[no-untyped-call]
-
-    def counted_ours(self) -> Callable[[], Any]:
-        """Ours for one more slice, or one step without what is computed ahead."""
-        episode = self.episode()
-        support = encode_slices(self.method, episode.support_images, self.precision)
-
-        @torch.no_grad()
-        def further() -> None:
-            query = encode_slices(self.method, episode.query_images, self.precision)
-            self.method.match(support, episode.support_masks, query)
-
-        images = torch.cat([episode.support_images, episode.query_images])
-        extracted = extract(self.method, images, self.precision)
-        known = extracted if self.kind.task == "bank" else None
-
-        def step() -> None:
-            self.method.train()(episode, known).log_probs.sum().backward()
-            self.method.eval()
-
-        return further if self.kind.task == "segment" else step
 
     @torch.no_grad()
     def _heads(self) -> None:

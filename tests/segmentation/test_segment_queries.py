@@ -184,20 +184,21 @@ def test_two_queries_of_one_name_are_refused(scans: Path, support: Support, tmp_
 
 
 COMMAND = """
-import sys, time
+import io, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from made_scans import quick_segmenter, segment_files
 from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.volumes import nifti
+class Slow(io.FileIO):
+    def write(self, content):
+        for start in range(0, len(content), 100):
+            super().write(content[start : start + 100])
+            time.sleep(0.01)
 class Slowly(type(Path())):
-    def write_bytes(self, content):
-        with self.open("wb") as stream:
-            for start in range(0, len(content), 100):
-                stream.write(content[start : start + 100])
-                stream.flush()
-                time.sleep(0.01)
+    def open(self, mode):
+        return Slow(str(self), mode)
 nifti.write_atomically = lambda path, write, whole=nifti.write_atomically: whole(
     path, lambda temporary: write(Slowly(temporary)))
 scans = Path(sys.argv[1])

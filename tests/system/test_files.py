@@ -70,6 +70,7 @@ BESIDE = {
     "system/lock.py": "who has a folder: the file itself is the lock",
     "training/log.py": "a line for each step",
     "volumes/archive.py": "unpacked into a temporary folder",
+    "volumes/nifti.py": "called by write_atomically",
 }
 """Files that write in another way than `write_atomically`, and why."""
 

@@ -64,6 +64,8 @@ class AlignedSlices(SlicePlan):
                 feature_volume(each.features[self.map], each.images, each.spacing)
                 for each in (scan.slices, request.query)
             ]
+            for each in (scan.slices, request.query):
+                each.give_back()
             self._known[key] = align_volumes(
                 volumes[0], scan.label, request.values, volumes[1], self.search
             )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpcenet.inference.encoded import EncodedScan, joined
+from dpcenet.inference.encoded import EncodedScan, give_back_tensor, joined, room_like
 from dpcenet.methods.base import MatchJob, Method
 from dpcenet.system.device import Precision, autocast
+from dpcenet.system.large_arrays import blocks
 from dpcenet.types import Features
 
 BATCH = 8  # slices computed at once, at most
@@ -33,7 +33,6 @@ def encode_scan(
     spacing: tuple[float, float, float],
     device: torch.device,
     precision: Precision,
-    disk: Path | None = None,
 ) -> EncodedScan:
     """Encode the slices of a prepared scan (Z, H, W), each once.
 
@@ -43,18 +42,26 @@ def encode_scan(
         spacing: of the slices along z, y, x in mm.
         device: where to compute.
         precision: of the trunk.
-        disk: folder in which the features lie in nameless files instead of in memory.
     """
-    images = torch.from_numpy(np.array(image, np.float32))[:, None].to(device)
-    return EncodedScan(images, encode_slices(method, images, precision, disk), spacing)
+    images = room_like(torch.empty(1, 1, *image.shape[1:]), len(image))
+    for part in blocks(image):
+        images[part, 0] = torch.from_numpy(np.array(image[part], np.float32))
+        give_back_tensor(images)
+    images = images.to(device)
+    return EncodedScan(images, encode_slices(method, images, precision), spacing)
 
 
 @torch.no_grad()
-def encode_slices(
-    method: Method, images: Tensor, precision: Precision, disk: Path | None = None
-) -> Features:
+def encode_slices(method: Method, images: Tensor, precision: Precision) -> Features:
     """Features, ready for `match`, of slices (B, 1, H, W)."""
-    return joined(_encoded(method, images, precision), len(images), disk)
+    return joined(_encoded(method, images, precision), len(images))
+
+
+@torch.no_grad()
+def encode_map(method: Method, images: Tensor, precision: Precision, name: str) -> Tensor:
+    """One map of the features of slices (B, 1, H, W): the others are not kept."""
+    each = _encoded(method, images, precision)
+    return joined((Features({name: one[name]}) for one in each), len(images))[name]
 
 
 def encode_parts(method: Method, parts: Sequence[Tensor], precision: Precision) -> list[Features]:
@@ -79,6 +86,7 @@ def _encoded(method: Method, images: Tensor, precision: Precision) -> Iterator[F
     while start < len(images):
         maps = extract(method, images[start : start + count], precision)
         yield method.project(maps)
+        give_back_tensor(images)
         start, count = start + count, _batch_of(maps)
 
 

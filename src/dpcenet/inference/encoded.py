@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dpcenet.system.files import reserve
+from dpcenet.system.large_arrays import give_back_range, is_large
 from dpcenet.types import Features
 
 
@@ -55,6 +56,11 @@ class EncodedScan:
     def __len__(self) -> int:
         return len(self.images)
 
+    def give_back(self) -> None:
+        """Let go of what of it lies in files and was read; see `system.large_arrays`."""
+        for tensor in (self.images, *self.features.maps.values()):
+            give_back_tensor(tensor)
+
     def features_of(self, slices: Sequence[int]) -> Features:
         """Features of some slices; those of neighbours in order are not copied."""
         first, stop = slices[0], slices[-1] + 1
@@ -62,45 +68,54 @@ class EncodedScan:
         return self.features.rows(slice(first, stop) if in_order else list(slices))
 
 
-def joined(parts: Iterable[Features], count: int, folder: Path | None = None) -> Features:
+def joined(parts: Iterable[Features], count: int) -> Features:
     """Join batches of features as they come, so that they are never held twice.
-
-    In `folder` they lie in files that have lost their names, and vanish with the last tensor, or
-    with the process, however it ends.
 
     Args:
         parts: batches, `count` rows together.
         count: rows of all.
-        folder: on the disk to use, which must exist; None joins in memory.
-
-    Raises:
-        OSError: the disk is full.
     """
     maps: dict[str, Tensor] = {}
     start = 0
     for part in parts:
         for name, tensor in part.maps.items():
             if name not in maps:
-                shape = (count, *tensor.shape[1:])
-                maps[name] = (
-                    _nameless(shape, tensor.dtype, folder) if folder else _alike(shape, tensor)
-                )
+                maps[name] = room_like(tensor, count)
             maps[name][start : start + len(tensor)] = tensor
+            give_back_tensor(maps[name])
         start += len(part)
     return Features(maps)
 
 
-def _alike(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """An empty tensor, in the memory layout of one that has other rows."""
-    last = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last)
+def room_like(tensor: Tensor, count: int) -> Tensor:
+    """A tensor of `count` rows, in the layout of one that has other rows. A large one on the CPU
+    lies in a file without a name; see `system.large_arrays`."""
+    shape = (count, *tensor.shape[1:])
+    channels = tensor.ndim == 4 and tensor.shape[1] > 1  # of a single one, both layouts are one
+    last = channels and tensor.is_contiguous(memory_format=torch.channels_last)
+    size = math.prod(shape) * tensor.dtype.itemsize
+    if tensor.device.type == "cpu" and is_large(size):
+        with suppress(OSError):  # no room on the disk: it lies in memory
+            return _nameless(shape, tensor.dtype, last)
     layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
+    return torch.empty(shape, dtype=tensor.dtype, device=tensor.device, memory_format=layout)
 
 
-def _nameless(shape: tuple[int, ...], dtype: torch.dtype, folder: Path) -> Tensor:
+def give_back_tensor(tensor: Tensor) -> None:
+    """Let go of the memory of a tensor of `room_like` that lies in a file; its values stay."""
+    storage = tensor.untyped_storage()
+    if tensor.device.type == "cpu" and storage.filename is not None:
+        give_back_range(storage.data_ptr(), storage.nbytes())
+
+
+def _nameless(shape: tuple[int, ...], dtype: torch.dtype, last: bool) -> Tensor:
     """A tensor whose memory is a file without a name."""
     size = math.prod(shape)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-") as file:
+    with tempfile.NamedTemporaryFile() as file:
         file.truncate(size * dtype.itemsize)
-        reserve(Path(file.name), 0, size * dtype.itemsize)
-        return torch.from_file(file.name, shared=True, size=size, dtype=dtype).view(shape)
+        reserve(file.fileno(), 0, size * dtype.itemsize)
+        flat = torch.from_file(file.name, shared=True, size=size, dtype=dtype)
+    if not last:
+        return flat.view(shape)
+    count, channels, height, width = shape
+    return flat.view(count, height, width, channels).permute(0, 3, 1, 2)

@@ -8,14 +8,18 @@ that what all of the body has in common no longer hides where in the body a cell
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dpcenet.inference.encoded import give_back_tensor
+
 SHRINKAGE = 0.1  # of the covariance's eigenvalues towards their mean
 AIR = 0.15  # of a scan's range of intensities: what lies below is no body
+TOGETHER = 64  # slices that are looked at at once
 BODY = 0.3  # share of a cell above which it counts as body
 
 
@@ -58,10 +62,8 @@ def feature_volume(
         step: wanted distance of the volume's slices in mm.
     """
     maps, images = maps.cpu(), images.cpu()
-    low, high = images.min(), images.max()
-    inside = (images > low + AIR * (high - low)).float()
     size = (maps.shape[-2], maps.shape[-1])
-    body = F.adaptive_avg_pool2d(inside, size)[:, 0]
+    body = _body(images, size)
     blend = slice_blend(len(maps), spacing[0], step)
     flat = blend @ maps.float().flatten(1)
     return FeatureVolume(
@@ -70,6 +72,22 @@ def feature_volume(
         len(maps) * spacing[0] / len(blend),
         spacing[1] * images.shape[-2] / maps.shape[-2],
     )
+
+
+def _body(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """(Z, h, w), the share of each cell that is not air, of slices (Z, 1, H, W)."""
+    ends = [(part.min(), part.max()) for part in _parts(images)]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    above = low + AIR * (high - low)
+    body = [F.adaptive_avg_pool2d((part > above).float(), size)[:, 0] for part in _parts(images)]
+    return torch.cat(body)
+
+
+def _parts(images: Tensor) -> Iterator[Tensor]:
+    """Some slices after the other; those that lie in a file are given back after their turn."""
+    for first in range(0, len(images), TOGETHER):
+        yield images[first : first + TOGETHER]
+        give_back_tensor(images)
 
 
 def slice_blend(count: int, distance: float, step: float) -> Tensor:

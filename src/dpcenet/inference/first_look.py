@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -57,6 +57,12 @@ def first_answers(
     ]
     found = zip(group, masks, predict(method, jobs), strict=True)
     return [FirstAnswer(value, task, mask, one) for (value, task), mask, one in found]
+
+
+def pieces(task: SliceTask) -> list[SliceTask]:
+    """The task in parts of at most `GROUP` query slices: one slice may serve hundreds of them."""
+    first = range(0, len(task.query), GROUP)
+    return [replace(task, query=task.query[start : start + GROUP]) for start in first]
 
 
 def in_groups(every: Iterable[tuple[int, SliceTask]]) -> Iterator[list[tuple[int, SliceTask]]]:

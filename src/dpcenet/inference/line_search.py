@@ -17,8 +17,14 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from dpcenet.inference.feature_volume import FeatureVolume, seen_in_plane, slice_blend
-from dpcenet.volumes.metrics import box_of
+from dpcenet.inference.feature_volume import (
+    TOGETHER,
+    FeatureVolume,
+    seen_in_plane,
+    slice_blend,
+)
+from dpcenet.system.large_arrays import give_back
+from dpcenet.volumes.boxes import box_of
 
 Labels = npt.NDArray[np.uint8]
 NOTHING = 1e-6  # share of the greatest weight of a cell below which it does not count
@@ -79,12 +85,15 @@ def near_labels(
         deviation: of the Gaussian, in mm.
     """
     wanted = np.isin(np.arange(256), list(values))
-    mask = wanted[label]
-    shows = torch.from_numpy(np.flatnonzero(mask.any(axis=(1, 2))))
     size = (volume.maps.shape[-2], volume.maps.shape[-1])
     cells = torch.zeros(len(label), *size)
-    some = torch.from_numpy(mask[shows.numpy()].astype(np.float32))
-    cells[shows] = F.adaptive_avg_pool2d(some[:, None], size)[:, 0]
+    for first in range(0, len(label), TOGETHER):
+        mask = wanted[label[first : first + TOGETHER]]
+        shows = np.flatnonzero(mask.any(axis=(1, 2)))
+        if len(shows):
+            some = torch.from_numpy(mask[shows].astype(np.float32))[:, None]
+            cells[first + shows] = F.adaptive_avg_pool2d(some, size)[:, 0]
+    give_back(label)
     distance = len(volume.maps) * volume.step / len(label)
     blend = slice_blend(len(label), distance, volume.step)
     share = (blend @ cells.flatten(1)).view(len(blend), *size).numpy()

@@ -11,15 +11,14 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpcenet.inference.batched import encode_slices
-from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.batched import BATCH, encode_map, encode_slices
+from dpcenet.inference.encoded import EncodedScan, give_back_tensor, room_like
 from dpcenet.inference.pose import Pose, similarity
 from dpcenet.inference.second_look import Windows, centre_and_spread
 from dpcenet.inference.slice_tasks import Matches
@@ -38,7 +37,6 @@ def align_support(
     query: EncodedScan,
     pairs: Pairs,
     precision: Precision,
-    disk: Path | None = None,
 ) -> LabelledScan:
     """The labelled scan in the query's pose.
 
@@ -53,7 +51,6 @@ def align_support(
         pairs: slices that are known or guessed to show the same. Those whose support slice shows
             no wanted label are left out.
         precision: of the trunk.
-        disk: folder in which the features of a support that moved lie instead of in memory.
     """
     search = method.pose_search
     if search is None or support.slices.windows is not None:
@@ -66,10 +63,15 @@ def align_support(
     pose = find_pose(method, search, support.slices, wanted, query, compared, precision)
     if pose.is_identity:
         return support
-    images = pose.warp(support.slices.images)
-    label = torch.from_numpy(wanted.astype(np.float32))[:, None].to(images.device)
-    warped = pose.warp(label, "nearest")[:, 0].to(torch.uint8).cpu().numpy()
-    features = encode_slices(method, images, precision, disk)
+    images = room_like(support.slices.images, len(wanted))
+    warped = np.empty_like(wanted)
+    for start in range(0, len(wanted), BATCH):  # a long scan is large, and its label in float32 too
+        part = slice(start, start + BATCH)
+        images[part] = pose.warp(support.slices.images[part])
+        label = torch.from_numpy(wanted[part].astype(np.float32))[:, None].to(images.device)
+        warped[part] = pose.warp(label, "nearest")[:, 0].to(torch.uint8).cpu().numpy()
+        give_back_tensor(images)
+    features = encode_slices(method, images, precision)
     slices = replace(support.slices, images=images, features=features)
     return replace(support, slices=slices, label=warped)
 
@@ -96,13 +98,13 @@ def find_pose(
     for rotations, scales in search.rounds:
         centres = torch.tensor([pose.query_centre] * len(theirs), device=theirs.device)
         windows = Windows(centres, half).cut(theirs, search.size)
-        query_maps = encode_slices(method, windows, precision)[search.map]
+        query_maps = encode_map(method, windows, precision, search.map)
         candidates = [
             replace(pose, rotation=pose.rotation + rotation, scale=pose.scale * scale)
             for rotation, scale in product(rotations, scales)
         ]
         looks = torch.cat([one.windows(ours, half, search.size) for one in candidates])
-        maps = encode_slices(method, looks, precision)[search.map]
+        maps = encode_map(method, looks, precision, search.map)
         maps = maps.view(len(candidates), -1, *maps.shape[1:])
         scores = similarity(maps, query_maps, search.spread, search.reach)
         if unchanged is None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.alignment import AlignmentSearch
 from dpcenet.inference.batched import encode_scan
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.first_look import first_answers, in_groups
+from dpcenet.inference.first_look import first_answers, in_groups, pieces
 from dpcenet.inference.pose_search import align_support
 from dpcenet.inference.second_look import refine_in_windows
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
@@ -33,6 +32,8 @@ from dpcenet.inference.support import LabelledScan
 from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
+from dpcenet.system.large_arrays import give_back, room_for
+from dpcenet.volumes.boxes import above
 from dpcenet.volumes.metrics import Mask
 
 CPU = torch.device("cpu")
@@ -58,7 +59,11 @@ class Segmented:
     @property
     def masks(self) -> dict[int, Mask]:
         """Label value → (Z, H, W) bool; by default where the label is likelier than not."""
-        return {value: np.asarray(each > self.cut) for value, each in self.probability.items()}
+        return {value: self.mask(value) for value in self.probability}
+
+    def mask(self, value: int) -> Mask:
+        """(Z, H, W) bool of one label."""
+        return above(self.probability[value], self.cut)
 
 
 @dataclass(frozen=True)
@@ -114,11 +119,10 @@ class Predictor:
         self,
         image: npt.NDArray[np.float32],
         spacing: tuple[float, float, float],
-        disk: Path | None = None,
     ) -> EncodedScan:
         """Encode a prepared scan (Z, H, W) with its spacing along z, y, x in mm; see
         `encode_scan`."""
-        return encode_scan(self.method, image, spacing, self.device, self.precision, disk)
+        return encode_scan(self.method, image, spacing, self.device, self.precision)
 
     @torch.no_grad()
     def segment(
@@ -127,7 +131,6 @@ class Predictor:
         query: EncodedScan,
         plan: SlicePlan,
         values: Sequence[int],
-        disk: Path | None = None,
     ) -> Segmented:
         """Segment labels of a query.
 
@@ -137,10 +140,9 @@ class Predictor:
             plan: which support slices serve which query slices.
             values: labels to segment. Labels are segmented together: what slices have to do with
                 each other serves all of them.
-            disk: folder in which features of aligned scans lie instead of in memory.
         """
         request = Request(self.method, support, query, values)
-        aligned = self._aligned(request, plan, disk)
+        aligned = self._aligned(request, plan)
         chosen = plan.slices(request, aligned)
         reach = self.method.neighbours if self.neighbours is None else self.neighbours
         labels = [scan.label for scan in aligned]
@@ -150,14 +152,12 @@ class Predictor:
             probability = self._as_volumes(probability, tasks, aligned, query)
         return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
 
-    def _aligned(
-        self, request: Request, plan: SlicePlan, disk: Path | None
-    ) -> Sequence[LabelledScan]:
+    def _aligned(self, request: Request, plan: SlicePlan) -> Sequence[LabelledScan]:
         if not self.align or self.method.pose_search is None:
             return request.support
         query, values = request.query, request.values
         return [
-            align_support(self.method, scan, values, query, pairs, self.precision, disk)
+            align_support(self.method, scan, values, query, pairs, self.precision)
             for scan, pairs in zip(request.support, plan.pairs(request), strict=True)
         ]
 
@@ -174,21 +174,32 @@ class Predictor:
             if served := sorted({z for task in tasks[value] for z in task.query}):
                 part = slice(served[0], served[-1] + 1)
                 known = OnePart.of(scans, value, query.spacing[0]) if self.one_part else None
-                each[part] = as_one_volume(each[part], image[part], query.spacing, known)
+                as_one_volume(each[part], image[part], query.spacing, known)
+                give_back(each)
+                query.give_back()
         return found
 
     def _probability(
         self, scans: Sequence[LabelledScan], query: EncodedScan, tasks: Tasks
     ) -> dict[int, npt.NDArray[np.float32]]:
         """Foreground probability (Z, H, W) of each label; 0 on slices that no task covers."""
-        whole = {value: torch.zeros(query.images[:, 0].shape) for value in tasks}
+        shape = (len(query), *query.images.shape[-2:])
+        whole = {value: room_for(shape, np.float32) for value in tasks}
         look = self.method.second_look if self.second_look and query.windows is None else None
-        every = ((value, task) for value, of_label in tasks.items() for task in of_label)
+        every = (
+            (value, piece)
+            for value, of_label in tasks.items()
+            for task in of_label
+            for piece in pieces(task)
+        )
         for group in in_groups(every):
             answers = first_answers(self.method, scans, query, group)
             found = [answer.probability for answer in answers]
             if look is not None:
                 found = refine_in_windows(self.method, look, scans, query, answers, self.precision)
             for (value, task), one in zip(group, found, strict=True):
-                whole[value][list(task.query)] = one.cpu()
-        return {value: each.numpy() for value, each in whole.items()}
+                whole[value][list(task.query)] = one.cpu().numpy()
+                give_back(whole[value])
+            for each in (query, *(scan.slices for scan in scans)):
+                each.give_back()
+        return whole

@@ -14,17 +14,22 @@ from dpcenet.inference.slice_tasks import Matches
 from dpcenet.methods.base import Method
 
 FloatMatrix = npt.NDArray[np.float64]
+ROWS = 64
+"""Slices that are compared together: their descriptors are long."""
 
 
 def slice_costs(query: FloatMatrix, support: FloatMatrix) -> FloatMatrix:
     """1 − cosine of centred descriptors: (Zq, d), (Zs, d) → (Zq, Zs)."""
-    centre = np.concatenate([query, support]).mean(axis=0)
-    unit = [
-        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        for rows in (query - centre, support - centre)
-    ]
-    costs: FloatMatrix = 1 - unit[0] @ unit[1].T
-    return costs
+    centre = (query.sum(axis=0) + support.sum(axis=0)) / (len(query) + len(support))
+    known = _unit(support - centre).T
+    parts = (query[first : first + ROWS] for first in range(0, len(query), ROWS))
+    return np.concatenate([1 - _unit(part - centre) @ known for part in parts])
+
+
+def _unit(rows: FloatMatrix) -> FloatMatrix:
+    """The same rows (N, d), each of length 1."""
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return rows
 
 
 def align_slices(
@@ -75,6 +80,9 @@ def descriptors(method: Method, *scans: EncodedScan) -> list[FloatMatrix]:
     from their scan's own mean. A single slice has none.
     """
     rows = [method.describe(scan.features) for scan in scans]
+    for scan in scans:
+        scan.give_back()
     if method.own_mean and min(map(len, rows)) > 1:
-        return [each - each.mean(axis=0) for each in rows]
+        for each in rows:
+            each -= each.mean(axis=0)
     return rows

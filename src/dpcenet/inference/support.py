@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dpcenet.errors import ConfigError
 from dpcenet.inference.encoded import EncodedScan
+from dpcenet.system.large_arrays import blocks
 from dpcenet.types import Features
 from dpcenet.volumes.facts import Code
 from dpcenet.volumes.geometry import Affine
@@ -52,8 +53,10 @@ class LabelledScan:
         affine: Affine,
     ) -> LabelledScan:
         """From a prepared image (Z, H, W), its encoded slices, its label and its affine (4, 4)."""
-        digest = hashlib.sha256(image.tobytes())
-        digest.update(label.tobytes())
+        digest = hashlib.sha256()
+        for array in (image, label):
+            for part in blocks(array):
+                digest.update(array[part].tobytes())
         return LabelledScan(name, slices, label, digest.hexdigest(), affine)
 
 

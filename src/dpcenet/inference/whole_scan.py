@@ -18,12 +18,14 @@ from scipy import ndimage
 
 from dpcenet.inference.intensities import weighed_by_intensity
 from dpcenet.inference.support import LabelledScan
-from dpcenet.volumes.metrics import Mask, box_of
+from dpcenet.system.large_arrays import give_back, room_for
+from dpcenet.volumes.boxes import Box, box_above, label_boxes
 
 Floats = npt.NDArray[np.float32]
 
 SMOOTH_MM = 6.0  # deviation of the Gaussian across slices
 REACH_MM = 20.0  # how far around a label there is anything to change
+ROWS = 64  # of all slices, that are smoothed together
 ONE_PART = 0.95  # of a label's voxels; one of which the largest part holds less is in several
 NEAR = 1 / 8  # of a slice's side: deviation of the organ's place in the plane
 
@@ -51,10 +53,9 @@ class OnePart:
         """
         seen, shares = [], []
         for scan in scans:
-            mask = scan.label == value
-            if mask.any():
-                box = box_of(mask)
-                tight, (_, top, left) = mask[box], (each.start for each in box)
+            box = label_boxes(scan.label).get(value)
+            if box is not None:
+                tight, (_, top, left) = scan.label[box] == value, (each.start for each in box)
                 shares.append(keep_parts(tight, 1.0, True, 0.0).sum() / tight.sum())
                 _, y, x = (places.mean() for places in np.nonzero(tight))
                 seen.append((top + y, left + x, tight.sum() * scan.slices.spacing[0] / slice_mm))
@@ -75,36 +76,35 @@ def as_one_volume(
     """The answer for a label, seen as a volume.
 
     Args:
-        probability: (Z, H, W) of one label.
+        probability: (Z, H, W) of one label, which is changed: a copy of a long scan is large.
         image: (Z, H, W), the query.
         spacing: of it along z, y, x in mm.
         known: of a label that is one connected part; None where it may be in several.
 
     Returns:
-        (Z, H, W); nowhere above one half apart from the likeliest part, if there is but one. As it
+        the same; nowhere above one half apart from the likeliest part, if there is but one. As it
         was where nothing is above one half, and far from where something is.
     """
-    mask = probability > 0.5
-    if not mask.any():
+    tight = box_above(probability, 0.5)
+    if tight is None:
         return probability
-    around = box_around(mask, spacing, REACH_MM)
+    around = box_around(tight, spacing, REACH_MM)
     near = NEAR * max(probability.shape[1:])
     here = None if known is None else known.within(around)
     found = smooth_across(probability[around], spacing[0], SMOOTH_MM)
     if here is not None:
         found = likeliest_part(found, here, near)
     found = weighed_by_intensity(found, image[around], spacing)
-    whole = probability.copy()
-    whole[around] = found if here is None else likeliest_part(found, here, near)
-    return whole
+    probability[around] = found if here is None else likeliest_part(found, here, near)
+    return probability
 
 
-def box_around(mask: Mask, spacing: tuple[float, float, float], mm: float) -> tuple[slice, ...]:
-    """The slices, rows and columns of a mask that is not empty, and those up to `mm` from it."""
+def box_around(tight: Box, spacing: tuple[float, float, float], mm: float) -> tuple[slice, ...]:
+    """The slices, rows and columns of a box, and those up to `mm` from it."""
     margins = (math.ceil(mm / step) for step in spacing)
     return tuple(
-        slice(max(0, tight.start - margin), tight.stop + margin)
-        for tight, margin in zip(box_of(mask), margins, strict=True)
+        slice(max(0, side.start - margin), side.stop + margin)
+        for side, margin in zip(tight, margins, strict=True)
     )
 
 
@@ -136,9 +136,14 @@ def smooth_across(
     probability: npt.NDArray[np.float32], spacing_mm: float, sigma_mm: float
 ) -> npt.NDArray[np.float32]:
     """Probabilities (Z, H, W) smoothed along z; beyond the first and last slice they go on."""
-    smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter1d(
-        probability, sigma_mm / spacing_mm, axis=0, mode="nearest"
-    )
+    smoothed: npt.NDArray[np.float32] = room_for(probability.shape, np.float32)
+    for first in range(0, probability.shape[1], ROWS):
+        rows = slice(first, first + ROWS)
+        smoothed[:, rows] = ndimage.gaussian_filter1d(
+            probability[:, rows], sigma_mm / spacing_mm, axis=0, mode="nearest"
+        )
+        for each in (smoothed, probability):
+            give_back(each)
     return smoothed
 
 
@@ -150,8 +155,7 @@ def keep_parts(
     Of parts of the same size the first one counts as the largest.
     """
     parts, _ = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
+    sizes = np.bincount(parts[mask], minlength=1)
     kept = sizes * voxel_mm3 >= max(min_volume_mm3, 1e-9)
     if largest:
         kept &= np.arange(len(sizes)) == sizes.argmax()

@@ -188,7 +188,7 @@ class Method(nn.Module, ABC):
         """Measure, once, what the method needs to know about the training slices (B, 1, H, W)."""
 
     def describe(self, features: Features) -> npt.NDArray[np.float64]:
-        """Slice descriptors (B, d), which `slice_matching.descriptors` makes comparable."""
+        """Slice descriptors (B, d), an array of its own; see `slice_matching.descriptors`."""
         maps = [tensor for tensor in features.maps.values() if tensor.ndim == 4]
         return describe_slices(maps[-1], cells=8)
 

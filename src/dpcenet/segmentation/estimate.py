@@ -14,6 +14,7 @@ from dpcenet.inference.batched import encode_slices
 from dpcenet.inference.support import Support
 from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.system.large_arrays import LARGE
 from dpcenet.system.progress import in_words
 
 SAMPLE = 8  # slices that are encoded to see how fast this machine is
@@ -87,8 +88,8 @@ def estimate(
     slice_s = (time.perf_counter() - began) / len(sample)
     labels, slices = len(support.values), len(first.label)
     factor = (FULL if predictor.second_look else FAST).of(labels, check)
-    held = sum(each.nbytes for each in first.slices.features.maps.values())
-    held += (3 + labels) * first.slices.images.nbytes
+    arrays = [*first.slices.features.maps.values(), *[first.slices.images] * (3 + labels)]
+    held = sum(min(each.nbytes, LARGE) for each in arrays)
     try:
         memory = memory_cap.peak() + COPIES * held
     except ConfigError:

@@ -13,6 +13,7 @@ from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import Scan, name_of, open_labelled, open_scan
+from dpcenet.volumes.boxes import values_in
 from dpcenet.volumes.facts import NO_LABELS, Labels
 from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import check_intensities, check_mask
@@ -76,7 +77,7 @@ def read_labelled(
     table = common.table_for(stored, name_of(mask))
     truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
     check_intensities(scan.volume, name_of(image))
-    found = np.unique(check_mask(truth, scan.volume, name_of(mask), scan.grid))
+    found = values_in(check_mask(truth, scan.volume, name_of(mask), scan.grid))
     rules = first.record.rules if first else rules or rules_for(scan)
     like = first.affine if first else None
     prepared, record = preprocess(scan, rules, like=like)
@@ -108,7 +109,7 @@ def lost_labels(values: Sequence[int], label: npt.NDArray[np.uint8]) -> list[str
         values: of the mask.
         label: (Z, H, W), prepared.
     """
-    left = set(np.unique(label).tolist())
+    left = set(values_in(label))
     return [
         f"label {value} is too small: nothing of it is left on the prepared slices, so nothing "
         "can be found for it; are there stray voxels?"

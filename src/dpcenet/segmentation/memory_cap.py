@@ -10,18 +10,24 @@ import re
 import sys
 
 from dpcenet.errors import ConfigError, VolumeError
+from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.queries import Query
+from dpcenet.system import large_arrays
+from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.io import suffix_of
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
 _READING = 5
 """The most bytes that reading needs for a byte of voxels: 8-bit values become float32."""
-_PREPARING = 8
-"""Bytes for a voxel of the scan: two float32 copies while it is prepared."""
-_POSING = 13
-"""Bytes for a pixel of a labelled scan: its aligned image and label, and masks in between."""
+_WHOLE = (".nrrd", ".nhdr", ".mha", ".mhd")
+"""Files that ITK reads, which holds all voxels of a file."""
+_WORKING = 16 * large_arrays.BLOCK
+"""Bytes that computing takes beside whole arrays: blocks of several, and maps of a batch."""
+_COMPARED = 150_000
+"""Bytes for a slice while slices are compared: copies of its descriptor in 64 bits."""
 _REMEDY = "Raise --memory, take fewer --jobs, or crop the scan."
 
 
@@ -76,6 +82,9 @@ def read_under(query: Query, free: int) -> ScanFile:
     Raises:
         VolumeError: there is not, or the query cannot be used.
     """
+    whole = not isinstance(query.source, Series) and suffix_of(query.source).endswith(_WHOLE)
+    if not whole and free >= _READING * large_arrays.LARGE:
+        return query.read()  # block by block
     limit = free // _READING
     try:
         return query.read(limit)
@@ -86,10 +95,22 @@ def read_under(query: Query, free: int) -> ScanFile:
         raise VolumeError(error.path, error.found, expected, _REMEDY) from error
 
 
+def _in_memory(size: int) -> int:
+    """Bytes of an array of so many that are in memory at once."""
+    return large_arrays.BLOCK if large_arrays.is_large(size) else size
+
+
+def _features(scan: EncodedScan, slices: int) -> list[int]:
+    """Bytes of each map of so many slices, if they are as large as a scan's."""
+    return [tensor[:1].nbytes * slices for tensor in scan.features.maps.values()]
+
+
 def check_room(
     scan: ScanFile, support: Support, free: int, name: str, maps: int, posed: bool
 ) -> None:
-    """Refuse a scan that needs more memory than is free. Features do not count: they are on disk.
+    """Refuse a scan that needs more memory than is free.
+
+    Of a large array, which lies in a file and is looked at block by block, a block counts.
 
     Args:
         scan: as read.
@@ -106,10 +127,17 @@ def check_room(
     oriented, _ = orient(volume, support.affine)
     step = support.rules.slice_spacing_mm or oriented.spacing[0]
     slices = math.ceil(len(oriented.data) * oriented.spacing[0] / step) + 1
-    prepared = slices * support.rules.size**2 * 4 * (3 + len(support.values))
-    native = volume.data.size * (_PREPARING + 2 + (8 if maps else 0))
-    labelled = sum(each.slices.images.numel() for each in support.scans) if posed else 0
-    needed = volume.data.nbytes + native + prepared + _POSING * labelled
+    first = support.scans[0].slices
+    native = [volume.data.nbytes, volume.data.size, *([4 * volume.data.size] if maps else [])]
+    image = slices * support.rules.size**2 * 4
+    prepared = [image] * (3 + len(support.values)) + _features(first, slices)
+    aligned = [
+        size
+        for each in (support.scans if posed else ())
+        for size in (each.slices.images.nbytes, *_features(each.slices, len(each.label)))
+    ]
+    held = sum(map(_in_memory, (*native, *prepared, *aligned)))
+    needed = held + _WORKING + _COMPARED * slices
     if needed > free:
         raise VolumeError(
             name,

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dpcenet import __version__
 from dpcenet.methods.base import Method
 from dpcenet.segmentation.layout import Layout, label_path, probability_path
 from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.system.large_arrays import blocks, changed, give_back, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.facts import Labels
@@ -79,7 +81,7 @@ def write_outputs(
         if outputs.layout == "totalsegmentator":
             paths.append(_cleared(label_path(mask, known[value])))
             paths[-1].parent.mkdir(exist_ok=True)
-            write_mask((result.mask.data == value).astype(np.uint8), paths[-1], scan.grid)
+            write_mask(_only(result.mask.data, value), paths[-1], scan.grid)
         if outputs.probability:
             path = probability_path(mask, name, value, known[value], outputs.layout)
             paths.append(_cleared(path))
@@ -88,6 +90,15 @@ def write_outputs(
             paths.append(_cleared(mask.with_name(f"{name}_mesh_{value}.stl")))
             write_stl(surface(result.mask, value), paths[-1])
     return paths, note
+
+
+def _only(labels: npt.NDArray[Any], value: int) -> npt.NDArray[np.uint8]:
+    """1 where a label map (Z, Y, X) has a value, else 0."""
+    found = room_for(labels.shape, np.uint8)
+    for part in blocks(labels):
+        found[part] = labels[part] == value
+        give_back(found)
+    return found
 
 
 def _cleared(path: Path) -> Path:
@@ -105,7 +116,7 @@ def statistics_of(image: Volume, mask: Volume, values: Iterable[int]) -> dict[st
         mask: label values on its grid.
         values: the labels that were asked for.
     """
-    labels = np.asarray(mask.data, dtype=np.uint8)
+    labels = changed(mask.data, np.uint8)
     found = measure_labels(image.data, labels, image.affine)
     empty = {"ml": 0.0, "voxels": 0}
     return {str(v): found[v].to_json() if v in found else empty for v in values}

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from dpcenet.inference.whole_scan import keep_parts, smooth_across
 from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.system.large_arrays import changed, give_back, room_for
 from dpcenet.types import Volume
+from dpcenet.volumes.boxes import label_boxes
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,10 @@ class Consistency:
 
     def _parts(self, mask: Volume) -> Volume:
         voxel = float(abs(np.linalg.det(mask.affine[:3, :3])))
-        data = np.asarray(mask.data, dtype=np.uint8).copy()
-        boxes = ndimage.find_objects(data)
-        for value, box in enumerate(boxes, start=1):
-            if box is not None:
-                inside = data[box]
-                kept = keep_parts(inside == value, voxel, self.largest, self.min_volume_mm3)
-                inside[(inside == value) & ~kept] = 0
+        data = changed(mask.data, np.uint8, room_for(mask.data.shape, np.uint8))
+        for value, box in label_boxes(data).items():
+            inside = data[box]
+            kept = keep_parts(inside == value, voxel, self.largest, self.min_volume_mm3)
+            inside[(inside == value) & ~kept] = 0
+            give_back(data)
         return Volume(data, mask.affine)

@@ -209,8 +209,7 @@ def _predict(
         posed = predictor.method.pose_search is not None
         memory_cap.check_room(read.scan, support, free, str(read.query.source), maps, posed)
     folder.mkdir(parents=True, exist_ok=True)
-    on_disk = free is not None and predictor.device.type == "cpu"
-    return segmenter.find(read.scan, support, folder if on_disk else None)
+    return segmenter.find(read.scan, support)
 
 
 def _write(

@@ -205,22 +205,22 @@ class Segmenter:
         check_intensities(scan.volume, name)
         return preprocess(scan, support.rules, like=support.affine)
 
-    def find(self, query: Scan, support: Support, disk: Path | None = None) -> SegmentationResult:
+    def find(self, query: Scan, support: Support) -> SegmentationResult:
         """Segment a scan, and keep what the quality check needs.
 
         Args:
             query: of any kind that `adapters.open_scan` accepts.
             support: from `Segmenter.support`.
-            disk: folder for features, in place of memory.
 
         Raises:
             VolumeError: the scan cannot be used.
         """
         scan = open_scan(query)
         prepared, record = self.prepare(scan, support, name_of(query))
-        slices = self.predictor.encode(prepared.image, prepared.spacing, disk)
+        slices = self.predictor.encode(prepared.image, prepared.spacing)
+        del prepared  # the slices have a copy of the image
         plan = self.predictor.blind_plan(support.scans, slices)
-        result = self.predictor.segment(support.scans, slices, plan, support.values, disk)
+        result = self.predictor.segment(support.scans, slices, plan, support.values)
         mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
         return SegmentationResult(
             slices,

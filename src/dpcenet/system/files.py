@@ -98,15 +98,19 @@ def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), mode)
 
 
-def reserve(path: Path, start: int, size: int) -> None:
-    """Take room on the disk for `size` bytes of a file from byte `start` on.
+def reserve(file: Path | int, start: int, size: int) -> None:
+    """Take room on the disk for `size` bytes of a file (or its descriptor) from byte `start` on.
 
     Writing to the mapping of a sparse file ends the process where the disk is full; this raises
     OSError before. Nothing happens where the system cannot do it (macOS, Windows).
     """
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), start, size)
+    if not hasattr(os, "posix_fallocate"):
+        return
+    if isinstance(file, int):
+        os.posix_fallocate(file, start, size)
+        return
+    with file.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), start, size)
 
 
 def hash_of(data: object) -> str:

@@ -59,6 +59,9 @@ class EpisodeTraining(TrainingRun[Step]):
     def __post_init__(self) -> None:
         self.options, self.precision = self.run.config.train, self.run.precision
         self.steps = self.options.steps
+        if self.precision == "bfloat16" and self.method.trunk is not None:
+            # As its maps lie: else the weights are laid out anew in each step.
+            self.method.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._wrapped = self.context.wrap(self.method)
         self._latest: Callable[[], dict[str, float]] = dict
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import NotAScanError, VolumeError
+from dpcenet.system.large_arrays import blocks, give_back, low_and_high, planes, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, on_grid
 from dpcenet.volumes.grid import SourceGrid
@@ -51,7 +52,7 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
             "a finite number in every voxel",
             "Export the scan again, or let `dpcenet doctor SCAN --fix OUT` replace these voxels.",
         )
-    low, high = data.min(), data.max()
+    low, high = low_and_high(data)
     if max(abs(float(low)), abs(float(high))) > MOST:
         found_ = f"values from {float(low):g} to {float(high):g}"
         raise VolumeError(path, found_, f"up to {MOST:g}", "Export the scan again; is it damaged?")
@@ -88,7 +89,7 @@ def _without_value(data: npt.NDArray[Any]) -> tuple[int, tuple[int, int, int]] |
     if data.dtype.kind != "f":
         return None
     count, first = 0, None
-    for z, plane in enumerate(data):  # a list of all places takes 24 bytes for each
+    for z, plane in enumerate(planes(data)):  # a list of all places takes 24 bytes for each
         bad = ~np.isfinite(plane)
         if bad.any():
             count += int(bad.sum())
@@ -102,7 +103,7 @@ def holds_labels(data: npt.NDArray[Any], most: int = MASK_VALUES) -> bool:
     Plane by plane: a scan shows more after a few of them.
     """
     seen: set[float] = set()
-    for plane in data:
+    for plane in planes(data):
         values = np.unique(plane)
         whole = np.round(values)
         if not np.isfinite(values).all() or np.abs(values - whole).max(initial=0) > WHOLE:
@@ -124,7 +125,7 @@ def is_label_map(data: npt.NDArray[Any]) -> bool:
     if data.ndim != 3 or not holds_labels(data, MANY):
         return False
     pairs = equal = 0
-    for plane in data:
+    for plane in planes(data):
         inside = (plane[:, 1:] > 0) & (plane[:, :-1] > 0)
         pairs += int(inside.sum())
         equal += int((inside & (plane[:, 1:] == plane[:, :-1])).sum())
@@ -133,7 +134,7 @@ def is_label_map(data: npt.NDArray[Any]) -> bool:
 
 def check_mask(
     mask: Volume, image: Volume, path: Path | str, grid: SourceGrid | None = None
-) -> npt.NDArray[np.int64]:
+) -> npt.NDArray[np.uint8]:
     """Refuse a mask that does not lie on its image, or holds no labels.
 
     A mask whose array axes are stored in another order is fine if it lies in the same place. Values
@@ -146,21 +147,22 @@ def check_mask(
         grid: of the scan; with it the error says if the scan's header contradicts itself.
 
     Returns:
-        (Z, Y, X) int64 labels in the array order of the image.
+        (Z, Y, X) uint8 labels in the array order of the image.
 
     Raises:
         VolumeError: another grid, values that are no labels, or an empty mask.
     """
     data: npt.NDArray[Any] = mask.data
-    if not all(_whole(plane) for plane in data):
+    if not all(_whole(plane) for plane in planes(data)):
         found = "there are values that are no whole numbers"
         raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
-    if data.min() < -WHOLE:
-        raise _bad_labels(path, f"the smallest value is {data.min()}", "Renumber the labels.")
-    if data.max() > np.iinfo(np.uint8).max + WHOLE:
-        found = f"the largest value is {data.max()}"
+    low, high = low_and_high(data)
+    if low < -WHOLE:
+        raise _bad_labels(path, f"the smallest value is {low}", "Renumber the labels.")
+    if high > np.iinfo(np.uint8).max + WHOLE:
+        found = f"the largest value is {high}"
         raise _bad_labels(path, found, "Are image and mask swapped? Else renumber the labels.")
-    if not (data > WHOLE).any():
+    if high <= WHOLE:
         raise _bad_labels(path, "the mask is empty", "Label at least one voxel.")
     try:
         placed: npt.NDArray[Any] = on_grid(mask, image, path).data
@@ -170,7 +172,18 @@ def check_mask(
             raise
         found = f"{error.found}; {reason}"
         raise VolumeError(path, found, error.expected, f"{error.remedy} {_TAKE_PLACE}") from error
-    return np.round(placed).astype(np.int64)
+    return whole_labels(placed)
+
+
+def whole_labels(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Labels 0…255 as whole numbers: some programs store 0.99999."""
+    if data.dtype == np.uint8:
+        return data
+    out = room_for(data.shape, np.uint8)
+    for part in blocks(data):
+        out[part] = np.round(data[part])
+        give_back(out)
+    return out
 
 
 def _why_elsewhere(grid: SourceGrid) -> str:

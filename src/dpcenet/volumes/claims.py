@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.large_arrays import changed, planes, room_for
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.geometry import check_affine
 
@@ -131,8 +132,8 @@ def read_voxels(
     raw = payload.read_limited(stream, claimed + more)
     payload.check_length(path, len(raw), claimed)
     # Fortran order in (x, y, z) is C order in (z, y, x).
-    data = np.frombuffer(raw, dtype=claims.dtype).reshape(z, y, x)
-    return _scaled(data.astype(claims.dtype.newbyteorder("="), copy=False), claims)
+    data = raw.view(claims.dtype).reshape(z, y, x)
+    return _scaled(changed(data, claims.dtype.newbyteorder("=")), claims)
 
 
 def _scaled(data: npt.NDArray[Any], claims: Claims) -> npt.NDArray[Any]:
@@ -140,7 +141,7 @@ def _scaled(data: npt.NDArray[Any], claims: Claims) -> npt.NDArray[Any]:
     if (claims.slope, claims.inter) == (1.0, 0.0):
         return data
     # 16-bit values keep every digit in float32; wider ones need float64.
-    out = np.empty(data.shape, dtype=np.float32 if data.itemsize <= 2 else np.float64)
-    for z, plane in enumerate(data):  # slice by slice: float64 of a whole CT is too much
-        out[z] = plane.astype(np.float64) * claims.slope + claims.inter
+    out = room_for(data.shape, np.float32 if data.itemsize <= 2 else np.float64)
+    for made, plane in zip(planes(out), planes(data), strict=True):
+        made[...] = plane.astype(np.float64) * claims.slope + claims.inter
     return out

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from dpcenet.volumes.made_slices import Slices, in_slices
 from dpcenet.volumes.padding import sample
 
 Span = tuple[int, int]
@@ -18,7 +17,7 @@ AIR = 0.05
 BRIGHT = 99.5
 
 
-def body_of(data: npt.NDArray[Any]) -> tuple[Span, Span]:
+def body_of(data: Slices) -> tuple[Span, Span]:
     """Rows and columns that hold more than air: one voxel of any slice is enough.
 
     Args:
@@ -27,11 +26,11 @@ def body_of(data: npt.NDArray[Any]) -> tuple[Span, Span]:
     Returns:
         their spans; the whole of a scan of one value.
     """
-    lowest = float(data.min())
+    lowest = min(float(plane.min()) for plane in in_slices(data))
     bright = float(np.percentile(sample(data), BRIGHT))
     above = lowest + AIR * (bright - lowest)
     filled = np.zeros(data.shape[1:], dtype=bool)
-    for plane in data:  # slice by slice: a mask of a whole CT is too much
+    for plane in in_slices(data):  # slice by slice: a mask of a whole CT is too much
         filled |= plane > above
     rows, columns = (np.flatnonzero(filled.any(axis=axis)) for axis in (1, 0))
     if not rows.size:

@@ -65,12 +65,16 @@ class Orientation:
 
     def apply(self, volume: Volume) -> Volume:
         """The same volume with its axes reordered; the data are a view."""
-        data = np.flip(volume.data.transpose(self.permutation), self._flipped)
+        data = self.turn(volume.data)
         affine = volume.affine[:, [*self.permutation, 3]].copy()
         for axis in self._flipped:
             affine[:, 3] += (data.shape[axis] - 1) * affine[:, axis]
             affine[:, axis] *= -1
         return Volume(data, affine)
+
+    def turn(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """Bring an array from the old axes to the new ones; a view."""
+        return np.flip(array.transpose(self.permutation), self._flipped)
 
     def invert(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """Bring an array from the new axes back to the old ones; a view."""

@@ -21,6 +21,7 @@ import SimpleITK as sitk
 
 from dpcenet.errors import VolumeError
 from dpcenet.system.files import write_atomically
+from dpcenet.system.large_arrays import changed, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import MM_IN, check_metres, numbered
@@ -172,8 +173,10 @@ def _voxels(
     if reader.GetDimension() == 4:
         reader.SetExtractSize([*reader.GetSize()[:3], 0])
         reader.SetExtractIndex([0, 0, 0, index])
-    data = sitk.GetArrayFromImage(reader.Execute())
-    return data if data.ndim == 3 else np.ascontiguousarray(data[..., index])
+    image = reader.Execute()
+    data = sitk.GetArrayViewFromImage(image)
+    data = data if data.ndim == 3 else data[..., index]
+    return changed(data, data.dtype, room_for(data.shape, data.dtype))
 
 
 def _claimed_bytes(reader: sitk.ImageFileReader, path: Path, header: Header) -> tuple[int, int]:

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.large_arrays import blocks, give_back, room_for
+from dpcenet.volumes.boxes import values_in
 from dpcenet.volumes.facts import NO_LABELS, Labels
 from dpcenet.volumes.grid import ScanFile
 
@@ -89,9 +91,11 @@ def renumbered(data: npt.NDArray[Any], table: dict[int, int]) -> npt.NDArray[Any
     """
     if all(old == new for old, new in table.items()):
         return data
-    out = np.zeros(data.shape, np.uint8)
-    for old, new in table.items():
-        out[np.round(data) == old] = new
+    out = room_for(data.shape, np.uint8)
+    for part in blocks(data):
+        for old, new in table.items():
+            out[part][np.round(data[part]) == old] = new
+        give_back(out)
     return out
 
 
@@ -130,7 +134,7 @@ def _nameless(path: str, value: int, other: str, name: str) -> VolumeError:
 
 def _present(mask: ScanFile) -> set[int]:
     data: npt.NDArray[Any] = mask.volume.data
-    return {round(float(value)) for value in np.unique(data)} - {0}
+    return {round(value) for value in values_in(data)} - {0}
 
 
 def plain_name(name: str) -> str:

@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
+from dpcenet.volumes.boxes import label_boxes
 
 HEADER = b"dpcenet surface in mm, SPACE=LPS; for research only"
 """Of a binary STL file. "SPACE=LPS" is how 3D Slicer is told the frame; most viewers take LPS."""
@@ -28,12 +29,11 @@ def surface(mask: Volume, value: int) -> Triangles:
 
     Seen from outside, corners run counter-clockwise.
     """
-    inside = np.asarray(mask.data) == value
-    boxes = ndimage.find_objects(inside.astype(np.uint8))
-    if not boxes:
+    labels: npt.NDArray[np.integer[Any]] = np.asarray(mask.data)
+    box = label_boxes(labels).get(value)
+    if box is None:
         return np.zeros((0, 3, 3))
-    (box,) = boxes
-    padded = np.pad(inside[box], 1).astype(np.float32)
+    padded = np.pad(labels[box] == value, 1).astype(np.float32)
     places, faces, _, _ = marching_cubes(padded, level=0.5)
     index = places + [part.start - 1 for part in box]
     ras = index @ mask.affine[:3, :3].T + mask.affine[:3, 3]

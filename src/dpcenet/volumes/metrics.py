@@ -88,14 +88,6 @@ def dice(prediction: Mask, truth: Mask) -> float:
     return 2 * int(np.count_nonzero(prediction & truth)) / total if total else 1.0
 
 
-def box_of(mask: Mask) -> tuple[slice, ...]:
-    """The smallest box of (Z, Y, X) that holds a mask which is not empty."""
-    shown = np.asarray(mask.any(axis=0))
-    flat = [mask.any(axis=(1, 2)), shown.any(axis=1), shown.any(axis=0)]
-    ends = [np.flatnonzero(each)[[0, -1]].tolist() for each in flat]
-    return tuple(slice(first, last + 1) for first, last in ends)
-
-
 def iou(prediction: Mask, truth: Mask) -> float:
     """Overlap over union: |P∩T| / |P∪T|, 0…1."""
     _check_masks(prediction, truth)

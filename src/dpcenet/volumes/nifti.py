@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +23,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from dpcenet.errors import VolumeError
 from dpcenet.system.files import write_atomically
+from dpcenet.system.large_arrays import blocks
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import MM_IN, Claims, check_claims, numbered, read_voxels
@@ -132,12 +135,20 @@ def write_nifti(
     header.set_data_dtype(data.dtype)
     header["vox_offset"] = int(header["sizeof_hdr"]) + 4 + len(extension)
     header["scl_slope"], header["scl_inter"] = 1, 0
-    voxels = np.ascontiguousarray(data, dtype=header.get_data_dtype())
-    extended = bytes([bool(extension), 0, 0, 0]) + extension
-    content = header.binaryblock + extended + voxels.tobytes()
-    if path.name.lower().endswith(".gz"):
-        content = gzip.compress(content, compresslevel=6, mtime=0)
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    head = header.binaryblock + bytes([bool(extension), 0, 0, 0]) + extension
+    kind = header.get_data_dtype()
+    pieces = (np.ascontiguousarray(data[part], kind).tobytes() for part in blocks(data))
+    packed = path.name.lower().endswith(".gz")
+    write_atomically(path, lambda temporary: _write(temporary, chain([head], pieces), packed))
+
+
+def _write(path: Path, pieces: Iterable[bytes], packed: bool) -> None:
+    """Write pieces one after the other; packed as gzip, without a name or a time."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS) if packed else None
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.write(packer.compress(piece) if packer else piece)
+        file.write(packer.flush() if packer else b"")
 
 
 def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, Claims]:

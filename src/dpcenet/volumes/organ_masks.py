@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
+from dpcenet.volumes.boxes import values_in
 from dpcenet.volumes.checks import check_mask
 from dpcenet.volumes.facts import Code, Facts, Labels
 from dpcenet.volumes.grid import ScanFile, SourceGrid
@@ -128,7 +129,7 @@ class _LabelMap:
 
 def _meanings(data: npt.NDArray[Any], part: Part) -> Mapping[int, str]:
     """Stored value → name of the labels that occur in one mask (Z, Y, X)."""
-    values = np.flatnonzero(np.bincount(data.ravel())[1:]) + 1
+    values = [value for value in values_in(data) if value]
     known = {} if part.name else given_names(part.mask.facts.labels.names)
     if len(values) == 1:
         value = int(values[0])

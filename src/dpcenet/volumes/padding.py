@@ -6,6 +6,8 @@ mean and deviation. A filler that is the scan's own minimum does no harm and is 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from dpcenet.system.large_arrays import give_back, low_and_high, planes
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import slice_axis
+from dpcenet.volumes.made_slices import Slices
 
 FILLERS = (-1000, -1024, -2000, -2048, -3000, -3024, -3071, -4096, -8192, -9999, -32767, -32768)
 """Values that exports write where nothing was measured."""
@@ -55,7 +59,7 @@ def find_padding(volume: Volume, declared: tuple[float, float] | None = None) ->
         declared: what its file says (DICOM's PixelPaddingValue, in the volume's unit).
     """
     data: npt.NDArray[Any] = volume.data
-    lowest, highest = float(data.min()), float(data.max())
+    lowest, highest = map(float, low_and_high(data))
     known = lowest in FILLERS or (declared is not None and declared[0] <= lowest <= declared[1])
     found = _declared(data, declared, lowest) or _filler(data, lowest, known)
     if found is None:
@@ -75,25 +79,18 @@ def is_padding(plane: npt.NDArray[Any], padding: Padding) -> npt.NDArray[np.bool
     return np.isin(parts, touching[touching > 0])
 
 
-def replace_padding(data: npt.NDArray[np.float32], padding: Padding, fill: float | None) -> None:
-    """Set a scan's padding to one value, in place.
-
-    Args:
-        data: (Z, Y, X), slices first.
-        padding: what `find_padding` found.
-        fill: the value; None takes the lowest of the rest.
-    """
-    if fill is None:
-        rest = (plane[~is_padding(plane, padding)] for plane in data)
-        fill = min((float(values.min()) for values in rest if values.size), default=padding.low)
-    for plane in data:
-        plane[is_padding(plane, padding)] = fill
+def lowest_beside(slices: Iterable[npt.NDArray[Any]], padding: Padding) -> float:
+    """The lowest value of slices (Y, X) that is no padding; the padding's own where all is."""
+    rest = (plane[~is_padding(plane, padding)] for plane in slices)
+    return min((float(values.min()) for values in rest if values.size), default=padding.low)
 
 
-def sample(data: npt.NDArray[Any], most: int = SAMPLE) -> npt.NDArray[np.float32]:
+def sample(data: Slices, most: int = SAMPLE) -> npt.NDArray[np.float32]:
     """About `most` voxels of an array, evenly spread, as (N,) float32."""
-    step = max(1, round((data.size / most) ** (1 / 3)))
-    return np.asarray(data[::step, ::step, ::step], dtype=np.float32).ravel()
+    step = max(1, round((math.prod(data.shape) / most) ** (1 / 3)))
+    few = [data[z][::step, ::step].astype(np.float32) for z in range(0, len(data), step)]
+    give_back(data)
+    return np.stack(few).ravel()
 
 
 def _declared(
@@ -102,7 +99,7 @@ def _declared(
     if declared is None or declared[0] <= lowest <= declared[1]:
         return None  # the lowest value is judged by its distance from the rest
     low, high = declared
-    occurs = any(((plane >= low) & (plane <= high)).any() for plane in data)
+    occurs = any(((plane >= low) & (plane <= high)).any() for plane in planes(data))
     return Padding(low, high) if occurs else None
 
 
@@ -122,7 +119,7 @@ def _filler(data: npt.NDArray[Any], lowest: float, known: bool) -> Padding | Non
 def _around(volume: Volume, lowest: float) -> Padding | None:
     """One value all around the slices that is not the lowest one."""
     data = np.moveaxis(volume.data, slice_axis(volume), 0)
-    edges = np.concatenate([_edge(plane) for plane in data])
+    edges = np.concatenate([_edge(plane) for plane in planes(data)])
     values, counts = np.unique(edges, return_counts=True)
     value = float(values[counts.argmax()])
     if value <= lowest or counts.max() < BORDER * edges.size or not min(data.shape[1:]) > 2:

@@ -13,18 +13,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.large_arrays import blocks, low_and_high, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes import resample
+from dpcenet.volumes.checks import whole_labels
+from dpcenet.volumes.clipped_slices import ClippedSlices
 from dpcenet.volumes.field_of_view import body_of, crop_start, shown
 from dpcenet.volumes.geometry import Affine, Orientation, on_grid, orient
 from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.padding import find_padding, replace_padding
+from dpcenet.volumes.made_slices import Slices, in_slices
+from dpcenet.volumes.padding import find_padding
+from dpcenet.volumes.percentile import Parts, percentile
 from dpcenet.volumes.record import Preprocessing, Record
 
 __all__ = ["Prepared", "Preprocessing", "Record", "preprocess", "preprocess_labels"]
@@ -82,21 +86,22 @@ def preprocess(
     plan = _plan(oriented, orientation, grid, rules)
     _check_size(plan)
     declared = scan.facts.padding if isinstance(scan, ScanFile) else None
-    data, bounded = oriented.data.astype(np.float32), volume.data
-    if padding := find_padding(oriented, declared):
-        replace_padding(data, padding, fill=rules.clip_low)
-        bounded = data
+    data = ClippedSlices.of(oriented.data, find_padding(oriented, declared), rules.clip_low)
+    bounded: Slices = oriented.data if data.padding is None else data
+    rows, columns = slice(None), slice(None)
     if _is_coarser(plan):
-        _clip(data, rules.clip_low, None)  # air below it is all alike
+        data = data.clipped(rules.clip_low, None)  # air below it is all alike
         finer = _without_margins(plan, data, oriented.spacing)
         if finer is not plan:
-            plan, bounded = finer, data[:, *_shown(finer, data.shape[1:])]
-    low, high = _clip_bounds(bounded, rules)
-    _clip(data, low, high)
-    image = _place(data, plan, fill=float(data.min()))
+            (rows, columns), bounded = _shown(finer, data.shape[1:]), data
+            plan = finer
+    low, high = _clip_bounds(lambda: (s[rows, columns] for s in in_slices(bounded)), rules)
+    data = data.clipped(low, high)
+    image = _place(data, plan, fill=min(float(plane.min()) for plane in in_slices(data)))
     mean, std = _statistics(image, rules)
-    image -= np.float32(mean)
-    image /= np.float32(std)
+    for part in blocks(image):
+        image[part] -= np.float32(mean)
+        image[part] /= np.float32(std)
     record = replace(plan, clip=(low, high), mean=mean, std=std)
     return Prepared(image, record.affine), record
 
@@ -116,15 +121,13 @@ def preprocess_labels(labels: Volume, record: Record) -> npt.NDArray[np.uint8]:
     """
     blank = np.broadcast_to(np.uint8(0), record.grid.shape)
     placed = on_grid(labels, Volume(blank, record.grid.matrix), "the labels")
-    if placed.data.min() < 0 or placed.data.max() > np.iinfo(np.uint8).max:
-        found = f"values from {placed.data.min()} to {placed.data.max()}"
+    low, high = low_and_high(placed.data)
+    if low < 0 or high > np.iinfo(np.uint8).max:
+        found = f"values from {low} to {high}"
         raise VolumeError("the labels", found, "0 to 255", "Renumber the labels.")
-    stored: npt.NDArray[Any] = record.orientation.apply(placed).data
-    data = np.round(stored)  # some programs store 0.99999
-    if record.step == (1.0, 1.0, 1.0):
-        out = data.astype(np.uint8)
-    else:
-        out = resample.linear_labels(data, record.resampled_positions())
+    out = whole_labels(record.orientation.apply(placed).data)
+    if record.step != (1.0, 1.0, 1.0):
+        out = resample.linear_labels(out, record.resampled_positions())
     return resample.crop_or_pad(out, record.offset, record.shape, fill=0)
 
 
@@ -141,20 +144,13 @@ def _check_size(plan: Record) -> None:
         )
 
 
-def _clip_bounds(data: npt.NDArray[Any], rules: Preprocessing) -> tuple[float | None, float | None]:
+def _clip_bounds(parts: Parts, rules: Preprocessing) -> tuple[float | None, float | None]:
+    """Lowest and highest intensity that is kept of the slices that `parts` gives."""
     high = rules.clip_high
     if rules.clip_percentile is not None:
-        top = float(np.percentile(data, rules.clip_percentile))
+        top = percentile(parts, rules.clip_percentile)
         high = top if high is None else min(top, high)
     return rules.clip_low, high
-
-
-def _clip(data: npt.NDArray[np.float32], low: float | None, high: float | None) -> None:
-    """In place: a copy of a whole scan may be a gigabyte."""
-    if low is not None:
-        np.maximum(data, np.float32(low), out=data)
-    if high is not None:
-        np.minimum(data, np.float32(high), out=data)
 
 
 def _plan(
@@ -192,7 +188,7 @@ def _is_coarser(plan: Record) -> bool:
 
 
 def _without_margins(
-    plan: Record, data: npt.NDArray[np.float32], spacing: tuple[float, float, float]
+    plan: Record, data: ClippedSlices, spacing: tuple[float, float, float]
 ) -> Record:
     """The plan at finer pixels, if rows and columns that hold nothing but air need not fit.
 
@@ -217,10 +213,11 @@ def _without_margins(
     return plan
 
 
-def _shown(plan: Record, lengths: Sequence[int]) -> list[slice]:
+def _shown(plan: Record, lengths: Sequence[int]) -> tuple[slice, slice]:
     """Rows and columns of the oriented scan that the prepared image shows."""
     axes = zip(plan.offset[1:], plan.shape[1:], plan.step[1:], lengths, strict=True)
-    return [shown(*axis) for axis in axes]
+    rows, columns = (shown(*axis) for axis in axes)
+    return rows, columns
 
 
 def in_plane_spacing(
@@ -241,17 +238,27 @@ def _step(old: float, new: float) -> float:
     return 1.0 if abs(old / new - 1) < SAME_SPACING else new / old
 
 
-def _place(data: npt.NDArray[np.float32], plan: Record, fill: float) -> npt.NDArray[np.float32]:
-    """Resample, then crop or pad."""
-    if plan.step != (1.0, 1.0, 1.0):
-        data = resample.linear(data, plan.resampled_positions(), fill)
-    return resample.crop_or_pad(data, plan.offset, plan.shape, fill)
+def _place(data: ClippedSlices, plan: Record, fill: float) -> npt.NDArray[np.float32]:
+    """Resample what the crop shows, and fill the rest of it."""
+    out: npt.NDArray[np.float32] = room_for(plan.shape, np.float32)
+    for part in blocks(out):
+        out[part] = fill
+    lengths = data.shape if plan.step == (1.0, 1.0, 1.0) else plan.resampled
+    source, target = resample.overlap(plan.offset, plan.shape, lengths)
+    at = [
+        np.arange(part.start, part.stop, dtype=np.float64) * step
+        for part, step in zip(source, plan.step, strict=True)
+    ]
+    resample.linear(data, at, fill, out=out[target])
+    return out
 
 
 def _statistics(image: npt.NDArray[np.float32], rules: Preprocessing) -> tuple[float, float]:
     if rules.mean is not None and rules.std is not None:
         return rules.mean, rules.std
-    mean, std = float(image.mean(dtype=np.float64)), float(image.std(dtype=np.float64))
+    mean = sum(float(image[part].sum(dtype=np.float64)) for part in blocks(image)) / image.size
+    squares = (float(np.square(image[part] - np.float64(mean)).sum()) for part in blocks(image))
+    std = math.sqrt(sum(squares) / image.size)
     if std == 0:
         raise VolumeError(
             "the scan",

@@ -9,11 +9,12 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.system.large_arrays import planes, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes import resample
+from dpcenet.volumes.boxes import box_above
 from dpcenet.volumes.geometry import Affine, Orientation
 from dpcenet.volumes.grid import SourceGrid
-from dpcenet.volumes.metrics import box_of
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,11 @@ class Record:
             float32 in the shape and order of the scan's file; 0 outside the prepared field.
         """
         self._expect(probability)
-        values = resample.linear(probability, self.source_positions(), reach=resample.ON_BORDER)
-        return np.ascontiguousarray(self.orientation.invert(values))
+        out: npt.NDArray[np.float32] = room_for(self.grid.shape, np.float32)
+        turned = self.orientation.turn(out)
+        at = self.source_positions()
+        resample.linear(probability, at, reach=resample.ON_BORDER, out=turned)
+        return out
 
     def restore_labels(
         self, probability: Mapping[int, npt.NDArray[np.floating]]
@@ -150,21 +154,21 @@ class Record:
             uint8 in the shape and order of the scan's file.
         """
         at = self.source_positions()
-        labels = np.zeros([len(positions) for positions in at], dtype=np.uint8)
+        labels: npt.NDArray[np.uint8] = room_for(self.grid.shape, np.uint8)
         for array in probability.values():
             self._expect(array)
-        boxes = {v: box_of(p > 0.5) for v, p in probability.items() if (p > 0.5).any()}
-        near = {v: resample.near_box(at, box) for v, box in boxes.items()}
-        for z, plane in enumerate(labels):
+        boxes = {value: box_above(each, 0.5) for value, each in probability.items()}
+        near = {v: resample.near_box(at, box) for v, box in boxes.items() if box is not None}
+        for z, plane in enumerate(planes(self.orientation.turn(labels))):
             best = np.full(plane.shape, 0.5, dtype=np.float32)
-            for value, (planes, rows, columns) in near.items():
-                if planes.start <= z < planes.stop:
+            for value, (slices, rows, columns) in near.items():
+                if slices.start <= z < slices.stop:
                     place = [at[0][z : z + 1], at[1][rows], at[2][columns]]
                     values = resample.linear(probability[value], place, reach=resample.ON_BORDER)[0]
                     better = values > best[rows, columns]
                     plane[rows, columns][better] = value
                     best[rows, columns][better] = values[better]
-        return np.ascontiguousarray(self.orientation.invert(labels))
+        return labels
 
     def denormalise(self, image: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Clipped intensities, in the scan's unit, of a prepared image."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import stat
+import tempfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.large_arrays import is_large, mapped
 
 MAX_BYTES = 4 * 1024**3
 """Largest volume that is read unless the caller says otherwise, in bytes after decompression."""
@@ -162,12 +167,29 @@ def check_length(path: Path, found: int, claimed: int) -> None:
         )
 
 
-def read_limited(stream: BinaryIO, limit: int) -> bytearray:
-    """Read up to `limit` bytes; memory grows with what really comes, not with the limit."""
+def read_limited(stream: BinaryIO, limit: int) -> npt.NDArray[np.uint8]:
+    """Read up to `limit` bytes (N,); what is taken grows with what really comes, not with the
+    limit. Many bytes lie in a file of their own; see `system.large_arrays`.
+
+    Raises:
+        OSError: the disk has no room for them.
+    """
     data = bytearray()
-    while len(data) < limit and (chunk := stream.read(min(CHUNK, limit - len(data)))):
+    while not is_large(len(data)) and (chunk := _chunk(stream, limit - len(data))):
         data += chunk
-    return data
+    if not is_large(len(data)):
+        return np.frombuffer(data, np.uint8)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        size = len(data)
+        del data
+        while size < limit and (chunk := _chunk(stream, limit - size)):
+            size += file.write(chunk)
+        return mapped(cast(BinaryIO, file), size)
+
+
+def _chunk(stream: BinaryIO, left: int) -> bytes:
+    return stream.read(min(CHUNK, left))
 
 
 def inflated_length(stream: BinaryIO, limit: int, width: int) -> tuple[int, bool]:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
+from dpcenet.system.large_arrays import blocks, give_back
+from dpcenet.volumes.boxes import centre_of, label_boxes
 from dpcenet.volumes.geometry import Affine
 
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -89,12 +90,12 @@ def measure_labels(
         label value → statistics, in the order of the values.
     """
     found = {}
-    for value, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is not None:
-            first = [part.start for part in box]
-            at = affine.copy()
-            at[:3, 3] = affine[:3, :3] @ first + affine[:3, 3]
-            found[value] = _measure(np.asarray(image[box]), labels[box] == value, at)
+    for value, box in label_boxes(labels).items():
+        first = [part.start for part in box]
+        at = affine.copy()
+        at[:3, 3] = affine[:3, :3] @ first + affine[:3, 3]
+        found[value] = _measure(image[box], labels[box] == value, at)
+        give_back(labels)
     return found
 
 
@@ -103,8 +104,9 @@ def _measure(
 ) -> LabelStatistics:
     """Statistics of a mask that touches all sides of its array."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    grey = image[inside].astype(np.float64)
-    index = np.array(ndimage.center_of_mass(inside))
+    parts = [image[part][inside[part]].astype(np.float64) for part in blocks(image)]
+    grey = np.concatenate(parts)
+    index = centre_of(inside)
     lengths = inside.shape * spacing
     centre = affine[:3, :3] @ index + affine[:3, 3]
     along = _axes_of_patient(affine)

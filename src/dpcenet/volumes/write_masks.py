@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.large_arrays import changed, low_and_high
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.dicom.write_seg import write_seg
 from dpcenet.volumes.facts import NO_LABELS, Code, Labels
@@ -121,10 +122,11 @@ def write_mask(
     """
     if mask.shape != grid.shape:
         raise VolumeError(path, f"the mask is {mask.shape}", f"{grid.shape}", "Restore it first.")
-    if mask.min() < 0 or mask.max() > np.iinfo(np.uint16).max:
-        found = f"labels from {mask.min()} to {mask.max()}"
+    low, high = low_and_high(mask)
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        found = f"labels from {low} to {high}"
         raise VolumeError(path, found, "0 to 65535", "Renumber the labels.")
-    stored = mask.astype(np.uint8 if mask.max() <= np.iinfo(np.uint8).max else np.uint16)
+    stored = changed(mask, np.uint8 if high <= np.iinfo(np.uint8).max else np.uint16)
     write = FORMATS[suffix_of(path)].write if suffix_of(path) else None
     if write is None:
         raise unknown_suffix(path)

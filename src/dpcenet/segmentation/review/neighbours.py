@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from dpcenet.inference.support import Labels
-from dpcenet.volumes.metrics import Mask, box_of
+from dpcenet.system.large_arrays import give_back
+from dpcenet.volumes.boxes import Mask, box_of, centre_of, label_boxes
 
 Centre = npt.NDArray[np.float64]
 """(3,) mm along z, y and x of the prepared slices."""
@@ -21,13 +21,13 @@ Centre = npt.NDArray[np.float64]
 
 def centres_mm(label_map: Labels, spacing: tuple[float, float, float]) -> dict[int, Centre]:
     """The centre of mass of every label of a label map (Z, H, W); spacing in mm."""
-    boxes = enumerate(ndimage.find_objects(label_map), start=1)
-    return {v: _centre(label_map[box] == v, box, spacing) for v, box in boxes if box is not None}
+    boxes = label_boxes(label_map)
+    return {v: _centre(label_map[box] == v, box, spacing) for v, box in boxes.items()}
 
 
 def _centre(mask: Mask, box: tuple[slice, ...], spacing: tuple[float, float, float]) -> Centre:
     """In mm, of a mask that lies in a box of the scan."""
-    middle = ndimage.center_of_mass(mask)
+    middle = centre_of(mask)
     first = [side.start for side in box]
     centre: Centre = np.multiply(np.add(middle, first), spacing)
     return centre
@@ -65,7 +65,10 @@ def claimed_by_another(
     """
     box = box_of(mask)
     inside = mask[box]
-    claims = [float(other[box][inside].mean()) for v, other in probability.items() if v != value]
+    claims = []
+    for other in (each for v, each in probability.items() if v != value):
+        claims.append(float(other[box][inside].mean()))
+        give_back(other)
     return max(claims, default=0.0)
 
 

@@ -19,6 +19,7 @@ from dpcenet.segmentation.review.calibration import Calibration, shipped_calibra
 from dpcenet.segmentation.review.reasons import reasons_against
 from dpcenet.segmentation.review.signals import Signals, measure
 from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.volumes.boxes import values_in
 
 Flag = Literal["accept", "look", "reject"]
 
@@ -88,9 +89,10 @@ def assess(
     chosen = calibration or shipped_calibration()
     calibrated = chosen.weights == hash_of_state(segmenter.predictor.method)
     signals = measure(segmenter.predictor, result)
+    found = set(values_in(result.mask.data))
     return {
         value: judge(signals[value], chosen, calibrated, accept_dice, against_all)
-        if value in signals and bool((result.mask.data == value).any())
+        if value in signals and value in found
         else nothing_found(calibrated, accept_dice, against_all)
         for value in result.probability
     }

@@ -28,7 +28,7 @@ from dpcenet.segmentation.review.suggest import signature_of
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import note_damaged, read_json, write_json
 from dpcenet.system.validated import validated
-from dpcenet.volumes.metrics import Mask
+from dpcenet.volumes.boxes import Mask, values_in
 
 COLOUR = np.array([0.0, 194.0, 255.0])  # of a mask
 SHARE = 0.25  # of the colour inside an outline
@@ -93,13 +93,13 @@ def review_case(
     image = result.query.images[:, 0].cpu().numpy()
     names = {value: str(support.names.get(value, value)) for value in support.values}
     qualities = assess(segmenter, result, None, accept_dice, against_all)
-    shown = {value: label_map == value for value in names}
+    found = set(values_in(label_map))
     signature = signature_of(segmenter.predictor.method, result.query, label_map > 0)
     return ReviewedCase(
         case,
         mask,
         {names[value]: quality for value, quality in qualities.items()},
-        {names[v]: picture(image, inside) for v, inside in shown.items() if inside.any()},
+        {names[v]: picture(image, label_map == v) for v in names if v in found},
         tuple(np.round(signature, 4).tolist()),
         slice_matches(result, names),
     )

@@ -9,7 +9,8 @@ from statistics import fmean
 import numpy as np
 from scipy import ndimage
 
-from dpcenet.volumes.metrics import Mask, box_of, dice
+from dpcenet.volumes.boxes import box_of
+from dpcenet.volumes.metrics import Mask, dice
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def shape_of(mask: Mask, spacing: tuple[float, float, float]) -> Shape:
     mask = mask[box_of(mask)]
     shown = np.flatnonzero(mask.any(axis=(1, 2)))
     parts, count = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())[1:]
+    sizes = np.bincount(parts[mask])[1:]
     steps = [dice(mask[[low]], mask[[high]]) for low, high in pairwise(shown)]
     return Shape(
         volume_ml=float(sizes.sum() * np.prod(spacing) / 1000),

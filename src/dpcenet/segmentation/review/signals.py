@@ -16,7 +16,7 @@ from pydantic import Field
 
 from dpcenet.inference.alignment import AlignmentSearch
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.predictor import Predictor, Segmented
 from dpcenet.inference.slice_matching import compare_slices
 from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan, Thinned
 from dpcenet.inference.slice_tasks import Matches, organ_slices
@@ -30,6 +30,8 @@ from dpcenet.segmentation.review.neighbours import (
     taken_in_support,
 )
 from dpcenet.segmentation.review.shape import Shape, shape_of
+from dpcenet.system.large_arrays import blocks, give_back, room_for
+from dpcenet.volumes.boxes import Mask, values_in
 from dpcenet.volumes.metrics import dice
 
 
@@ -73,12 +75,15 @@ class Signals:
 
 def label_map_of(result: SegmentationResult) -> Labels:
     """Label values (Z, H, W) in the network's geometry; where labels overlap, the more probable."""
-    best = np.full_like(next(iter(result.probability.values())), 0.5)
-    label_map: Labels = np.zeros(best.shape, dtype=np.uint8)
-    for value, probability in result.probability.items():
-        better = probability > best
-        label_map[better] = value
-        np.maximum(best, probability, out=best)
+    first = next(iter(result.probability.values()))
+    label_map: Labels = room_for(first.shape, np.uint8)
+    for part in blocks(first):
+        best = np.full_like(first[part], 0.5)
+        for value, probability in result.probability.items():
+            better = probability[part] > best
+            label_map[part][better] = value
+            np.maximum(best, probability[part], out=best)
+            give_back(probability)
     return label_map
 
 
@@ -90,7 +95,8 @@ def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signa
         result: what `Segmenter.find` found in a query.
     """
     label_map = label_map_of(result)
-    values = [value for value in result.probability if (label_map == value).any()]
+    shown = set(values_in(label_map))
+    values = [value for value in result.probability if value in shown]
     trips = tuple(
         _round_trip(predictor, result, label_map, values, scan, matches)
         for scan, matches in zip(result.scans, result.matches, strict=True)
@@ -164,17 +170,22 @@ def _round_trip(
     way_back = _thinned(
         predictor.blind_plan([query], scan.slices, WAY_BACK), scan.slices, scan.label, shown
     )
-    back = once.segment([query], scan.slices, way_back, shown).masks
+    back = once.segment([query], scan.slices, way_back, shown)
     one_by_one = _thinned(MatchedSlices((matches,)), result.query, label_map, shown)
-    alone = once.segment([scan], result.query, one_by_one, shown).masks
-    there, here = ({v: plan.kept(v) for v in shown} for plan in (way_back, one_by_one))
-    return _RoundTrip(
-        scan,
-        {v: dice(back[v][there[v]], scan.label[there[v]] == v) for v in shown},
-        {v: taken_in_support(back[v], scan.label, v) for v in shown},
-        {v: dice(alone[v][here[v]], label_map[here[v]] == v) for v in shown},
-        centres,
-    )
+    reverse = _agreements(back, scan.label, way_back)
+    taken = {v: taken_in_support(back.mask(v), scan.label, v) for v in shown}
+    alone = once.segment([scan], result.query, one_by_one, shown)
+    return _RoundTrip(scan, reverse, taken, _agreements(alone, label_map, one_by_one), centres)
+
+
+def _agreements(found: Segmented, labels: Labels, plan: Thinned) -> dict[int, float]:
+    """Dice of each label that was found with a map of labels, on the slices of the plan."""
+    agreements = {}
+    for value, probability in found.probability.items():
+        kept = plan.kept(value)
+        agreements[value] = dice(probability[kept] > found.cut, labels[kept] == value)
+        give_back(probability)
+    return agreements
 
 
 def _thinned(
@@ -189,7 +200,6 @@ def _thinned(
 def _signals_of(evidence: _Evidence, value: int) -> Signals:
     """The signals of one label, from the labelled scans that show it."""
     result, mask = evidence.result, evidence.label_map == value
-    probability = result.probability[value]
     trips = [trip for trip in evidence.trips if value in trip.centres]
     shape = shape_of(mask, result.query.spacing)
     shapes = [shape_of(trip.scan.label == value, trip.scan.slices.spacing) for trip in trips]
@@ -198,7 +208,7 @@ def _signals_of(evidence: _Evidence, value: int) -> Signals:
     return Signals(
         reverse=fmean(trip.reverse[value] for trip in trips),
         agreement=fmean(trip.agreement[value] for trip in trips),
-        confidence=float(2 * probability[mask].sum() / (probability.sum() + mask.sum())),
+        confidence=_confidence(result.probability[value], mask),
         similarity=float(evidence.similarity[mask.any(axis=(1, 2))].mean()),
         shape=shape,
         volume_ratio=shape.volume_ml / volume_ml,
@@ -210,6 +220,15 @@ def _signals_of(evidence: _Evidence, value: int) -> Signals:
         size_mm=(1000 * volume_ml) ** (1 / 3),
         alignment=_alignment(result, value),
     )
+
+
+def _confidence(probability: npt.NDArray[np.float32], mask: Mask) -> float:
+    """Dice of a mask with the probabilities that it was made from."""
+    inside = whole = 0.0
+    for part in blocks(probability):
+        inside += float(probability[part][mask[part]].sum())
+        whole += float(probability[part].sum())
+    return 2 * inside / (whole + int(np.count_nonzero(mask)))
 
 
 def _alignment(result: SegmentationResult, value: int) -> float | None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import DpcenetError, VolumeError
+from dpcenet.system.large_arrays import give_back, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import Series, one_series, plain
 from dpcenet.volumes.dicom.headers import bad, read_header, read_whole, reason
@@ -140,20 +141,26 @@ def _check_claims(slices: list[Slice], folder: Path, max_bytes: int) -> None:
     check_claim(folder, claimed, max_bytes, available)
 
 
+_KEPT = 32
+"""Slices after which the memory of a large array is given back."""
+
+
 def _voxels(slices: list[Slice]) -> npt.NDArray[Any]:
     """Intensities (Z, Y, X): after slope and intercept where a file names them."""
     kinds = {(each.stored.bits, each.stored.signed, each.stored.photometric) for each in slices}
     # Files that store values differently have no type in common.
     exact = len(kinds) == 1 and all(each.rescale is None for each in slices)
     data: npt.NDArray[Any] | None = None
-    for z, pixels in _decoded(slices):
+    for number, (z, pixels) in enumerate(_decoded(slices)):
         rescale = slices[z].rescale
         if rescale is not None:
             pixels = pixels * rescale[0] + rescale[1]
         if data is None:
-            kind = pixels.dtype.newbyteorder("=") if exact else np.float32
-            data = np.empty((len(slices), *pixels.shape), dtype=kind)
+            kind = pixels.dtype.newbyteorder("=") if exact else np.dtype(np.float32)
+            data = room_for((len(slices), *pixels.shape), kind)
         data[z] = pixels
+        if number % _KEPT == 0:
+            give_back(data)
     assert data is not None  # `arrange` refuses a series without slices
     return data
 
