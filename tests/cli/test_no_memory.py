@@ -17,6 +17,7 @@ from test_full_disk import NAMES, PRINTS, SLOW, command_lines, made  # noqa: F40
 TRIED = [name for name in NAMES if name not in (*PRINTS, *SLOW, "doctor --fix", "export nnunet")]
 """Those that need more than the scans of a test, and nothing from an earlier command."""
 
+# 8 MB are left to each: with 1 MB Python itself broke down now and then, within an import.
 PROGRAM = """
 import json, os, re, resource, sys
 import skimage.measure, skimage.segmentation, torch
@@ -33,7 +34,7 @@ for name, arguments in json.load(sys.stdin).items():
     if not child:
         os.dup2(writer, 2)
         used = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
-        resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, used + 2**20))
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**23, used + 2**23))
         sys.argv = ["dpcenet", *arguments]
         try:
             main()

@@ -219,7 +219,7 @@ def peak_of(folder: Path, scan: Path, *more: str, large: int = 0, block: int = 0
     return int(found[1])
 
 
-MOST_PER_VOXEL = 4.0
+MOST_PER_VOXEL = 6.0
 """Bytes. As a whole a scan takes 2, its two copies in 32 bits while it is prepared 8, and its
 prepared slices with their features and one map of probabilities 4 for each of its voxels."""
 
