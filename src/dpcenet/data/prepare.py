@@ -245,11 +245,7 @@ def _attempt(case: SourceCase, out: Path, recipe: Recipe) -> str:
 
 
 def _write_manifest(
-    out: Path,
-    spec: DatasetSpec,
-    rules: Rules,
-    names: Sequence[str],
-    labels: dict[int, str],
+    out: Path, spec: DatasetSpec, rules: Rules, names: Sequence[str], labels: dict[int, str]
 ) -> None:
     """Write manifest.json from the cases' own files, unless it would not change."""
     facts = {name: read_json(out / "cases" / name / "case.json") for name in names}

@@ -216,14 +216,10 @@ class Method(nn.Module, ABC):
         """
 
     def match_each(self, jobs: Sequence[MatchJob], batch: int) -> list[Tensor]:
-        """Log-probabilities (N, 2, H, W) of each job, when evaluating.
+        """Log-probabilities (N, 2, H, W) of each job, `batch` query slices computed at once.
 
         Here one job after the other. A method overrides this if queries with different supports
         may share a batch.
-
-        Args:
-            jobs: any number.
-            batch: query slices computed at once.
         """
         return [
             torch.cat(
