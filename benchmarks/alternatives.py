@@ -28,11 +28,11 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import typer
+from measure import label_dices
 from page import section
 
 from dpcenet.volumes.geometry import on_grid, orient
 from dpcenet.volumes.io import read_volume
-from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.registration import RegistrationOptions, carry_labels
 
 
@@ -109,7 +109,7 @@ def measured(way: Way, truths: Sequence[Path]) -> dict[str, Any]:
         found = way(Path(folder))
     minutes, cpu_minutes = (time.perf_counter() - start) / 60, (_processor() - cpu) / 60
     each = [
-        mean_dice(one, read_volume(path).volume.data)
+        fmean(label_dices(one, read_volume(path).volume.data))
         for one, path in zip(found, truths, strict=True)
     ]
     return {
@@ -118,12 +118,6 @@ def measured(way: Way, truths: Sequence[Path]) -> dict[str, Any]:
         "minutes": minutes,
         "CPU minutes": cpu_minutes,
     }
-
-
-def mean_dice(found: Labels, truth: Labels) -> float:
-    """Mean Dice of the labels of the truth."""
-    values = [value for value in np.unique(truth) if value]
-    return fmean(dice(found == value, truth == value) for value in values)
 
 
 def _processor() -> float:

@@ -12,9 +12,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from dpcenet.system.environment import processor
+from dpcenet.volumes.metrics import dice
 
 Call = Callable[[], Any]
 
@@ -102,3 +105,8 @@ def machine() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def label_dices(found: npt.NDArray[Any], true: npt.NDArray[Any]) -> list[float]:
+    """Dice of each label of the second of two label maps."""
+    return [dice(found == value, true == value) for value in np.unique(true) if value]

@@ -7,14 +7,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-from measure import timed
+from measure import label_dices, timed
 
 from dpcenet import Segmenter
 from dpcenet.system.device import Precision, choose_precision
 from dpcenet.volumes.io import read_volume
-from dpcenet.volumes.metrics import dice
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 Pair = tuple[Path, Path]
@@ -40,8 +38,14 @@ def precisions(labelled: Pair, queries: Sequence[Pair]) -> dict[str, Any]:
             )
         )
         first = first or masks
-        same = [each for one, other in zip(masks, first, strict=True) for each in _dice(one, other)]
-        right = [each for one, true in zip(masks, truths, strict=True) for each in _dice(one, true)]
+        same = [
+            each
+            for one, other in zip(masks, first, strict=True)
+            for each in label_dices(one, other)
+        ]
+        right = [
+            each for one, true in zip(masks, truths, strict=True) for each in label_dices(one, true)
+        ]
         rows.append(
             {
                 "precision": precision,
@@ -60,8 +64,3 @@ def precisions(labelled: Pair, queries: Sequence[Pair]) -> dict[str, Any]:
         "forces one."
     )
     return {"title": "Precision", "says": says, "rows": rows}
-
-
-def _dice(found: Labels, other: Labels) -> list[float]:
-    """Dice of each label of the second map."""
-    return [dice(found == value, other == value) for value in np.unique(other) if value]
