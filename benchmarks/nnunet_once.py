@@ -25,7 +25,7 @@ def main() -> None:
     for name in ("raw", "preprocessed", "results"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         os.environ[f"nnUNet_{name}"] = str(folder / name)
-    os.environ.update({"nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"})
+    os.environ.update({"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"})
     write_raw(folder, scan, labels, queries)
     trained = train(folder, minutes)
     predict(trained, folder)
@@ -58,6 +58,7 @@ def train(folder: Path, minutes: float) -> Path:
     api.plan_experiments([NUMBER])
     api.preprocess([NUMBER], configurations=(CONFIGURATION,), num_processes=(1,))
     plans, dataset = (read(folder / "preprocessed" / TITLE / name) for name in PLANS)
+    plans["continue_training"] = False  # asked for since version 2.8
     trainer = nnUNetTrainer(plans, CONFIGURATION, "all", dataset, device=torch.device("cpu"))
     trainer.on_train_start()
     began, epoch = time.monotonic(), 0
@@ -85,6 +86,7 @@ def predict(trained: Path, folder: Path) -> None:
     predictor = nnUNetPredictor(
         use_mirroring=True, device=torch.device("cpu"), perform_everything_on_device=False
     )
+    (folder / "found").mkdir()
     predictor.initialize_from_trained_model_folder(str(trained), ("all",), CHECKPOINT)
     predictor.predict_from_files_sequential(str(folder / "queries"), str(folder / "found"))
 
