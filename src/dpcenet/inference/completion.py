@@ -18,8 +18,7 @@ from scipy.special import expit
 
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import SliceTask, organ_slices
-from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
+from dpcenet.inference.support import LabelledScan, Labels, SliceTask, SupportSlice, organ_slices
 from dpcenet.volumes.metrics import Mask
 
 SOFTNESS = 1.5  # pixels over which an interpolated border goes from likely to unlikely

@@ -21,14 +21,11 @@ import torch
 
 from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.alignment import AlignmentSearch
-from dpcenet.inference.batched import encode_scan
-from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.first_look import first_answers, in_groups, pieces
-from dpcenet.inference.pose_search import align_support
-from dpcenet.inference.second_look import refine_in_windows
+from dpcenet.inference.encoded import EncodedScan, encode_scan
+from dpcenet.inference.looks import first_answers, in_groups, pieces, refine_in_windows
+from dpcenet.inference.pose import align_support
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
-from dpcenet.inference.slice_tasks import with_neighbours
-from dpcenet.inference.support import LabelledScan
+from dpcenet.inference.support import LabelledScan, with_neighbours
 from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision

@@ -75,7 +75,7 @@ ROUNDS = ((_ROUGH, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18)))
 
 @dataclass(frozen=True)
 class PoseSearch:
-    """How the pose of a query is searched: see `dpcenet.inference.pose_search`.
+    """How the pose of a query is searched: see `dpcenet.inference.pose`.
 
     Attributes:
         map: name of the feature map that is compared.

@@ -19,8 +19,7 @@ from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor, Segmented
 from dpcenet.inference.slice_matching import compare_slices
 from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan, Thinned
-from dpcenet.inference.slice_tasks import Matches, organ_slices
-from dpcenet.inference.support import LabelledScan, Labels
+from dpcenet.inference.support import LabelledScan, Labels, Matches, organ_slices
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.neighbours import (
     Centre,
