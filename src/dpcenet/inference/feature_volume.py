@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dpcenet.inference.encoded import give_back_tensor
 from dpcenet.system.large_arrays import give_back
-from dpcenet.volumes.boxes import box_of
+from dpcenet.volumes.boxes_and_values import box_of
 
 Labels = npt.NDArray[np.uint8]
 SHRINKAGE = 0.1  # of the covariance's eigenvalues towards their mean

@@ -1,7 +1,8 @@
 """Looks: a method segments whole slices, and then once more through windows around the organ.
 
 At the second look a small organ fills more of the network's input. What was found first says where
-the window of the query lies; the support's mask says how large it is."""
+the window of the query lies; the support's mask says how large it is.
+"""
 
 from __future__ import annotations
 

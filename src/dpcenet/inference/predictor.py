@@ -30,7 +30,7 @@ from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
 from dpcenet.system.large_arrays import give_back, room_for
-from dpcenet.volumes.boxes import above
+from dpcenet.volumes.boxes_and_values import above
 from dpcenet.volumes.metrics import Mask
 
 CPU = torch.device("cpu")

@@ -17,10 +17,10 @@ from dpcenet.errors import ConfigError
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.system.large_arrays import blocks
 from dpcenet.types import Features
-from dpcenet.volumes.facts import Code
 from dpcenet.volumes.geometry import Affine
 from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.preprocess import Preprocessing
+from dpcenet.volumes.scan_file import Code
 
 Labels = npt.NDArray[np.uint8]
 

@@ -19,7 +19,7 @@ from scipy.special import expit, logit
 
 from dpcenet.inference.support import LabelledScan
 from dpcenet.system.large_arrays import give_back, room_for
-from dpcenet.volumes.boxes import Box, box_above, label_boxes
+from dpcenet.volumes.boxes_and_values import Box, box_above, label_boxes
 
 Floats = npt.NDArray[np.float32]
 

@@ -17,8 +17,7 @@ from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels
-from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
+from dpcenet.volumes.scan_file import AS_IT_IS, SPLIT, ReadOptions, ScanFile, SourceGrid, choose
 
 _HEADER_BYTES = 284
 

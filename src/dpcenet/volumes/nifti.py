@@ -27,12 +27,20 @@ from dpcenet.system.large_arrays import blocks
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import MM_IN, Claims, check_claims, numbered, read_voxels
-from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
 from dpcenet.volumes.geometry import same_grid
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.label_table import MOST_BYTES, extension_of, labels_in
-from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
-from dpcenet.volumes.sidecar import sidecar_modality
+from dpcenet.volumes.scan_file import (
+    AS_IT_IS,
+    NO_LABELS,
+    SPLIT,
+    Facts,
+    Labels,
+    ReadOptions,
+    ScanFile,
+    SourceGrid,
+    choose,
+    sidecar_modality,
+)
 
 Header = Nifti1Header  # Nifti2Header is one, too
 

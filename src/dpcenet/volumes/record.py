@@ -12,9 +12,9 @@ import numpy.typing as npt
 from dpcenet.system.large_arrays import planes, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes import resample
-from dpcenet.volumes.boxes import box_above
+from dpcenet.volumes.boxes_and_values import box_above
 from dpcenet.volumes.geometry import Affine, Orientation
-from dpcenet.volumes.grid import SourceGrid
+from dpcenet.volumes.scan_file import SourceGrid
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.system.large_arrays import blocks, changed, give_back, room_for
-from dpcenet.volumes.boxes import label_boxes
-from dpcenet.volumes.made_slices import Slices, Where
+from dpcenet.system.large_arrays import Slices, Where, blocks, changed, give_back, room_for
+from dpcenet.volumes.boxes_and_values import label_boxes
 
 Positions = Sequence[npt.NDArray[np.float64]]
 Scalar = TypeVar("Scalar", bound=np.generic)

@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 from scipy import ndimage
 
-from dpcenet.volumes.boxes import box_of
+from dpcenet.volumes.boxes_and_values import box_of
 from dpcenet.volumes.metrics import Mask, dice
 
 

@@ -30,7 +30,7 @@ from dpcenet.segmentation.review.neighbours import (
 )
 from dpcenet.segmentation.review.shape import Shape, shape_of
 from dpcenet.system.large_arrays import blocks, give_back, room_for
-from dpcenet.volumes.boxes import Mask, values_in
+from dpcenet.volumes.boxes_and_values import Mask, values_in
 from dpcenet.volumes.metrics import dice
 
 
