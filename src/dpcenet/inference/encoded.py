@@ -1,6 +1,7 @@
-"""A scan of which every slice was encoded once, and windows of it that may stand for its images.
+"""A scan of which every slice is encoded once, in batches that fit the memory; so are predictions.
 
 Its features lie in memory or on disk, from where the system reads them when they are asked for.
+Windows of a labelled scan may stand for its images.
 """
 
 from __future__ import annotations

@@ -1,8 +1,12 @@
-"""A scan as a coarse volume of features in mm, by which two scans are laid upon each other.
+"""A scan as a coarse volume of features in mm, and how alike two such volumes are.
 
 The maps of a network's slices are averaged to a common distance of slices; air is marked, and the
 features of two scans are made comparable: seen from each scan's own mean, and whitened together, so
 that what all of the body has in common no longer hides where in the body a cell lies.
+
+Σ weight · cosine is computed once for each pair of slices and each shift in the plane; every line
+in z through the pairs (`alignment`) is then a sum of a few of these numbers, so that thousands of
+lines cost little.
 """
 
 from __future__ import annotations

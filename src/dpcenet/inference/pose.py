@@ -1,4 +1,9 @@
-"""The pose of a query relative to a support in the plane: rotation, scale and displacement."""
+"""The pose of a query relative to a support in the plane: rotation, scale and displacement.
+
+Slices of two patients may be rotated against each other by 60° and more, as those of hearts are.
+Which pose makes the support's features most similar to the query's is found from the images and the
+support's mask alone; the support is then warped and encoded again before it serves.
+"""
 
 from __future__ import annotations
 

@@ -30,8 +30,7 @@ from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
 from dpcenet.system.large_arrays import give_back, room_for
-from dpcenet.volumes.boxes_and_values import above
-from dpcenet.volumes.metrics import Mask
+from dpcenet.volumes.boxes_and_values import Mask, above, label_boxes
 
 CPU = torch.device("cpu")
 FEWEST_SLICES = 4  # of a scan that is aligned as a volume
@@ -167,10 +166,12 @@ class Predictor:
     ) -> dict[int, npt.NDArray[np.float32]]:
         """The answers after what the whole scan has to say; see `whole_scan`."""
         image = query.images[:, 0].float().cpu().numpy()
+        boxes = [label_boxes(scan.label) for scan in scans]
         for value, each in found.items():
             if served := sorted({z for task in tasks[value] for z in task.query}):
                 part = slice(served[0], served[-1] + 1)
-                known = OnePart.of(scans, value, query.spacing[0]) if self.one_part else None
+                mm = query.spacing[0]
+                known = OnePart.of(scans, boxes, value, mm) if self.one_part else None
                 as_one_volume(each[part], image[part], query.spacing, known)
                 give_back(each)
                 query.give_back()

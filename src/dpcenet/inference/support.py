@@ -1,4 +1,8 @@
-"""Labelled scans as the network knows them, and slices of several scans gathered by name."""
+"""Labelled scans as the network knows them, and which of their slices serve which query slices.
+
+Slices of several scans are gathered by name. Protocols that are told the query's organ slices live
+in `evaluation.protocols`.
+"""
 
 from __future__ import annotations
 

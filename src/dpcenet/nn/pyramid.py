@@ -1,6 +1,7 @@
 """The pyramid of the in-context network: an image to maps at 1/2 … 1/16 of its size, and keys.
 
-Trained on made-up images only, it is a trunk for the other methods too (`nn.encoder`).
+Trained on made-up images only, it is a trunk for the other methods too (`nn.encoder`). With it,
+what its maps are turned into: other sizes, rows of positions, and distances between these.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""What an array holds and where, found part by part: boxes, values of labels, percentiles."""
+"""What an array holds and where, found part by part: boxes, values of labels, percentiles.
+
+A percentile is exact, though not all numbers are held. The bits of a number, read as a whole number
+and with the order of negative ones turned round, rise with it. Counting how often each value of the
+upper 16 bits occurs tells which of them belong to the number of a given rank; the next 16 bits are
+then counted among those alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks that compare a query with its supports: fusion, cross-attention, soft registration.
+"""What compares a query with its supports: fusion, attention, registration; the U-Net of them.
 
 Shapes: N pairs, Sh supports of each, C channels, h×w positions.
 """
