@@ -59,7 +59,6 @@ def test_preparing_and_going_back(name: str, monkeypatch: pytest.MonkeyPatch) ->
             prepared.image,
             there,
             back,
-            record.restore_mask(there),
             record.restore_probability(probability[1]),
             check_mask(labels, image, "labels"),
         ]

@@ -55,6 +55,21 @@ class TrunkOptions(MethodOptions):
 
 
 @dataclass(frozen=True)
+class SingleScaleOptions(TrunkOptions):
+    """Options of a `SingleScale` method: ADNet's lineage has one trunk and one width.
+
+    Attributes:
+        encoder: a trunk of one output.
+        width: channels after the trained 1×1 convolution; 0 leaves it out.
+    """
+
+    encoder: EncoderOptions = field(
+        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
+    )
+    width: int = 256
+
+
+@dataclass(frozen=True)
 class SecondLook:
     """Square windows around an organ, in which a slice is segmented once more.
 

@@ -26,8 +26,6 @@ from dpcenet.volumes.scan_file import AS_IT_IS, Labels, ReadOptions, ScanFile, S
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 
 Reader = Callable[[Path, int, ReadOptions], ScanFile]
-
-
 Writer = Callable[[npt.NDArray[np.generic], Path, SourceGrid, Labels], None]
 
 
@@ -61,29 +59,13 @@ FORMATS: Mapping[str, Format] = {  # the longest suffix that fits decides
 
 
 _ASIDE = (".img", *pictures.SUFFIXES)
-
-
 """Not found by walking a folder: a half of a pair, and pictures, which are a scan as a folder."""
-
-
 SUFFIXES = tuple(suffix for suffix in FORMATS if suffix not in _ASIDE)
-
-
 """Of files that are scans by themselves, as a folder is searched for them."""
-
-
 WRITABLE = tuple(suffix for suffix, form in FORMATS.items() if form.write is not None)
-
-
 DICOM_SUFFIX = ".dcm"
-
-
 ZIP_SUFFIX = ".zip"
-
-
 DEFAULT_SUFFIX = ".nii.gz"
-
-
 """Of the mask of a scan whose own format is not written."""
 
 

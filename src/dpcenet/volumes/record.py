@@ -110,20 +110,6 @@ class Record:
         z, y, x = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return z, y, x
 
-    def restore_mask(self, mask: npt.NDArray[resample.Scalar]) -> npt.NDArray[resample.Scalar]:
-        """Bring labels of the prepared image to the scan's grid, nearest neighbour.
-
-        Args:
-            mask: (Z, H, W), shaped like the prepared image.
-
-        Returns:
-            array in the shape and order of the scan's file; 0 outside the prepared field.
-        """
-        self._expect(mask)
-        return np.ascontiguousarray(
-            self.orientation.invert(resample.nearest(mask, self.source_positions()))
-        )
-
     def restore_probability(self, probability: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Bring values of the prepared image to the scan's grid, trilinear.
 

@@ -66,26 +66,6 @@ def linear(
     return out
 
 
-def nearest(data: npt.NDArray[Scalar], at: Positions) -> npt.NDArray[Scalar]:
-    """The voxel nearest to each position; 0 outside.
-
-    Args:
-        data: (Z, Y, X).
-        at: positions along z, y and x, in voxels of `data`.
-
-    Returns:
-        (len(z), len(y), len(x)) in the type of `data`.
-    """
-    out = np.zeros([len(p) for p in at], dtype=data.dtype)
-    inside = [_inside(p, n, ON_BORDER) for p, n in zip(at, data.shape, strict=True)]
-    index = [
-        np.clip(np.rint(p[ok]), 0, n - 1).astype(np.intp)
-        for p, ok, n in zip(at, inside, data.shape, strict=True)
-    ]
-    out[np.ix_(*inside)] = data[np.ix_(*index)]
-    return out
-
-
 def linear_labels(labels: npt.NDArray[np.uint8], at: Positions) -> npt.NDArray[np.uint8]:
     """Resample labels 0…255: each against the rest, linearly; it is where it exceeds one half.
 
