@@ -172,12 +172,12 @@ def run(command: list[str]) -> Trace:
     return trace
 
 
-def found(scans: Path) -> Trace:
-    """The trace of a scan's way from its file to its mask."""
+def found(image: Path, mask: Path, query: Path) -> Trace:
+    """The trace of a query's way from its file to its mask, from a labelled scan."""
     segmenter = Segmenter.shipped("cpu", precision="float32")
-    support = segmenter.support(scans / "image_01.nii.gz", scans / "label_01.nii.gz")
+    support = segmenter.support(image, mask)
     with traced() as trace:
-        segmenter.find(scans / "image_02.nii.gz", support)
+        segmenter.find(query, support)
     return trace
 
 
@@ -189,7 +189,8 @@ def main() -> None:
     given = parser.parse_args()
     data = made_scans(given.work.resolve())
     if given.what == "find":
-        trace = found(data / "scans")
+        names = ("image_01.nii.gz", "label_01.nii.gz", "image_02.nii.gz")
+        trace = found(*(data / "scans" / name for name in names))
     else:
         with TemporaryDirectory(dir=given.work) as out:
             trace = run(command_of(given.what, data, Path(out) / "out"))
