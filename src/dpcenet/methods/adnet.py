@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from dpcenet.methods.base import SingleScale, SingleScaleOptions
 from dpcenet.nn.losses import role_swap_loss
 from dpcenet.nn.pooling import size_of
-from dpcenet.nn.similarity import COSINE_SCALE
-from dpcenet.nn.threshold_head import (
+from dpcenet.nn.similarity import (
+    COSINE_SCALE,
     enlarged_log_probs,
     hard_cells,
     prototype_log_probs,

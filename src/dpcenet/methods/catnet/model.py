@@ -18,7 +18,7 @@ from dpcenet.methods.catnet.cascade import CascadeHead, MaskSide
 from dpcenet.methods.catnet.repository import RepositoryHead
 from dpcenet.nn.losses import role_swap_loss, segmentation_loss
 from dpcenet.nn.pooling import size_of
-from dpcenet.nn.threshold_head import (
+from dpcenet.nn.similarity import (
     enlarged_log_probs,
     hard_cells,
     prototype_log_probs,
