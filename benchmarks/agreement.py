@@ -17,8 +17,7 @@ from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.evaluation.protocols import OrganChunks, SameSlices
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import SliceMap
-from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
 from dpcenet.methods.base import Method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
 from dpcenet.system.device import Precision

@@ -18,8 +18,8 @@ from dpcenet import Segmenter, Volume
 from dpcenet.__main__ import main
 from dpcenet.data.phantom.phantom import phantom, write_phantoms
 from dpcenet.system.large_arrays import blocks, room_for
-from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.scan_file import SourceGrid
 
 FLAT = ("flat-slices", "flat-volumes", "flat-long")
 LONG = (1000, 512, 512)

@@ -28,13 +28,13 @@ STAGES = {
     "read": "volumes.adapters:open_scan volumes.adapters:open_labelled "
     "segmentation.queries:Query.read",
     "resample": "volumes.preprocess:preprocess volumes.preprocess:preprocess_labels",
-    "encode": "inference.batched:encode_slices",
+    "encode": "inference.encoded:encode_slices",
     "match": "inference.alignment:align_volumes inference.feature_volume:feature_volume "
     "inference.slice_matching:match_slices",
-    "choose starts": "inference.start_choice:chosen_lines",
-    "pose": "inference.pose_search:find_pose",
-    "first look": "inference.first_look:first_answers",
-    "second look": "inference.second_look:refine_in_windows",
+    "choose starts": "inference.aligned_slices:chosen_lines",
+    "pose": "inference.pose:find_pose",
+    "first look": "inference.looks:first_answers",
+    "second look": "inference.looks:refine_in_windows",
     "fill gaps": "inference.completion:fill_gaps",
     "check": "segmentation.review.reviewed_case:review_case",
     "restore": "volumes.record:Record.restore_labels",

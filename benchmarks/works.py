@@ -26,8 +26,7 @@ from dpcenet.evaluation.protocols import SameSlices
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import SliceMap
-from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict

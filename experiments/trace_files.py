@@ -1,10 +1,12 @@
 """Through how many files does a call pass? Counted by a trace, for any checkout.
 
-    PYTHONPATH=CHECKOUT/src python experiments/trace_files.py segment|train|step --work DIR
+    PYTHONPATH=CHECKOUT/src python experiments/trace_files.py find|segment|train|step --work DIR
 
-segment: `dpcenet segment` of one made scan (14 slices, 4 organs) from one labelled scan, to its
-mask and review. train: `dpcenet train dpcenet/small` for one step, from the prepared data to the
-checkpoint. step: such a step alone, from the end of one optimiser step to the end of the next.
+find: one made scan (14 slices, 4 organs) from its file to its mask, by `Segmenter.find`: what a
+newcomer has to read to know how a mask comes about. The labelled scan was encoded before.
+segment: `dpcenet segment` of such a scan from one labelled scan, to its mask and review.
+train: `dpcenet train dpcenet/small` for one step, from the prepared data to the checkpoint.
+step: such a step alone, from the end of one optimiser step to the end of the next.
 
 Counted are functions of the package that are entered, in any thread: distinct files, distinct
 functions (file and name), and how often the file changes from one call to the next. Not counted:
@@ -32,6 +34,7 @@ from typing import Any
 import torch
 
 import dpcenet
+from dpcenet.segmentation.segmenter import Segmenter
 
 COMMAND_LINE = ("cli/", "__main__.py")
 PLAN = """
@@ -169,15 +172,28 @@ def run(command: list[str]) -> Trace:
     return trace
 
 
+def found(image: Path, mask: Path, query: Path) -> Trace:
+    """The trace of a query's way from its file to its mask, from a labelled scan."""
+    segmenter = Segmenter.shipped("cpu", precision="float32")
+    support = segmenter.support(image, mask)
+    with traced() as trace:
+        segmenter.find(query, support)
+    return trace
+
+
 def main() -> None:
     """Trace, and print the counts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("segment", "train", "step"))
+    parser.add_argument("what", choices=("find", "segment", "train", "step"))
     parser.add_argument("--work", type=Path, required=True, help="folder of the made scans")
     given = parser.parse_args()
     data = made_scans(given.work.resolve())
-    with TemporaryDirectory(dir=given.work) as out:
-        trace = run(command_of(given.what, data, Path(out) / "out"))
+    if given.what == "find":
+        names = ("image_01.nii.gz", "label_01.nii.gz", "image_02.nii.gz")
+        trace = found(*(data / "scans" / name for name in names))
+    else:
+        with TemporaryDirectory(dir=given.work) as out:
+            trace = run(command_of(given.what, data, Path(out) / "out"))
     calls = trace.calls
     if given.what == "step":
         calls = calls[trace.steps[0] : trace.steps[1]]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from dpcenet.types import Volume
+from dpcenet.volumes.record import Record
 
 Axes = tuple[tuple[int, int, int], tuple[bool, bool, bool]]
 STORED_48: list[Axes] = [
@@ -67,3 +68,9 @@ def centroid(
 ) -> npt.NDArray[np.float64]:
     """Centre of mass in RAS mm."""
     return positions(mask.shape, affine)[mask].mean(axis=0)
+
+
+def restored(record: Record, labels: np.ndarray) -> np.ndarray:
+    """Labels of a prepared image on the scan's grid, the way that `segment` brings them back."""
+    values = [int(value) for value in np.unique(labels) if value]
+    return record.restore_labels({v: (labels == v).astype(np.float32) for v in values})

@@ -18,11 +18,6 @@ if TYPE_CHECKING:  # reading scans needs no torch, which takes seconds and 200 M
     import torch
     from torch import Tensor
 
-FloatArray = npt.NDArray[np.floating]
-
-
-IntArray = npt.NDArray[np.integer]
-
 
 @dataclass(frozen=True)
 class Volume:

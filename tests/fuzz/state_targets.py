@@ -33,7 +33,7 @@ from dpcenet.training.incontext_trainer import PretrainConfig
 from dpcenet.training.log import read_log
 from dpcenet.training.run_folder import open_run
 from dpcenet.volumes.mask_record import finished, key_of, outputs_named_in, write_record
-from dpcenet.volumes.sidecar import sidecar_modality
+from dpcenet.volumes.scan_file import sidecar_modality
 from made_scans import quick_segmenter
 from phantoms import make_phantom
 

@@ -18,12 +18,12 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 from dicoms import write_enhanced  # noqa: E402
 from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm  # noqa: E402
-from dpcenet.volumes.facts import Labels  # noqa: E402
-from dpcenet.volumes.grid import SourceGrid  # noqa: E402
-from dpcenet.volumes.io import check_intensities, check_mask, mask_suffix, read_volume  # noqa: E402
+from dpcenet.volumes.intensities import check_intensities  # noqa: E402
+from dpcenet.volumes.io import mask_suffix, read_volume  # noqa: E402
+from dpcenet.volumes.mask_checks import check_mask  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
-from dpcenet.volumes.options import ReadOptions  # noqa: E402
 from dpcenet.volumes.preprocess import Preprocessing, preprocess  # noqa: E402
+from dpcenet.volumes.scan_file import Labels, ReadOptions, SourceGrid  # noqa: E402
 from dpcenet.volumes.write_masks import write_labels, write_mask, write_somehow  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 

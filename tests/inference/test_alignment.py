@@ -8,10 +8,21 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dpcenet.inference.alignment import Alignment, AlignmentSearch, align_volumes
-from dpcenet.inference.feature_volume import FeatureVolume, feature_volume, slice_blend, whitened
-from dpcenet.inference.line_search import ZLine, line_scores, pair_likeness
-from dpcenet.inference.slice_tasks import served_slices
+from dpcenet.inference.aligned_slices import served_slices
+from dpcenet.inference.alignment import (
+    Alignment,
+    AlignmentSearch,
+    ZLine,
+    align_volumes,
+    line_scores,
+)
+from dpcenet.inference.feature_volume import (
+    FeatureVolume,
+    feature_volume,
+    pair_likeness,
+    slice_blend,
+    whitened,
+)
 
 STEP, CELL, CHANNELS = 8.0, 25.0, 24
 ORGAN = 3

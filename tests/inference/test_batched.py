@@ -10,13 +10,11 @@ import torch
 from numpy.testing import assert_allclose
 
 from dpcenet.evaluation.protocols import SameSlices
-from dpcenet.inference import batched, first_look
-from dpcenet.inference.batched import encode_scan
-from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference import looks
+from dpcenet.inference.encoded import BATCH, EncodedScan, encode_scan
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import SliceMap, Tasks
-from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
 from dpcenet.methods.base import MatchJob, Method, SecondLook
 from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.types import Features
@@ -76,7 +74,7 @@ def test_every_method_answers_each_job(network: InContext) -> None:
 
 @pytest.fixture(params=[1, 3, 100])
 def group(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(first_look, "GROUP", request.param)
+    monkeypatch.setattr(looks, "GROUP", request.param)
     yield request.param
 
 
@@ -168,7 +166,7 @@ def test_slices_are_encoded_once_and_as_one_by_one(network: InContext) -> None:
     plain = network.extract
     seen = counted(network)
     encoded = encode_scan(network, image, (5.0, 1.0, 1.0), torch.device("cpu"), "float32")
-    assert sum(seen) == 11 and max(seen) <= batched.BATCH
+    assert sum(seen) == 11 and max(seen) <= BATCH
     with torch.no_grad():
         wanted = plain(torch.from_numpy(image[7:8])[:, None])
     for name, maps in wanted.maps.items():

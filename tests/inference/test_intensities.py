@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dpcenet.inference import intensities as module
-from dpcenet.inference.intensities import AROUND_MM, LEAST, weighed_by_intensity, within_mm
+from dpcenet.inference import whole_scan as module
+from dpcenet.inference.whole_scan import AROUND_MM, LEAST, weighed_by_intensity, within_mm
 
 SPACING = (4.0, 1.0, 1.0)
 CUBE = np.zeros((12, 96, 96), bool)

@@ -17,8 +17,7 @@ from dpcenet.inference.own_slices import (
 )
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import MatchedSlices
-from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
 from dpcenet.methods.base import SecondLook
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.types import Features

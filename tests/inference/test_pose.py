@@ -7,8 +7,8 @@ import math
 import numpy as np
 import torch
 
+from dpcenet.inference.looks import Windows
 from dpcenet.inference.pose import Pose, similarity
-from dpcenet.inference.second_look import Windows
 
 
 def test_a_point_goes_where_the_similarity_takes_it() -> None:

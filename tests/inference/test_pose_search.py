@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.inference.batched import encode_scan
-from dpcenet.inference.encoded import EncodedScan, EncodedWindows
-from dpcenet.inference.pose import Pose
-from dpcenet.inference.pose_search import align_support, find_pose, matched_pairs
+from dpcenet.inference.encoded import EncodedScan, EncodedWindows, encode_scan
+from dpcenet.inference.pose import Pose, align_support, find_pose, matched_pairs
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext

@@ -15,8 +15,7 @@ from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.encoded import EncodedScan, EncodedWindows
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
 from dpcenet.methods.base import PoseSearch
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.types import Features

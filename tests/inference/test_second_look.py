@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from dpcenet.inference.second_look import Windows, centre_and_spread, windows_around
+from dpcenet.inference.looks import Windows, centre_and_spread, windows_around
 from dpcenet.methods.base import SecondLook
 
 LOOK = SecondLook(size=32, gain=4.0, min_half=8.0)

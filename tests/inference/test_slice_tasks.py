@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dpcenet.inference.slice_tasks import SliceTask, matched_tasks, organ_slices, with_neighbours
-from dpcenet.inference.support import SupportSlice
+from dpcenet.inference.support import (
+    SliceTask,
+    SupportSlice,
+    matched_tasks,
+    organ_slices,
+    with_neighbours,
+)
 
 
 def shown(count: int, *slices: int, value: int = 1) -> np.ndarray:

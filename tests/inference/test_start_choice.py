@@ -9,12 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dpcenet.inference.aligned_slices import AlignedSlices
-from dpcenet.inference.alignment import Alignment
+from dpcenet.inference.aligned_slices import AlignedSlices, Tally, chosen_lines, expected_dice
+from dpcenet.inference.alignment import Alignment, InPlane, ZLine
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.line_search import InPlane, ZLine
 from dpcenet.inference.slice_plans import Request
-from dpcenet.inference.start_choice import Tally, chosen_lines, expected_dice
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.base import MatchJob
 from dpcenet.methods.copy import Copy, Options

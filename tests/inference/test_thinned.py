@@ -8,8 +8,7 @@ import torch
 
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan, Thinned
-from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.inference.support import LabelledScan, SupportSlice
+from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
 from dpcenet.methods.copy import Copy, Options
 from dpcenet.types import Features
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from dpcenet.inference.whole_scan import (
     smooth_across,
 )
 from dpcenet.types import Features
+from dpcenet.volumes.boxes_and_values import label_boxes
 
 SPACING = (5.0, 2.0, 2.0)
 LEFT_BLOCK = OnePart((8.5, 8.5), 600)
@@ -72,6 +74,11 @@ def test_smoothing_is_a_gaussian_in_millimetres(spacing: float) -> None:
     assert np.allclose(smooth_across(np.ones((9, 2, 2), np.float32), spacing, sigma), 1)
 
 
+def one_part(scans: Sequence[LabelledScan], slice_mm: float) -> OnePart | None:
+    """What labelled scans say of label 1."""
+    return OnePart.of(scans, [label_boxes(scan.label) for scan in scans], 1, slice_mm)
+
+
 def test_a_label_is_in_one_part_if_it_is_so_in_every_scan_that_shows_it() -> None:
     whole, speck, halves, other = (np.zeros((8, 8, 8), np.uint8) for _ in range(4))
     whole[2:6, 2:6, 2:6] = 1
@@ -81,7 +88,7 @@ def test_a_label_is_in_one_part_if_it_is_so_in_every_scan_that_shows_it() -> Non
     other[...] = 2
 
     def known(*labels: np.ndarray) -> OnePart | None:
-        return OnePart.of([labelled(label) for label in labels], 1, 5.0)
+        return one_part([labelled(label) for label in labels], 5.0)
 
     assert known(whole) == known(whole, other) == OnePart((3.5, 3.5), 64)
     assert known(speck) is not None
@@ -93,10 +100,10 @@ def test_a_label_is_in_one_part_if_it_is_so_in_every_scan_that_shows_it() -> Non
 def test_the_labelled_size_is_in_voxels_of_the_query() -> None:
     label = np.zeros((8, 8, 8), np.uint8)
     label[2:6, 2:6, 2:6] = 1
-    known = OnePart.of([labelled(label, 5.0)], 1, 2.5)
+    known = one_part([labelled(label, 5.0)], 2.5)
     assert known is not None and known.voxels == 128
     # of two labelled scans the mean
-    known = OnePart.of([labelled(label, 5.0), labelled(label, 10.0)], 1, 5.0)
+    known = one_part([labelled(label, 5.0), labelled(label, 10.0)], 5.0)
     assert known is not None and known.voxels == 96
 
 

@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.scan_file import Labels
 from dpcenet.volumes.write_masks import write_mask
 from made_scans import write_scans
 

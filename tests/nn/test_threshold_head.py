@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 
 from dpcenet.nn.pooling import mean_prototype
-from dpcenet.nn.threshold_head import (
+from dpcenet.nn.similarity import (
     enlarged_log_probs,
     foreground_probability,
     hard_cells,

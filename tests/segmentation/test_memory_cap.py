@@ -25,7 +25,7 @@ from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system import large_arrays
 from dpcenet.types import Features, Volume
-from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.scan_file import ScanFile, SourceGrid
 from made_scans import quick_segmenter, segment_files, write_scans
 
 LAST = torch.channels_last

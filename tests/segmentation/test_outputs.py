@@ -11,9 +11,8 @@ import pytest
 from dpcenet.segmentation.outputs import OutputOptions, statistics_of, write_outputs
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
-from dpcenet.volumes.facts import NO_LABELS, Code, Labels
-from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.scan_file import NO_LABELS, Code, Labels, ScanFile
 from made_scans import quick_segmenter, write_scans
 
 MADE_BY = Algorithm("0", "test")

@@ -10,8 +10,8 @@ import pytest
 
 from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.segmentation.queries import find_queries
-from dpcenet.volumes.io import holds_labels
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.intensities import holds_labels
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions
 from made_scans import write_scans
 from raw_layouts import made_case, write_dicom
 

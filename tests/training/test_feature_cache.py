@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dpcenet.data.store import PreparedDataset, open_dataset
-from dpcenet.inference.batched import encode_scan
+from dpcenet.inference.encoded import encode_scan
 from dpcenet.methods.base import Method
 from dpcenet.methods.panet import Options
 from dpcenet.methods.registry import build_method

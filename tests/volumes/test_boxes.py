@@ -7,7 +7,14 @@ import pytest
 from scipy import ndimage
 
 from dpcenet.system import large_arrays
-from dpcenet.volumes.boxes import above, box_above, box_of, centre_of, label_boxes, values_in
+from dpcenet.volumes.boxes_and_values import (
+    above,
+    box_above,
+    box_of,
+    centre_of,
+    label_boxes,
+    values_in,
+)
 
 
 @pytest.fixture(params=[1, 2**24], ids=["a slice", "all"])

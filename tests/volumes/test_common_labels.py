@@ -7,9 +7,8 @@ import pytest
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.facts import Code, Facts, Labels
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.label_names import CommonLabels, renumbered
+from dpcenet.volumes.scan_file import Code, Facts, Labels, ScanFile, SourceGrid
 
 LIVER = Code("SCT", "10200004", "Liver")
 

@@ -23,7 +23,7 @@ from dpcenet.volumes.dicom.segment_descriptions import Algorithm, closing  # noq
 from dpcenet.volumes.geometry import on_grid  # noqa: E402
 from dpcenet.volumes.io import read_volume  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
-from dpcenet.volumes.options import ReadOptions  # noqa: E402
+from dpcenet.volumes.scan_file import ReadOptions  # noqa: E402
 from dpcenet.volumes.write_masks import write_labels, write_somehow  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 

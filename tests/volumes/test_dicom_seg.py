@@ -27,8 +27,8 @@ from dpcenet.volumes.dicom.read_series import read_series  # noqa: E402
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm, closing  # noqa: E402
 from dpcenet.volumes.dicom.write_seg import write_seg  # noqa: E402
 from dpcenet.volumes.geometry import on_grid  # noqa: E402
-from dpcenet.volumes.grid import ScanFile, SourceGrid  # noqa: E402
 from dpcenet.volumes.io import read_volume  # noqa: E402
+from dpcenet.volumes.scan_file import ScanFile, SourceGrid  # noqa: E402
 from dpcenet.volumes.structures import property_of  # noqa: E402
 from dpcenet.volumes.write_masks import write_labels  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402

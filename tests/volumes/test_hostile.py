@@ -19,7 +19,9 @@ from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom
-from dpcenet.volumes.io import check_intensities, check_mask, files_of, holds_labels, read_volume
+from dpcenet.volumes.intensities import check_intensities, holds_labels
+from dpcenet.volumes.io import files_of, read_volume
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 from dpcenet.volumes.write_masks import write_mask
 from phantoms import make_phantom

@@ -8,8 +8,10 @@ import pytest
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.grid import SourceGrid
-from dpcenet.volumes.io import WRITABLE, check_intensities, check_mask, read_volume, stem
+from dpcenet.volumes.intensities import check_intensities
+from dpcenet.volumes.io import WRITABLE, read_volume, stem
+from dpcenet.volumes.mask_checks import check_mask
+from dpcenet.volumes.scan_file import SourceGrid
 from dpcenet.volumes.write_masks import write_mask
 from phantoms import STORED_48, make_phantom, store
 

@@ -8,9 +8,9 @@ import pytest
 import SimpleITK as sitk
 
 from dpcenet.errors import VolumeError
-from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
 from dpcenet.volumes.nifti import read_nifti
+from dpcenet.volumes.scan_file import SourceGrid
 from phantoms import make_phantom, positions
 
 NAMES = ["a.nrrd", "a.nhdr", "a.mha", "a.mhd"]

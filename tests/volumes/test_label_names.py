@@ -10,10 +10,9 @@ import pytest
 import SimpleITK as sitk
 
 from dpcenet.errors import VolumeError
-from dpcenet.volumes.facts import Code, Labels
-from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.label_table import labels_in
+from dpcenet.volumes.scan_file import Code, Labels, SourceGrid
 from dpcenet.volumes.write_masks import write_mask
 from phantoms import make_phantom
 

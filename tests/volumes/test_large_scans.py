@@ -11,11 +11,12 @@ import SimpleITK as sitk
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.system import large_arrays
 from dpcenet.types import Volume
-from dpcenet.volumes.checks import check_intensities, check_mask
-from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.nifti import write_nifti
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+from dpcenet.volumes.scan_file import ScanFile, SourceGrid
 from dpcenet.volumes.statistics import measure_labels
 from dpcenet.volumes.write_masks import write_mask
 
@@ -58,7 +59,6 @@ def test_preparing_and_going_back(name: str, monkeypatch: pytest.MonkeyPatch) ->
             prepared.image,
             there,
             back,
-            record.restore_mask(there),
             record.restore_probability(probability[1]),
             check_mask(labels, image, "labels"),
         ]

@@ -25,7 +25,7 @@ import json, re, sys
 from pathlib import Path
 from dpcenet.errors import DpcenetError
 from dpcenet.volumes.io import check_intensities, read_volume
-from dpcenet.volumes.options import ReadOptions
+from dpcenet.volumes.scan_file import ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, preprocess
 
 said = {}

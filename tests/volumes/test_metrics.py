@@ -14,16 +14,8 @@ import surface_distance
 from scipy import ndimage
 from skimage.measure import marching_cubes, mesh_surface_area
 
-from dpcenet.volumes.metrics import (
-    Mask,
-    MaskScores,
-    Spacing,
-    dice,
-    hd95_mm,
-    iou,
-    nsd,
-    score_mask,
-)
+from dpcenet.volumes.boxes_and_values import Mask
+from dpcenet.volumes.metrics import MaskScores, Spacing, dice, hd95_mm, iou, nsd, score_mask
 
 SPACINGS: list[Spacing] = [(1.0, 1.0, 1.0), (7.7, 1.25, 1.25), (0.8, 3.1, 1.9)]
 

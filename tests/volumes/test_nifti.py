@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dpcenet.errors import VolumeError
-from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.nifti import read_nifti, write_nifti
+from dpcenet.volumes.scan_file import SourceGrid
 from phantoms import make_phantom
 
 

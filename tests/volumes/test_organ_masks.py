@@ -10,11 +10,10 @@ import pytest
 
 from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.facts import Code, Labels
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.mask_files import OrganMasks, parse_masks
 from dpcenet.volumes.masks import read_mask
+from dpcenet.volumes.scan_file import Code, Labels, ScanFile, SourceGrid
 from dpcenet.volumes.write_masks import write_mask
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])

@@ -20,9 +20,10 @@ pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.io import check_mask, files_of, mask_suffix, read_volume, stem
+from dpcenet.volumes.io import files_of, mask_suffix, read_volume, stem
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.masks import read_mask
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions, parse_options
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, parse_options
 from raw_layouts import made_case, write_dicom
 
 SHAPE = (5, 30, 20)

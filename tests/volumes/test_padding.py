@@ -7,11 +7,10 @@ import pytest
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.facts import Facts
-from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.intensities import find_padding
 from dpcenet.volumes.modality import choose_modality, doubts_of
-from dpcenet.volumes.padding import find_padding
 from dpcenet.volumes.preprocess import Preprocessing, preprocess
+from dpcenet.volumes.scan_file import Facts, ScanFile, SourceGrid
 from phantoms import STORED_48, make_phantom, store
 
 SHAPE = (8, 60, 50)

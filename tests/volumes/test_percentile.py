@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dpcenet.volumes.percentile import percentile, ranked
+from dpcenet.volumes.boxes_and_values import percentile, ranked
 
 RANDOM = np.random.default_rng(0)
 ARRAYS = {

@@ -14,7 +14,7 @@ from dpcenet.types import Volume
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.preprocess import Preprocessing, Record, preprocess, preprocess_labels
 from dpcenet.volumes.write_masks import write_mask
-from phantoms import STORED_48, centroid, make_phantom, positions, store
+from phantoms import STORED_48, centroid, make_phantom, positions, restored, store
 
 KEEP = {"clip_percentile": None, "mean": 0.0, "std": 1.0}
 """Rules that leave intensities alone."""
@@ -59,7 +59,7 @@ def test_labels_come_back(name):
     _, record = preprocess(make_phantom()[0], RULES[name])
     there = preprocess_labels(labels, record)
     assert there.dtype == np.uint8 and there.shape == record.shape
-    back = record.restore_mask(there)
+    back = restored(record, there)
     assert back.shape == labels.data.shape
     for label in (1, 2):
         truth, found = labels.data >= label, back >= label
@@ -78,14 +78,14 @@ def test_a_scan_that_fits_comes_back_whole(n):
     image = Volume(np.random.default_rng(0).normal(size=(2, n, n - 7)), np.diag([5, 1, 1.2, 1.0]))
     prepared, record = preprocess(image, Preprocessing(size=96, **KEEP))
     ones = np.ones(prepared.image.shape, dtype=np.uint8)
-    assert record.restore_mask(ones).all()
+    assert restored(record, ones).all()
     np.testing.assert_array_equal(record.restore_probability(ones.astype(np.float32)), 1)
 
 
 def test_cropping_loses_only_what_lies_outside():
     image, _ = make_phantom()
     prepared, record = preprocess(image, RULES["cropped"])
-    back = record.restore_mask(np.ones(prepared.image.shape, dtype=np.uint8))
+    back = restored(record, np.ones(prepared.image.shape, dtype=np.uint8))
     at = positions(image.data.shape, image.affine)
     index = (at - record.affine[:3, 3]) @ np.linalg.inv(record.affine[:3, :3]).T
     expected = ((index > -0.5) & (index < np.array(prepared.image.shape) - 0.5)).all(axis=-1)
@@ -119,7 +119,7 @@ def test_air_around_the_body_makes_no_pixel_coarser(margins, noise):
     truth = np.zeros(shape, np.uint8)
     truth[here] = labels.data
     there = preprocess_labels(Volume(truth, affine), record)
-    assert np.array_equal(record.restore_mask(there), truth)
+    assert np.array_equal(restored(record, there), truth)
 
 
 def test_a_body_that_does_not_fit_is_fitted_and_none_of_it_is_lost():
@@ -129,7 +129,7 @@ def test_a_body_that_does_not_fit_is_fitted_and_none_of_it_is_lost():
     truth = Volume((data > 0).astype(np.uint8), scan.affine)
     prepared, record = preprocess(scan, Preprocessing.for_mr(size=40, spacing_mm=1.0))
     assert prepared.spacing[1] == pytest.approx(73 / 40, rel=0.03)  # 90 / 40 with its margins
-    back = record.restore_mask(preprocess_labels(truth, record))
+    back = restored(record, preprocess_labels(truth, record))
     assert dice(back > 0, truth.data > 0) > 0.97
     cropped, _ = preprocess(scan, Preprocessing.for_mr(size=40, spacing_mm=1.0, overflow="crop"))
     assert cropped.spacing[1] == 1.0
@@ -147,7 +147,7 @@ def test_nothing_is_interpolated_at_the_same_spacing_and_size(spacing_mm):
     assert prepared.spacing == pytest.approx((7.7, 1.25, 1.25))
     labels = (data % 3).astype(np.uint8)
     there = preprocess_labels(Volume(labels, image.affine), record)
-    np.testing.assert_array_equal(record.restore_mask(there), labels)
+    np.testing.assert_array_equal(restored(record, there), labels)
 
 
 @settings(deadline=None, max_examples=30)
@@ -161,8 +161,8 @@ def test_however_a_scan_is_stored_it_is_prepared_alike_and_its_mask_lies_alike(a
     np.testing.assert_allclose(again.affine, prepared.affine, atol=1e-9)
     there = preprocess_labels(labels, record)
     np.testing.assert_array_equal(preprocess_labels(store(labels, axes), its_record), there)
-    mask = Volume(its_record.restore_mask(there), other.affine)
-    expected = store(Volume(record.restore_mask(there), image.affine), axes)
+    mask = Volume(restored(its_record, there), other.affine)
+    expected = store(Volume(restored(record, there), image.affine), axes)
     np.testing.assert_array_equal(mask.data, expected.data)
 
 
@@ -174,7 +174,7 @@ def test_a_query_is_oriented_like_its_support():
     query, record = preprocess(image, rules, like=flipped)
     assert (np.sum(query.affine[:3, :3] * flipped[:3, :3], axis=0) > 0).all()
     np.testing.assert_array_equal(query.image, support.image[:, ::-1])
-    back = record.restore_mask(preprocess_labels(labels, record))
+    back = restored(record, preprocess_labels(labels, record))
     np.testing.assert_array_equal(back, labels.data)
 
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_prepared_is_refused():
     with pytest.raises(VolumeError, match="voxels and its image"):
         preprocess_labels(Volume(labels.data[1:], image.affine), record)
     with pytest.raises(ValueError, match="prepared image of"):
-        record.restore_mask(labels.data)
+        restored(record, labels.data)
     for wrong in ({"size": 0}, {"spacing_mm": -1.0}, {"mean": 1.0}, {"std": 1.0}):
         with pytest.raises(ValueError, match=r"above 0|together"):
             Preprocessing(**wrong)
@@ -253,7 +253,7 @@ def test_real_scan_from_file_to_file(real_scans, tmp_path):
     there = preprocess_labels(truth.volume, record)
     liver = centroid(there == 1, prepared.affine)
     np.testing.assert_allclose(liver, centroid(truth.volume.data == 1, truth.volume.affine))
-    write_mask(record.restore_mask(there), tmp_path / "m.nii.gz", record.grid)
+    write_mask(restored(record, there), tmp_path / "m.nii.gz", record.grid)
     written, source = nib.load(tmp_path / "m.nii.gz"), nib.load(folder / "label_01.nii.gz")
     np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(source.dataobj))
     np.testing.assert_array_equal(written.affine, nib.load(folder / "image_01.nii.gz").affine)

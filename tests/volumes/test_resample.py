@@ -8,7 +8,6 @@ from dpcenet.volumes.resample import (
     crop_or_pad,
     linear,
     linear_labels,
-    nearest,
     resampled_length,
 )
 
@@ -65,13 +64,6 @@ def test_the_data_reach_half_a_voxel_beyond_their_centres():
     data = np.full((1, 1, 3), 4.0)
     at = [np.zeros(1), np.zeros(1), np.array([-0.6, -0.4, 2.4, 2.6])]
     np.testing.assert_array_equal(linear(data, at, fill=-1)[0, 0], [-1, 4, 4, -1])
-    np.testing.assert_array_equal(nearest(data, at)[0, 0], [0, 4, 4, 0])
-
-
-def test_nearest_takes_the_nearest():
-    data = np.arange(5, dtype=np.uint8).reshape(1, 1, 5) + 1
-    at = [np.zeros(1), np.zeros(1), np.array([0.4, 0.6, 2.0, 3.7])]
-    np.testing.assert_array_equal(nearest(data, at)[0, 0], [1, 2, 3, 5])
 
 
 def test_crop_or_pad_beyond_every_side():

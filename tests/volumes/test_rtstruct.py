@@ -19,9 +19,9 @@ from dpcenet.errors import VolumeError  # noqa: E402
 from dpcenet.types import Volume  # noqa: E402
 from dpcenet.volumes.dicom.headers import referred_series  # noqa: E402
 from dpcenet.volumes.dicom.rtstruct import read_rtstruct  # noqa: E402
-from dpcenet.volumes.grid import ScanFile, SourceGrid  # noqa: E402
-from dpcenet.volumes.io import check_mask  # noqa: E402
+from dpcenet.volumes.mask_checks import check_mask  # noqa: E402
 from dpcenet.volumes.masks import read_mask  # noqa: E402
+from dpcenet.volumes.scan_file import ScanFile, SourceGrid  # noqa: E402
 from phantoms import STORED_48, store  # noqa: E402
 from raw_layouts import made_case, write_dicom  # noqa: E402
 

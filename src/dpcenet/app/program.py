@@ -34,16 +34,16 @@ from dpcenet.system.validated import validated
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
-from dpcenet.volumes.facts import Code, Labels
 from dpcenet.volumes.geometry import Orientation, orient
-from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.io import check_mask, read_volume, stem, suffix_of
+from dpcenet.volumes.io import read_volume, stem, suffix_of
 from dpcenet.volumes.label_names import name_for
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.mask_record import is_corrected, is_foreign, is_written, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.nifti import write_nifti
 from dpcenet.volumes.nnunet_raw import case_name, write_case, write_dataset
+from dpcenet.volumes.scan_file import Code, Labels, ScanFile, SourceGrid
 from dpcenet.volumes.statistics import COLUMNS as STATISTICS
 from dpcenet.volumes.statistics import measure_labels
 from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, FINDING, property_of, start_names

@@ -60,7 +60,7 @@ def complete_command(
     check_there([scan, *paths_of(masks)])
     from dpcenet.segmentation.complete_scan import complete_file
     from dpcenet.segmentation.labelled_input import LabelledInput
-    from dpcenet.volumes.options import parse_options
+    from dpcenet.volumes.scan_file import parse_options
 
     labelled = LabelledInput(
         run=run, method=method, modality=modality, device=device, precision=precision

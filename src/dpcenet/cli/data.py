@@ -55,7 +55,7 @@ def prepare_command(
     """Prepare scans: slices of 256x256, supervoxels, a manifest. Call it again to continue."""
     check_folder("", source)
     from dpcenet.data.prepare import prepare
-    from dpcenet.volumes.options import ReadOptions
+    from dpcenet.volumes.scan_file import ReadOptions
 
     names = dict(parse_label_name(text) for text in name or []) or None
     changes = {
@@ -122,7 +122,7 @@ def doctor_command(
     from dpcenet.data.doctor.doctor import diagnose
     from dpcenet.data.doctor.findings import as_table, to_json
     from dpcenet.data.doctor.repair import write_fixed
-    from dpcenet.volumes.options import parse_options
+    from dpcenet.volumes.scan_file import parse_options
 
     labelled = None
     if support_image is not None:

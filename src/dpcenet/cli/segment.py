@@ -143,7 +143,7 @@ def segment_command(
     from dpcenet.segmentation.segment_folder import SegmentLocation, segment_folder
     from dpcenet.segmentation.segment_options import SegmentOptions
     from dpcenet.system.parallel import on_ray
-    from dpcenet.volumes.options import parse_options
+    from dpcenet.volumes.scan_file import parse_options
 
     labelled = LabelledInput(
         images=images,

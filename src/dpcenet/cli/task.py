@@ -52,7 +52,7 @@ def create(
     images, masks = labelled_scans(support_image or (), support_mask or ())
     from dpcenet.segmentation.labelled_input import LabelledInput
     from dpcenet.segmentation.task_file import task_facts, write_task
-    from dpcenet.volumes.options import parse_options
+    from dpcenet.volumes.scan_file import parse_options
 
     labelled = LabelledInput(
         images=images,

@@ -29,8 +29,8 @@ from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.label_names import name_for, plain_name
 from dpcenet.volumes.modality import choose_modality
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, in_plane_spacing
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions
 
 Modality = Literal["mr", "ct"]
 SAMPLE = 8  # scans that decide the spacing and the kind of all

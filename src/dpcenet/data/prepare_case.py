@@ -30,10 +30,11 @@ from dpcenet.system.files import (
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.geometry import orient
-from dpcenet.volumes.io import check_intensities, files_of
+from dpcenet.volumes.intensities import check_intensities
+from dpcenet.volumes.io import files_of
 from dpcenet.volumes.mask_files import MaskFile, OrganMasks
-from dpcenet.volumes.options import AS_IT_IS
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
+from dpcenet.volumes.scan_file import AS_IT_IS
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ from dpcenet.system.files import write_atomically, write_json
 from dpcenet.system.progress import progress_bar
 from dpcenet.training.feature_cache import KeptScans
 from dpcenet.training.run_folder import Run, open_run
-from dpcenet.volumes.metrics import Mask, score_mask
+from dpcenet.volumes.boxes_and_values import Mask
+from dpcenet.volumes.metrics import score_mask
 from dpcenet.volumes.registration import carry_labels
 
 

@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.evaluation.scores import Protocol
-from dpcenet.inference.pose_search import Pairs
+from dpcenet.inference.pose import Pairs
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import SliceTask, organ_slices
-from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
+from dpcenet.inference.support import LabelledScan, Labels, SliceTask, SupportSlice, organ_slices
 
 Bounds = Literal["number", "range"]
 """How organ slices are cut into chunks: evenly by their number (ADNet's lineage), or evenly by

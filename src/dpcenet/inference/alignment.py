@@ -16,21 +16,62 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.inference.feature_volume import FeatureVolume, whitened
-from dpcenet.inference.line_search import (
-    InPlane,
+from dpcenet.inference.feature_volume import (
+    FeatureVolume,
     Labels,
-    ZLine,
-    best_of,
     centre_of,
-    line_scores,
     near_labels,
     pair_likeness,
-    stretch_of,
+    whitened,
 )
+
+Places = npt.NDArray[np.floating]
+"""Along z of a scan, in mm."""
+
+
+@dataclass(frozen=True)
+class ZLine:
+    """query_mm + scale · (z − support_mm): where along z of the query a place of the support is."""
+
+    support_mm: float
+    query_mm: float
+    scale: float
+
+    def in_query(self, z: float) -> float:
+        """The place of the query, in mm, for a place `z` of the support."""
+        return self.query_mm + self.scale * (z - self.support_mm)
+
+    def in_support(self, z: Places) -> Places:
+        """Places of the support for places `z` of the query, both in mm."""
+        return (z - self.query_mm) / self.scale + self.support_mm
+
+
+@dataclass(frozen=True)
+class InPlane:
+    """How a query lies to a support in the plane.
+
+    Attributes:
+        scale: size in the query over size in the support, in mm.
+        turn: degrees by which the support is turned, from y towards x.
+        cells: shift along y and x in cells of the query.
+        cell: side of such a cell in mm.
+    """
+
+    scale: float
+    turn: float
+    cells: tuple[int, int]
+    cell: float
+
+    @property
+    def shift(self) -> tuple[float, float]:
+        """Along y and x in mm."""
+        return self.cells[0] * self.cell, self.cells[1] * self.cell
 
 
 @dataclass(frozen=True)
@@ -201,3 +242,44 @@ def _organ_line(
     shift, scale, move = best_of(total)
     line = ZLine(middle, there + float(moves[move]), scales[scale])
     return line, float(scores[shift, scale, move])
+
+
+def line_scores(
+    alike: Tensor,
+    places: Tensor,
+    query: FeatureVolume,
+    middle: float,
+    scales: Sequence[float],
+    steps: Tensor,
+) -> Tensor:
+    """Likeness along lines: (D, scales, steps). What lies outside the query is like nothing.
+
+    Args:
+        alike: (D, Zs, Zq).
+        places: (Zs,) of the support's slices in mm.
+        query: whose slices `alike` has.
+        middle: place of the support in mm that the lines lead to `steps` of the query.
+        scales: of the lines.
+        steps: (B,) in mm.
+    """
+    padded = F.pad(alike, (1, 1))
+    last = padded.shape[-1] - 1
+    scores = []
+    for scale in scales:
+        there = scale * (places - middle)[:, None] + steps  # (Zs, B)
+        index = (there / query.step + 0.5).clamp(0, last - 1e-3)
+        low = index.floor().long().expand(len(padded), -1, -1)
+        part = index - index.floor()
+        value = padded.gather(2, low) * (1 - part) + padded.gather(2, low + 1) * part
+        scores.append(value.sum(1))
+    return torch.stack(scores, 1)
+
+
+def stretch_of(scales: Sequence[float]) -> Tensor:
+    """(log scale)², (scales, 1): 0 for a patient of the same size."""
+    return torch.tensor(scales).log().square()[:, None]
+
+
+def best_of(scores: Tensor) -> tuple[int, ...]:
+    """The index of the greatest score, the first one where several are."""
+    return tuple(int(i) for i in np.unravel_index(int(scores.argmax()), scores.shape))

@@ -18,9 +18,8 @@ from scipy.special import expit
 
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import Request, SliceMap, SlicePlan
-from dpcenet.inference.slice_tasks import SliceTask, organ_slices
-from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
-from dpcenet.volumes.metrics import Mask
+from dpcenet.inference.support import LabelledScan, Labels, SliceTask, SupportSlice, organ_slices
+from dpcenet.volumes.boxes_and_values import Mask
 
 SOFTNESS = 1.5  # pixels over which an interpolated border goes from likely to unlikely
 Probability = npt.NDArray[np.float32]

@@ -11,11 +11,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dpcenet.inference.batched import encode_slices
-from dpcenet.inference.encoded import EncodedWindows
-from dpcenet.inference.second_look import Windows, windows_around
-from dpcenet.inference.slice_tasks import SliceTask, organ_slices, with_neighbours
-from dpcenet.inference.support import LabelledScan, Support, SupportSlice, masks_of
+from dpcenet.inference.encoded import EncodedWindows, encode_slices
+from dpcenet.inference.looks import Windows, windows_around
+from dpcenet.inference.support import (
+    LabelledScan,
+    SliceTask,
+    Support,
+    SupportSlice,
+    masks_of,
+    organ_slices,
+    with_neighbours,
+)
 from dpcenet.methods.base import Method, SecondLook
 from dpcenet.system.device import Precision
 from dpcenet.types import Features

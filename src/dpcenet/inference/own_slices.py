@@ -16,17 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dpcenet.inference.batched import encode_slices, predict
-from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.first_look import GROUP
-from dpcenet.inference.second_look import Windows, centre_and_spread
-from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.inference.support import LabelledScan, Labels, SupportSlice
+from dpcenet.inference.encoded import EncodedScan, encode_slices, predict
+from dpcenet.inference.looks import GROUP, Windows, centre_and_spread
+from dpcenet.inference.support import LabelledScan, Labels, SliceTask, SupportSlice
 from dpcenet.methods.base import MatchJob, Method, SecondLook
 from dpcenet.system.device import Precision
 from dpcenet.system.large_arrays import give_back, room_for
-from dpcenet.volumes.boxes import above
-from dpcenet.volumes.metrics import Mask
+from dpcenet.volumes.boxes_and_values import Mask, above
 
 Floats = npt.NDArray[np.float32]
 LARGEST = 0.45  # half of a window's side at most, of a slice's

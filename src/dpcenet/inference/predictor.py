@@ -25,21 +25,17 @@ import torch
 
 from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.alignment import AlignmentSearch
-from dpcenet.inference.batched import encode_scan
-from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.first_look import first_answers, in_groups, pieces
+from dpcenet.inference.encoded import EncodedScan, encode_scan
+from dpcenet.inference.looks import first_answers, in_groups, pieces, refine_in_windows
 from dpcenet.inference.own_slices import closer_by_own_slices, labelled_by_itself, own_tasks
-from dpcenet.inference.pose_search import align_support
-from dpcenet.inference.second_look import refine_in_windows
+from dpcenet.inference.pose import align_support
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
-from dpcenet.inference.slice_tasks import with_neighbours
-from dpcenet.inference.support import LabelledScan
+from dpcenet.inference.support import LabelledScan, with_neighbours
 from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method, SecondLook
 from dpcenet.system.device import Precision
 from dpcenet.system.large_arrays import give_back, room_for
-from dpcenet.volumes.boxes import above
-from dpcenet.volumes.metrics import Mask
+from dpcenet.volumes.boxes_and_values import Mask, above, label_boxes
 
 CPU = torch.device("cpu")
 Probabilities = dict[int, npt.NDArray[np.float32]]
@@ -185,8 +181,8 @@ class Predictor:
         found = self._probability(scans, query, tasks)
         served = {v: sorted({z for task in each for z in task.query}) for v, each in tasks.items()}
         served = {value: slices for value, slices in served.items() if slices}
-        mm = query.spacing[0]
-        parts = {v: OnePart.of(scans, v, mm) if self.one_part else None for v in served}
+        boxes, mm = [label_boxes(scan.label) for scan in scans], query.spacing[0]
+        parts = {v: OnePart.of(scans, boxes, v, mm) if self.one_part else None for v in served}
         self._see_whole(found, query, served, parts)
         if look is None:
             return found

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.slice_tasks import Matches
+from dpcenet.inference.support import Matches
 from dpcenet.methods.base import Method
 
 FloatMatrix = npt.NDArray[np.float64]

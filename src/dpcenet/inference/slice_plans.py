@@ -9,10 +9,9 @@ from typing import ClassVar
 
 from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
-from dpcenet.inference.pose_search import Pairs, matched_pairs
+from dpcenet.inference.pose import Pairs, matched_pairs
 from dpcenet.inference.slice_matching import match_slices
-from dpcenet.inference.slice_tasks import Matches, SliceTask, matched_tasks
-from dpcenet.inference.support import LabelledScan
+from dpcenet.inference.support import LabelledScan, Matches, SliceTask, matched_tasks
 from dpcenet.methods.base import Method
 
 Tasks = dict[int, list[SliceTask]]

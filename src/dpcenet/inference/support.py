@@ -1,4 +1,8 @@
-"""Labelled scans as the network knows them, and slices of several scans gathered by name."""
+"""Labelled scans as the network knows them, and which of their slices serve which query slices.
+
+Slices of several scans are gathered by name. Protocols that are told the query's organ slices live
+in `evaluation.protocols`.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,10 @@ from dpcenet.errors import ConfigError
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.system.large_arrays import blocks
 from dpcenet.types import Features
-from dpcenet.volumes.facts import Code
 from dpcenet.volumes.geometry import Affine
 from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.preprocess import Preprocessing
+from dpcenet.volumes.scan_file import Code
 
 Labels = npt.NDArray[np.uint8]
 
@@ -143,3 +147,80 @@ def _runs(slices: Sequence[SupportSlice]) -> Iterator[tuple[int, list[int]]]:
     """Slices that follow each other in one scan: (scan, its slices)."""
     for scan, run in groupby(slices, key=lambda one: one.scan):
         yield scan, [one.z for one in run]
+
+
+Matches = npt.NDArray[np.int64]
+"""(Zq,) for each query slice the slice of one support scan that it matches."""
+
+
+@dataclass(frozen=True)
+class SliceTask:
+    """Query slices that are segmented with the same support slices."""
+
+    support: tuple[SupportSlice, ...]
+    query: tuple[int, ...]
+
+
+def organ_slices(label: Labels, value: int) -> npt.NDArray[np.int64]:
+    """The slices of (Z, H, W) that show a label, in order."""
+    return np.flatnonzero((label == value).any(axis=(1, 2)))
+
+
+def matched_tasks(
+    matches: Sequence[Matches], labels: Sequence[Labels], value: int
+) -> list[SliceTask]:
+    """Every query slice for which at least half of the scans' matched slices show the label.
+
+    Those slices serve it; other query slices stay empty.
+
+    Args:
+        matches: for each support scan, the slice of it that each query slice matches.
+        labels: (Z, H, W) of each support scan.
+        value: the label.
+    """
+    shown = [set(organ_slices(label, value).tolist()) for label in labels]
+    served = [
+        np.where(np.isin(matched, list(there)), matched, -1)
+        for matched, there in zip(matches, shown, strict=True)
+    ]
+    return served_tasks(served)
+
+
+def served_tasks(served: Sequence[Matches]) -> list[SliceTask]:
+    """Query slices grouped by the support slices that serve them.
+
+    Args:
+        served: for each support scan, the slice of it that serves each query slice; −1 where none
+            does. A query slice that fewer than half of the scans serve stays empty.
+    """
+    groups: dict[tuple[SupportSlice, ...], list[int]] = {}
+    for query, chosen in enumerate(zip(*served, strict=True)):
+        serving = tuple(SupportSlice(scan, int(z)) for scan, z in enumerate(chosen) if z >= 0)
+        if serving and 2 * len(serving) >= len(served):
+            groups.setdefault(serving, []).append(query)
+    return [SliceTask(support, tuple(query)) for support, query in groups.items()]
+
+
+def with_neighbours(
+    tasks: Sequence[SliceTask], labels: Sequence[Labels], value: int, reach: int
+) -> list[SliceTask]:
+    """The same tasks, with support slices near the chosen ones added; the chosen ones stay first.
+
+    Args:
+        tasks: of one label.
+        labels: (Z, H, W) of each support scan.
+        value: the label, which an added slice must show.
+        reach: how many slices away an added slice may lie.
+    """
+    shown = [set(organ_slices(label, value).tolist()) for label in labels]
+    widened = []
+    for task in tasks:
+        near = [
+            SupportSlice(scan, z + step)
+            for scan, z in task.support
+            for distance in range(1, reach + 1)
+            for step in (-distance, distance)
+            if z in shown[scan] and z + step in shown[scan]
+        ]
+        widened.append(SliceTask(tuple(dict.fromkeys((*task.support, *near))), task.query))
+    return widened

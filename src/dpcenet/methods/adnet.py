@@ -6,17 +6,16 @@ self-supervision with supervoxels", Medical Image Analysis 2022 (the 2-D branch)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale, TrunkOptions
-from dpcenet.nn.encoder import EncoderOptions
+from dpcenet.methods.base import SingleScale, SingleScaleOptions
 from dpcenet.nn.losses import role_swap_loss
 from dpcenet.nn.pooling import size_of
-from dpcenet.nn.similarity import COSINE_SCALE
-from dpcenet.nn.threshold_head import (
+from dpcenet.nn.similarity import (
+    COSINE_SCALE,
     enlarged_log_probs,
     hard_cells,
     prototype_log_probs,
@@ -26,20 +25,14 @@ from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
-class Options(TrunkOptions):
+class Options(SingleScaleOptions):
     """The trunk, and the start and weight of the threshold.
 
     Attributes:
-        encoder: a trunk of one output.
-        width: channels after the trained 1×1 convolution; 0 leaves it out.
         threshold: where T starts; foreground is where cos > −T/20.
         threshold_weight: factor of the loss T/20, which drives T down.
     """
 
-    encoder: EncoderOptions = field(
-        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
-    )
-    width: int = 256
     threshold: float = -10.0
     threshold_weight: float = 1.0
 

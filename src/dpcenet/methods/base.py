@@ -55,6 +55,21 @@ class TrunkOptions(MethodOptions):
 
 
 @dataclass(frozen=True)
+class SingleScaleOptions(TrunkOptions):
+    """Options of a `SingleScale` method: ADNet's lineage has one trunk and one width.
+
+    Attributes:
+        encoder: a trunk of one output.
+        width: channels after the trained 1×1 convolution; 0 leaves it out.
+    """
+
+    encoder: EncoderOptions = field(
+        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
+    )
+    width: int = 256
+
+
+@dataclass(frozen=True)
 class SecondLook:
     """Square windows around an organ, in which a slice is segmented once more.
 
@@ -75,7 +90,7 @@ ROUNDS = ((_ROUGH, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18)))
 
 @dataclass(frozen=True)
 class PoseSearch:
-    """How the pose of a query is searched: see `dpcenet.inference.pose_search`.
+    """How the pose of a query is searched: see `dpcenet.inference.pose`.
 
     Attributes:
         map: name of the feature map that is compared.

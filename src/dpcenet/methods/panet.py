@@ -6,13 +6,12 @@ ICCV 2019.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dpcenet.methods.base import SingleScale, TrunkOptions
-from dpcenet.nn.encoder import EncoderOptions
+from dpcenet.methods.base import SingleScale, SingleScaleOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
 from dpcenet.nn.similarity import COSINE_SCALE, cosine_maps
@@ -20,18 +19,8 @@ from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
-class Options(TrunkOptions):
-    """The trunk is all that can be chosen.
-
-    Attributes:
-        encoder: a trunk of one output; VGG-16 in the paper.
-        width: channels after a trained 1×1 convolution; 0 leaves it out, as the paper does.
-    """
-
-    encoder: EncoderOptions = field(
-        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
-    )
-    width: int = 256
+class Options(SingleScaleOptions):
+    """The trunk is all that can be chosen: VGG-16 in the paper, and no 1×1 convolution."""
 
 
 class PANet(SingleScale):

@@ -18,8 +18,7 @@ from dpcenet.methods.base import TrunkMethod, TrunkOptions
 from dpcenet.nn.encoder import CLASS_SCORES, EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
-from dpcenet.nn.similarity import two_class_log_probs
-from dpcenet.nn.threshold_head import foreground_probability, hard_cells
+from dpcenet.nn.similarity import foreground_probability, hard_cells, two_class_log_probs
 from dpcenet.types import Features, Prediction
 
 THRESHOLD = "threshold"

@@ -6,14 +6,13 @@ Segmentation without Annotation", ECCV 2020.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.methods.base import SingleScale, TrunkOptions
-from dpcenet.nn.encoder import EncoderOptions
+from dpcenet.methods.base import SingleScale, SingleScaleOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.pooling import enlarge, masked_average, mean_prototype, shrink, size_of
 from dpcenet.nn.similarity import COSINE_SCALE, cosine_maps
@@ -23,22 +22,16 @@ EPS = 1e-4  # smallest norm of a cosine
 
 
 @dataclass(frozen=True)
-class Options(TrunkOptions):
+class Options(SingleScaleOptions):
     """The windows and the trunk.
 
     Attributes:
-        encoder: a trunk of one output.
-        width: channels after the trained 1×1 convolution; 0 leaves it out.
         window: side of a window in cells, in training. A foreground that covers no such window
             is matched by its global prototype only, in testing too.
         test_window: side of a window in cells, in testing.
         coverage: share of a window that a mask must cover.
     """
 
-    encoder: EncoderOptions = field(
-        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
-    )
-    width: int = 256
     window: int = 4
     test_window: int = 2
     coverage: float = 0.95

@@ -87,15 +87,3 @@ def to_rows(maps: Tensor) -> Tensor:
 def to_maps(rows: Tensor, size: tuple[int, int]) -> Tensor:
     """Rows of positions (B, hw, C) → feature maps (B, C, *size)."""
     return rows.transpose(1, 2).reshape(len(rows), -1, *size)
-
-
-def squared_distances(x: Tensor) -> Tensor:
-    """Between the positions of a map (N, C, h, w), whose longer side is 2: (h·w, h·w) float."""
-    places = places_of(x)
-    return torch.cdist(places, places).square()
-
-
-def places_of(x: Tensor) -> Tensor:
-    """Positions of a map (N, C, h, w) from its middle, the longer side being 2: (h·w, 2) float."""
-    rows, columns = (torch.arange(n, device=x.device) - (n - 1) / 2 for n in x.shape[-2:])
-    return torch.cartesian_prod(rows, columns) * (2 / max(x.shape[-2:]))

@@ -1,6 +1,7 @@
 """The pyramid of the in-context network: an image to maps at 1/2 … 1/16 of its size, and keys.
 
-Trained on made-up images only, it is a trunk for the other methods too (`nn.encoder`).
+Trained on made-up images only, it is a trunk for the other methods too (`nn.encoder`). With it,
+what its maps are turned into: other sizes, rows of positions, and distances between these.
 """
 
 from __future__ import annotations
@@ -90,3 +91,15 @@ def maps_of(rows: Tensor, like: Tensor) -> Tensor:
 def pointwise(conv: nn.Conv2d, maps: Tensor) -> Tensor:
     """A 1×1 convolution as a product of matrices: torch's own is slow on a single thread."""
     return maps_of(F.linear(rows_of(maps), conv.weight.flatten(1), conv.bias), maps)
+
+
+def squared_distances(x: Tensor) -> Tensor:
+    """Between the positions of a map (N, C, h, w), whose longer side is 2: (h·w, h·w) float."""
+    places = places_of(x)
+    return torch.cdist(places, places).square()
+
+
+def places_of(x: Tensor) -> Tensor:
+    """Positions of a map (N, C, h, w) from its middle, the longer side being 2: (h·w, 2) float."""
+    rows, columns = (torch.arange(n, device=x.device) - (n - 1) / 2 for n in x.shape[-2:])
+    return torch.cartesian_prod(rows, columns) * (2 / max(x.shape[-2:]))

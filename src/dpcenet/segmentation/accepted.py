@@ -15,7 +15,7 @@ from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases
 from dpcenet.system.files import read_json
 from dpcenet.volumes import mask_record
-from dpcenet.volumes.options import ReadOptions
+from dpcenet.volumes.scan_file import ReadOptions
 
 DECISIONS = "decisions.json"
 

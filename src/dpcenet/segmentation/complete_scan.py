@@ -21,7 +21,7 @@ from dpcenet.volumes.geometry import on_grid
 from dpcenet.volumes.label_names import CommonLabels, name_for
 from dpcenet.volumes.mask_files import MaskFile, paths_of
 from dpcenet.volumes.mask_record import record_path
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions
 from dpcenet.volumes.write_masks import in_format, paths_for, write_somehow
 
 FORMAT = "dpcenet completion 1"

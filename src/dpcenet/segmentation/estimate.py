@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from dpcenet.errors import ConfigError
-from dpcenet.inference.batched import encode_slices
+from dpcenet.inference.encoded import encode_slices
 from dpcenet.inference.support import Support
 from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.segmenter import Segmenter

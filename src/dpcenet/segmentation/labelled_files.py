@@ -13,16 +13,15 @@ from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import Scan, name_of, open_labelled, open_scan
-from dpcenet.volumes.boxes import values_in
-from dpcenet.volumes.facts import NO_LABELS, Labels
-from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import check_intensities, check_mask
+from dpcenet.volumes.boxes_and_values import values_in
+from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.label_names import CommonLabels, renumbered
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.modality import rules_for
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 from dpcenet.volumes.record import Record
+from dpcenet.volumes.scan_file import AS_IT_IS, NO_LABELS, Labels, ReadOptions, ScanFile
 
 
 @dataclass(frozen=True)

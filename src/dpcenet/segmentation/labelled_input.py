@@ -15,7 +15,7 @@ from dpcenet.segmentation.segmenter import Segmenter, ShippedMethod
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision
 from dpcenet.volumes.mask_files import MaskFile, absolute
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions
 
 
 @dataclass(frozen=True)

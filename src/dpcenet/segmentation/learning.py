@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import dpcenet
 from dpcenet.errors import ConfigError, InputError
-from dpcenet.inference.batched import encode_slices
+from dpcenet.inference.encoded import encode_slices
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state, load_weights

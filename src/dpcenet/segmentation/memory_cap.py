@@ -16,8 +16,8 @@ from dpcenet.segmentation.queries import Query
 from dpcenet.system import large_arrays
 from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.geometry import orient
-from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.io import suffix_of
+from dpcenet.volumes.scan_file import ScanFile
 
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
 _READING = 5

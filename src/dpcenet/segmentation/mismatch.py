@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dpcenet.inference.support import Support
 from dpcenet.volumes.geometry import plane_angle
-from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.modality import other_modality
+from dpcenet.volumes.scan_file import ScanFile
 
 OTHER_PLANE = 45.0
 """Slices that are turned by more degrees than this lie in another plane."""

@@ -15,11 +15,11 @@ from dpcenet.system.files import whole_folder
 from dpcenet.system.progress import progress_bar
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_labelled, open_scan
-from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import check_mask
 from dpcenet.volumes.label_names import plain_name, renumbered
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.mask_files import MaskFile
 from dpcenet.volumes.nnunet_raw import case_name, write_case, write_dataset
+from dpcenet.volumes.scan_file import ScanFile
 
 FEWEST = 2  # cases that nnU-Net can train on at all
 

@@ -18,11 +18,10 @@ from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.system.large_arrays import blocks, changed, give_back, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
-from dpcenet.volumes.facts import Labels
-from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.mesh import surface, write_stl
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.scan_file import Labels, ScanFile
 from dpcenet.volumes.statistics import measure_labels
 from dpcenet.volumes.write_masks import write_mask, write_somehow
 

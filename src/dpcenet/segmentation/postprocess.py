@@ -13,7 +13,7 @@ from dpcenet.inference.whole_scan import keep_parts, smooth_across
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.system.large_arrays import changed, give_back, room_for
 from dpcenet.types import Volume
-from dpcenet.volumes.boxes import label_boxes
+from dpcenet.volumes.boxes_and_values import label_boxes
 
 
 @dataclass(frozen=True)

@@ -22,19 +22,11 @@ from dpcenet.volumes.find_scans import (
     pieces_of,
     scans_among,
 )
-from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import (
-    DEFAULT_SUFFIX,
-    files_of,
-    holds_labels,
-    mask_suffix,
-    read_volume,
-    stem,
-    suffix_of,
-)
+from dpcenet.volumes.intensities import holds_labels
+from dpcenet.volumes.io import DEFAULT_SUFFIX, files_of, mask_suffix, read_volume, stem, suffix_of
 from dpcenet.volumes.mask_record import without_results
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.pictures import pictures_in
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, ScanFile
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 from dpcenet.volumes.walk_folders import LEADS_OUT, LeftAside, shown, why_unusable
 from dpcenet.volumes.write_masks import SUFFIX_OF, paths_for

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.slice_plans import Tasks
-from dpcenet.inference.slice_tasks import Matches
-from dpcenet.inference.support import LabelledScan
+from dpcenet.inference.support import LabelledScan, Matches
 from dpcenet.types import Volume
 from dpcenet.volumes.record import Record
 

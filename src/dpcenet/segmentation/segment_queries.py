@@ -35,10 +35,8 @@ from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.faults import NO_SPACE, mendable, out_of_memory
 from dpcenet.volumes import mask_record
-from dpcenet.volumes.facts import Labels
-from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.modality import intensity_doubts
-from dpcenet.volumes.options import AS_IT_IS
+from dpcenet.volumes.scan_file import AS_IT_IS, Labels, ScanFile
 
 _DISK_FULL = (*NO_SPACE, errno.EROFS)
 """Errors that every later scan would meet too."""

@@ -37,12 +37,11 @@ from dpcenet.volumes.adapters import (
     same_kind,
     several,
 )
-from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import check_intensities
+from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.label_names import CommonLabels
 from dpcenet.volumes.mask_files import OrganMasks
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Prepared, Preprocessing, Record, preprocess
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, ScanFile
 
 ShippedMethod = Literal["incontext", "dpcenet"]
 

@@ -24,8 +24,7 @@ from torch import Tensor
 
 import dpcenet
 from dpcenet.errors import ConfigError, RunError, TaskError, one_line
-from dpcenet.inference.batched import encode_slices
-from dpcenet.inference.encoded import EncodedScan, EncodedWindows
+from dpcenet.inference.encoded import EncodedScan, EncodedWindows, encode_slices
 from dpcenet.inference.encoded_windows import encode_windows
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan, Support

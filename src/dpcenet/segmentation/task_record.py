@@ -18,8 +18,8 @@ from torch import Tensor
 from dpcenet.errors import TaskError, one_line
 from dpcenet.system.device import Precision
 from dpcenet.system.validated import validated
-from dpcenet.volumes.facts import Code
 from dpcenet.volumes.preprocess import MAX_PREPARED_BYTES, Preprocessing
+from dpcenet.volumes.scan_file import Code
 
 _AGAIN = "create the task again"
 _Spacing = Annotated[float, Field(ge=1e-3, le=1e3)]

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from dpcenet.data.store import PreparedCase, PreparedDataset
-from dpcenet.inference.batched import BATCH, extract
-from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.encoded import BATCH, EncodedScan, extract
 from dpcenet.methods.base import Method
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.system.device import Precision

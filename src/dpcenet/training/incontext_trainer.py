@@ -13,8 +13,7 @@ from torch import Tensor
 from dpcenet.data.synthetic.cohort import CohortOptions
 from dpcenet.data.synthetic.episodes import CohortEpisodeOptions, Episodes
 from dpcenet.data.synthetic.pairs import PairOptions, Pairs
-from dpcenet.methods.incontext.blocks import correspondence_loss
-from dpcenet.methods.incontext.model import InContext, NetworkOptions
+from dpcenet.methods.incontext.model import InContext, NetworkOptions, correspondence_loss
 from dpcenet.training.kept_weights import move_average
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dpcenet.inference.batched import extract
+from dpcenet.inference.encoded import extract
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
 from dpcenet.training.episodes import EpisodeSampler

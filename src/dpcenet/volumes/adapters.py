@@ -27,13 +27,12 @@ from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.itk import affine_of
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.nifti import geometry_fields, header_for, unit_of
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, ScanFile, SourceGrid
 from dpcenet.volumes.torchio_images import TorchIO, is_torchio, label_volume, scan_volume, with_mask
 
 Native = ScanFile | Volume | Series | Path | str

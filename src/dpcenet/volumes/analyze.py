@@ -16,12 +16,18 @@ from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels
-from dpcenet.volumes.facts import Facts
 from dpcenet.volumes.geometry import check_affine
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.nifti import claims_of, geometry_fields, parsed
-from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
-from dpcenet.volumes.sidecar import sidecar_modality
+from dpcenet.volumes.scan_file import (
+    AS_IT_IS,
+    SPLIT,
+    Facts,
+    ReadOptions,
+    ScanFile,
+    SourceGrid,
+    choose,
+    sidecar_modality,
+)
 
 _HEADER_BYTES = 348
 SIDE = "an Analyze header does not say where left is; taken as most programs do (x from right)"

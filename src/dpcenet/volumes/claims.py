@@ -5,9 +5,13 @@ nibabel asks for the memory that a header claims before it looks whether the fil
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +38,24 @@ class Claims:
     slope: float
     inter: float
     unit: str
+
+
+@contextmanager
+def unpacked_stream(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
+    """The bytes of a file, decompressed where it is gzip, and whether it is.
+
+    Raises:
+        VolumeError: it is no file, or what is read of it is damaged.
+    """
+    payload.check_file(path)
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file), packed
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        found = f"the gzip stream is damaged ({error})"
+        raise VolumeError(path, found, "a whole file", payload.COPY_AGAIN) from error
 
 
 def numbered(volumes: int) -> list[str]:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from dpcenet.volumes.made_slices import Slices, in_slices
-from dpcenet.volumes.padding import sample
+from dpcenet.system.large_arrays import Slices, in_slices
+from dpcenet.volumes.intensities import sample
 
 Span = tuple[int, int]
 """First voxel along an axis, and the one after the last."""

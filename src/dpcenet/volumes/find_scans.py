@@ -16,16 +16,10 @@ from dpcenet.errors import VolumeError
 from dpcenet.volumes.dicom.find_series import Folders, Series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import split_series
-from dpcenet.volumes.io import (
-    files_of,
-    holds_labels,
-    is_label_map,
-    read_volume,
-    suffix_of,
-    volumes_in,
-)
+from dpcenet.volumes.intensities import holds_labels, is_label_map
+from dpcenet.volumes.io import files_of, read_volume, suffix_of, volumes_in
 from dpcenet.volumes.mask_record import without_results
-from dpcenet.volumes.sidecar import sidecar_of
+from dpcenet.volumes.scan_file import sidecar_of
 from dpcenet.volumes.walk_folders import LEADS_OUT, Folder, LeftAside, folders_below, lies_in
 
 _BESIDE = "beside a link that leads out of the folder: nobody knows whether the series is whole"

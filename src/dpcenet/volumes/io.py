@@ -13,41 +13,19 @@ from dpcenet.errors import VolumeError
 from dpcenet.volumes import pictures
 from dpcenet.volumes.analyze import pair_of, read_analyze
 from dpcenet.volumes.archive import unpacked
-from dpcenet.volumes.checks import check_intensities, check_mask, holds_labels, is_label_map
 from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation
 from dpcenet.volumes.dicom.read_seg import read_seg
 from dpcenet.volumes.dicom.read_series import read_series
-from dpcenet.volumes.facts import Labels
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk import read_itk, write_itk
 from dpcenet.volumes.itk_header import voxels_of
 from dpcenet.volumes.mgh import read_mgh
 from dpcenet.volumes.nifti import read_nifti, volumes_in_nifti, write_nifti
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions, choose
 from dpcenet.volumes.pictures import pictures_in, read_pictures
+from dpcenet.volumes.scan_file import AS_IT_IS, Labels, ReadOptions, ScanFile, SourceGrid, choose
 from dpcenet.volumes.size_guards import MAX_BYTES, check_file
 
-__all__ = [
-    "SUFFIXES",
-    "ScanFile",
-    "SourceGrid",
-    "check_intensities",
-    "check_mask",
-    "files_of",
-    "holds_labels",
-    "is_label_map",
-    "mask_suffix",
-    "read_volume",
-    "stem",
-    "suffix_of",
-    "volumes_in",
-]
-
-
 Reader = Callable[[Path, int, ReadOptions], ScanFile]
-
-
 Writer = Callable[[npt.NDArray[np.generic], Path, SourceGrid, Labels], None]
 
 
@@ -81,29 +59,13 @@ FORMATS: Mapping[str, Format] = {  # the longest suffix that fits decides
 
 
 _ASIDE = (".img", *pictures.SUFFIXES)
-
-
 """Not found by walking a folder: a half of a pair, and pictures, which are a scan as a folder."""
-
-
 SUFFIXES = tuple(suffix for suffix in FORMATS if suffix not in _ASIDE)
-
-
 """Of files that are scans by themselves, as a folder is searched for them."""
-
-
 WRITABLE = tuple(suffix for suffix, form in FORMATS.items() if form.write is not None)
-
-
 DICOM_SUFFIX = ".dcm"
-
-
 ZIP_SUFFIX = ".zip"
-
-
 DEFAULT_SUFFIX = ".nii.gz"
-
-
 """Of the mask of a scan whose own format is not written."""
 
 

@@ -25,11 +25,19 @@ from dpcenet.system.large_arrays import changed, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import MM_IN, check_metres, numbered
-from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.itk_header import Header, Storage, read_header, storage_of, unreadable
-from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
+from dpcenet.volumes.scan_file import (
+    AS_IT_IS,
+    NO_LABELS,
+    SPLIT,
+    Facts,
+    Labels,
+    ReadOptions,
+    ScanFile,
+    SourceGrid,
+    choose,
+)
 from dpcenet.volumes.slicer import join_layers, keys_for, segments_of
 
 _MODALITY_TAG = "0008|0060"

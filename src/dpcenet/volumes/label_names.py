@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
 from dpcenet.system.large_arrays import blocks, give_back, room_for
-from dpcenet.volumes.boxes import values_in
-from dpcenet.volumes.facts import NO_LABELS, Labels
-from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.boxes_and_values import values_in
+from dpcenet.volumes.scan_file import NO_LABELS, Labels, ScanFile
 
 MOST_VALUE = int(np.iinfo(np.uint8).max)
 

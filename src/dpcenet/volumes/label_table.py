@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from dpcenet.volumes.facts import NO_LABELS, Code, Labels
+from dpcenet.volumes.scan_file import NO_LABELS, Code, Labels
 
 _CODE = 0  # as TotalSegmentator; nibabel does not open Workbench's own 30
 MOST_BYTES = 1 << 20

@@ -13,13 +13,11 @@ from dpcenet.volumes.dicom.find_series import find_segmentation
 from dpcenet.volumes.dicom.headers import LABEL_MAP, SEGMENTATION, STRUCTURES, kind_of
 from dpcenet.volumes.dicom.read_seg import spread
 from dpcenet.volumes.dicom.rtstruct import read_rtstruct
-from dpcenet.volumes.facts import Facts
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import read_volume, suffix_of
 from dpcenet.volumes.mask_files import MaskFile, OrganMasks
-from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions
 from dpcenet.volumes.organ_masks import Part, masks_in, merged
 from dpcenet.volumes.pictures import is_picture, natural, pictures_in, stack_of
+from dpcenet.volumes.scan_file import AS_IT_IS, SPLIT, Facts, ReadOptions, ScanFile, SourceGrid
 from dpcenet.volumes.size_guards import MAX_BYTES
 
 _ONE_MAP = (
@@ -35,7 +33,7 @@ def read_mask(
 
     Formats that are segmentations by themselves (DICOM SEG, .seg.nrrd) may cover a part of the
     scan and are spread over its grid; outlines (RTSTRUCT) are filled on it; pictures take the place
-    of the scan's slices. Other files are label maps: `io.check_mask` says whether they lie on the
+    of the scan's slices. Other files are label maps: `check_mask` says whether they lie on the
     scan. A folder may hold one SEG, one RTSTRUCT, or pictures.
 
     Args:

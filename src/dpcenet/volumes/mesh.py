@@ -13,7 +13,7 @@ from skimage.measure import marching_cubes
 
 from dpcenet.system.files import write_atomically
 from dpcenet.types import Volume
-from dpcenet.volumes.boxes import label_boxes
+from dpcenet.volumes.boxes_and_values import label_boxes
 
 HEADER = b"dpcenet surface in mm, SPACE=LPS; for research only"
 """Of a binary STL file. "SPACE=LPS" is how 3D Slicer is told the frame; most viewers take LPS."""

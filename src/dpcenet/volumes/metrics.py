@@ -31,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-Mask = npt.NDArray[np.bool_]
+from dpcenet.volumes.boxes_and_values import Mask
+
 Spacing = tuple[float, float, float]
 
 DEFAULT_TOLERANCE_MM = 2.0

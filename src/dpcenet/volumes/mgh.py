@@ -4,10 +4,8 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
@@ -16,9 +14,8 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
-from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels
-from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
+from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels, unpacked_stream
+from dpcenet.volumes.scan_file import AS_IT_IS, SPLIT, ReadOptions, ScanFile, SourceGrid, choose
 
 _HEADER_BYTES = 284
 
@@ -39,19 +36,11 @@ def read_mgh(
     Raises:
         VolumeError: the file cannot be used; the message says why.
     """
-    payload.check_file(path)
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
-            claims = _read_header(stream, path)
-            volumes = check_claims(claims, path)
-            index = choose(options.part, numbered(volumes), path, SPLIT)
-            data = read_voxels(stream, claims, path, packed, max_bytes, index, footer=True)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        found = f"the gzip stream is damaged ({error})"
-        raise VolumeError(path, found, "a whole file", payload.COPY_AGAIN) from error
+    with unpacked_stream(path) as (stream, packed):
+        claims = _read_header(stream, path)
+        volumes = check_claims(claims, path)
+        index = choose(options.part, numbered(volumes), path, SPLIT)
+        data = read_voxels(stream, claims, path, packed, max_bytes, index, footer=True)
     volume = Volume(data, claims.affine[:, [2, 1, 0, 3]])
     return ScanFile(volume, SourceGrid.of(volume))
 

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from dpcenet.types import Volume
-from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.padding import Padding, find_padding, sample
+from dpcenet.volumes.intensities import Padding, find_padding, sample
 from dpcenet.volumes.preprocess import Preprocessing
+from dpcenet.volumes.scan_file import ScanFile
 
 Modality = Literal["mr", "ct"]
 

@@ -7,12 +7,11 @@ nibabel interprets the header; `claims` reads the voxels.
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +25,28 @@ from dpcenet.system.files import write_atomically
 from dpcenet.system.large_arrays import blocks
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
-from dpcenet.volumes.claims import MM_IN, Claims, check_claims, numbered, read_voxels
-from dpcenet.volumes.facts import NO_LABELS, Facts, Labels
+from dpcenet.volumes.claims import (
+    MM_IN,
+    Claims,
+    check_claims,
+    numbered,
+    read_voxels,
+    unpacked_stream,
+)
 from dpcenet.volumes.geometry import same_grid
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.label_table import MOST_BYTES, extension_of, labels_in
-from dpcenet.volumes.options import AS_IT_IS, SPLIT, ReadOptions, choose
-from dpcenet.volumes.sidecar import sidecar_modality
+from dpcenet.volumes.scan_file import (
+    AS_IT_IS,
+    NO_LABELS,
+    SPLIT,
+    Facts,
+    Labels,
+    ReadOptions,
+    ScanFile,
+    SourceGrid,
+    choose,
+    sidecar_modality,
+)
 
 Header = Nifti1Header  # Nifti2Header is one, too
 
@@ -63,21 +77,12 @@ def read_nifti(
     Raises:
         VolumeError: the file cannot be used; the message says why.
     """
-    payload.check_file(path)
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
-            header, claims = _read_header(stream, path)
-            volumes = check_claims(claims, path)
-            index = choose(options.part, numbered(volumes), path, SPLIT)
-            labels = _read_labels(stream, header, claims)
-            data = read_voxels(stream, claims, path, packed, max_bytes, index)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise VolumeError(
-            path, f"the gzip stream is damaged ({error})", "a whole file", payload.COPY_AGAIN
-        ) from error
+    with unpacked_stream(path) as (stream, packed):
+        header, claims = _read_header(stream, path)
+        volumes = check_claims(claims, path)
+        index = choose(options.part, numbered(volumes), path, SPLIT)
+        labels = _read_labels(stream, header, claims)
+        data = read_voxels(stream, claims, path, packed, max_bytes, index)
     volume = Volume(data, claims.affine[:, [2, 1, 0, 3]])
     fields = geometry_fields(header)
     notes = []
@@ -100,16 +105,8 @@ def volumes_in_nifti(path: Path) -> int:
     Raises:
         VolumeError: it cannot be read.
     """
-    payload.check_file(path)
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
-            return check_claims(_read_header(stream, path)[1], path)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        found = f"the gzip stream is damaged ({error})"
-        raise VolumeError(path, found, "a whole file", payload.COPY_AGAIN) from error
+    with unpacked_stream(path) as (stream, _):
+        return check_claims(_read_header(stream, path)[1], path)
 
 
 def _broken_qform(header: Header) -> bool:

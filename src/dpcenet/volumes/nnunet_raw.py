@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.system.files import write_json
-from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.scan_file import SourceGrid
 
 CHANNELS = {"ct": "CT", "mr": "MRI"}
 """Modality → nnU-Net's name of the channel: only "CT" is normalised by fixed intensities."""

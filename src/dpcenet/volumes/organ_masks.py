@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.boxes import values_in
-from dpcenet.volumes.checks import check_mask
-from dpcenet.volumes.facts import Code, Facts, Labels
-from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.boxes_and_values import values_in
 from dpcenet.volumes.io import stem, suffix_of
 from dpcenet.volumes.label_names import MOST_VALUE, given_names, plain_name
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.mask_record import without_results
+from dpcenet.volumes.scan_file import Code, Facts, Labels, ScanFile, SourceGrid
 
 
 @dataclass(frozen=True)

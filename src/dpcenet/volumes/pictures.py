@@ -19,9 +19,7 @@ from PIL import Image, ImageSequence
 from dpcenet.errors import DpcenetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
-from dpcenet.volumes.facts import Facts
-from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
+from dpcenet.volumes.scan_file import AS_IT_IS, Facts, ReadOptions, ScanFile, SourceGrid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MOST_PAGES = 10_000

@@ -18,18 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
-from dpcenet.system.large_arrays import blocks, low_and_high, room_for
+from dpcenet.system.large_arrays import Slices, blocks, in_slices, low_and_high, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes import resample
-from dpcenet.volumes.checks import whole_labels
-from dpcenet.volumes.clipped_slices import ClippedSlices
+from dpcenet.volumes.boxes_and_values import Parts, percentile
 from dpcenet.volumes.field_of_view import body_of, crop_start, shown
 from dpcenet.volumes.geometry import Affine, Orientation, on_grid, orient
-from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.made_slices import Slices, in_slices
-from dpcenet.volumes.padding import find_padding
-from dpcenet.volumes.percentile import Parts, percentile
+from dpcenet.volumes.intensities import ClippedSlices, find_padding
+from dpcenet.volumes.mask_checks import whole_labels
 from dpcenet.volumes.record import Preprocessing, Record
+from dpcenet.volumes.scan_file import ScanFile, SourceGrid
 
 __all__ = ["Prepared", "Preprocessing", "Record", "preprocess", "preprocess_labels"]
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from dpcenet.system.large_arrays import planes, room_for
 from dpcenet.types import Volume
 from dpcenet.volumes import resample
-from dpcenet.volumes.boxes import box_above
+from dpcenet.volumes.boxes_and_values import box_above
 from dpcenet.volumes.geometry import Affine, Orientation
-from dpcenet.volumes.grid import SourceGrid
+from dpcenet.volumes.scan_file import SourceGrid
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,6 @@ class Record:
         """Spacing of the prepared image along z, y and x in mm."""
         z, y, x = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return z, y, x
-
-    def restore_mask(self, mask: npt.NDArray[resample.Scalar]) -> npt.NDArray[resample.Scalar]:
-        """Bring labels of the prepared image to the scan's grid, nearest neighbour.
-
-        Args:
-            mask: (Z, H, W), shaped like the prepared image.
-
-        Returns:
-            array in the shape and order of the scan's file; 0 outside the prepared field.
-        """
-        self._expect(mask)
-        return np.ascontiguousarray(
-            self.orientation.invert(resample.nearest(mask, self.source_positions()))
-        )
 
     def restore_probability(self, probability: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Bring values of the prepared image to the scan's grid, trilinear.

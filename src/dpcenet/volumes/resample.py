@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.system.large_arrays import blocks, changed, give_back, room_for
-from dpcenet.volumes.boxes import label_boxes
-from dpcenet.volumes.made_slices import Slices, Where
+from dpcenet.system.large_arrays import Slices, Where, blocks, changed, give_back, room_for
+from dpcenet.volumes.boxes_and_values import label_boxes
 
 Positions = Sequence[npt.NDArray[np.float64]]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -64,26 +63,6 @@ def linear(
                 plane = _slice_at(data, z[k])
                 out[k][in_plane] = _along(_along(plane, rows, 0), columns, 1)
         give_back(data)
-    return out
-
-
-def nearest(data: npt.NDArray[Scalar], at: Positions) -> npt.NDArray[Scalar]:
-    """The voxel nearest to each position; 0 outside.
-
-    Args:
-        data: (Z, Y, X).
-        at: positions along z, y and x, in voxels of `data`.
-
-    Returns:
-        (len(z), len(y), len(x)) in the type of `data`.
-    """
-    out = np.zeros([len(p) for p in at], dtype=data.dtype)
-    inside = [_inside(p, n, ON_BORDER) for p, n in zip(at, data.shape, strict=True)]
-    index = [
-        np.clip(np.rint(p[ok]), 0, n - 1).astype(np.intp)
-        for p, ok, n in zip(at, inside, data.shape, strict=True)
-    ]
-    out[np.ix_(*inside)] = data[np.ix_(*index)]
     return out
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
-from dpcenet.volumes.facts import Code
+from dpcenet.volumes.scan_file import Code
 
 _KEY = re.compile(r"Segment(\d{1,6})_ID")
 _TYPE = re.compile(r"TerminologyEntry:[^~|]*~[^~|]*~([^~^|]*)\^([^~^|]*)\^([^~^|]*)~")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.system.large_arrays import blocks, give_back
-from dpcenet.volumes.boxes import centre_of, label_boxes
+from dpcenet.volumes.boxes_and_values import centre_of, label_boxes
 from dpcenet.volumes.geometry import Affine
 
 PERCENTILES = (5, 25, 50, 75, 95)

@@ -14,8 +14,6 @@ from dpcenet.errors import VolumeError
 from dpcenet.system.large_arrays import changed, low_and_high
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.dicom.write_seg import write_seg
-from dpcenet.volumes.facts import NO_LABELS, Code, Labels
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.io import (
     DEFAULT_SUFFIX,
     DICOM_SUFFIX,
@@ -24,6 +22,7 @@ from dpcenet.volumes.io import (
     suffix_of,
     unknown_suffix,
 )
+from dpcenet.volumes.scan_file import NO_LABELS, Code, Labels, ScanFile, SourceGrid
 
 SUFFIX_OF: Mapping[str, str] = {
     "nifti": ".nii.gz",

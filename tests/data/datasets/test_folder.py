@@ -14,9 +14,9 @@ from dpcenet.errors import DatasetError
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
-from dpcenet.volumes.facts import Labels
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.mask_files import OrganMasks
+from dpcenet.volumes.scan_file import Labels
 from dpcenet.volumes.write_masks import write_labels, write_mask
 from raw_layouts import made_case, write_dicom, write_nifti
 

@@ -23,7 +23,7 @@ from dpcenet.types import Volume
 from dpcenet.volumes import mask_record as ledger
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.mask_files import OrganMasks
-from dpcenet.volumes.options import ReadOptions
+from dpcenet.volumes.scan_file import ReadOptions
 from raw_layouts import centroid, made_case, write_chaos, write_dicom, write_nifti
 
 

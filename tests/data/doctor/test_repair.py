@@ -8,7 +8,7 @@ import numpy.typing as npt
 from dpcenet.data.datasets.spec import RawCase
 from dpcenet.data.doctor.repair import repair
 from dpcenet.types import Volume
-from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.scan_file import ScanFile, SourceGrid
 
 AFFINE = np.diag([1.0, 1.0, 5.0, 1.0])[:, [2, 1, 0, 3]]
 

@@ -11,8 +11,8 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
+from dpcenet.methods.catnet.cascade import prior_maps
 from dpcenet.methods.catnet.model import CATNet, Options
-from dpcenet.methods.catnet.prior import prior_maps
 from dpcenet.methods.catnet.repository import RepositoryHead
 from dpcenet.nn.losses import segmentation_loss
 from dpcenet.nn.pooling import shrink

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from numpy.testing import assert_allclose
 
-from dpcenet.methods.catnet.prior import prior_maps
+from dpcenet.methods.catnet.cascade import prior_maps
 
 Array = npt.NDArray[np.float32]
 

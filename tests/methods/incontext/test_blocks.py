@@ -10,11 +10,11 @@ from dpcenet.methods.incontext.blocks import (
     Pooled,
     Scale,
     SoftRegistration,
-    correspondence_loss,
     prototype_similarity,
     squared_distances,
     warp,
 )
+from dpcenet.methods.incontext.model import correspondence_loss
 
 
 def test_moved_maps_come_from_where_the_attention_points() -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.inference.alignment import Alignment
-from dpcenet.inference.line_search import InPlane, ZLine
+from dpcenet.inference.alignment import Alignment, InPlane, ZLine
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
 from dpcenet.segmentation.result import SegmentationResult

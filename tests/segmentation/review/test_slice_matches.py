@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.inference.slice_tasks import SliceTask
-from dpcenet.inference.support import SupportSlice
+from dpcenet.inference.support import SliceTask, SupportSlice
 from dpcenet.segmentation.review.slice_matches import SliceLine, slice_matches
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume

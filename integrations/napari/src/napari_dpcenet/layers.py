@@ -20,7 +20,7 @@ from dpcenet.segmentation.queries import find_queries
 from dpcenet.segmentation.segment_folder import segment_folder
 from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.volumes.adapters import open_mask
-from dpcenet.volumes.grid import ScanFile
+from dpcenet.volumes.scan_file import ScanFile
 from dpcenet.volumes.write_masks import write_mask
 
 Layer = tuple[npt.NDArray[Any], dict[str, Any], str]

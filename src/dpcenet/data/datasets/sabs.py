@@ -20,8 +20,8 @@ from dpcenet.data.datasets.spec import (
 )
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.grid import ScanFile, SourceGrid
 from dpcenet.volumes.preprocess import Preprocessing
+from dpcenet.volumes.scan_file import ScanFile, SourceGrid
 
 BORDER = 32  # pixels cut off each side of a slice
 LABELS = {

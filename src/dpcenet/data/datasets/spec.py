@@ -19,13 +19,12 @@ from dpcenet.errors import DatasetError, VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_scan
 from dpcenet.volumes.dicom.find_series import Series
-from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import check_mask
 from dpcenet.volumes.label_names import given_names
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.mask_files import MaskFile
 from dpcenet.volumes.masks import read_mask
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, ScanFile
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.find_scans import find_scans, pieces_of
 from dpcenet.volumes.io import stem
 from dpcenet.volumes.mask_files import MaskFile
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.pictures import pictures_in
+from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, check_c
 from dpcenet.errors import InputError
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, orient, same_grid, slice_axis
-from dpcenet.volumes.grid import SourceGrid
-from dpcenet.volumes.io import check_intensities
+from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.modality import Modality, choose_modality, doubts_of
 from dpcenet.volumes.nifti import forms_apart_mm
+from dpcenet.volumes.scan_file import SourceGrid
 
 OBLIQUE_DEG = 1.0  # less is rounding
 CLIPPED = 0.02  # share of a slice at the scan's highest value

@@ -18,8 +18,8 @@ from dpcenet.data.doctor.doctor import Diagnosis, DoctorCase
 from dpcenet.errors import ConfigError, InputError
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, same_grid
-from dpcenet.volumes.grid import SourceGrid
 from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.scan_file import SourceGrid
 from dpcenet.volumes.write_masks import write_mask
 
 

@@ -7,19 +7,18 @@ docs/methods/catnet.md has the equations, the presets and the known defects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale, TrunkOptions
+from dpcenet.methods.base import SingleScale, SingleScaleOptions
 from dpcenet.methods.catnet.cascade import CascadeHead, MaskSide
 from dpcenet.methods.catnet.repository import RepositoryHead
-from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import role_swap_loss, segmentation_loss
 from dpcenet.nn.pooling import size_of
-from dpcenet.nn.threshold_head import (
+from dpcenet.nn.similarity import (
     enlarged_log_probs,
     hard_cells,
     prototype_log_probs,
@@ -29,12 +28,10 @@ from dpcenet.types import Features, Prediction
 
 
 @dataclass(frozen=True)
-class Options(TrunkOptions):
+class Options(SingleScaleOptions):
     """What the presets set.
 
     Attributes:
-        encoder: a trunk of one output.
-        width: channels after the trained 1×1 convolution; 0 leaves it out.
         threshold: where T starts; foreground is where cos > −T/20.
         head: the paper's "cascade", or what the "repository" computes.
         blocks: of the cascade, how many.
@@ -45,10 +42,6 @@ class Options(TrunkOptions):
         cells: of the repository's head, the grid of its norms.
     """
 
-    encoder: EncoderOptions = field(
-        default_factory=lambda: EncoderOptions(name="resnet101", outputs=("layer4",))
-    )
-    width: int = 256
     threshold: float = -10.0
     head: Literal["cascade", "repository"] = "cascade"
     blocks: int = 4

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.methods.catnet.cascade import SQUEEZE
-from dpcenet.methods.catnet.prior import prior_maps
+from dpcenet.methods.catnet.cascade import SQUEEZE, prior_maps
 from dpcenet.nn.attention import to_maps, to_rows
 from dpcenet.nn.pooling import enlarge, shrink, size_of
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpcenet.methods.dpcenet.attention import PATHS
-from dpcenet.nn.attention import squared_distances
 from dpcenet.nn.pooling import adjoint_upsample, size_of
+from dpcenet.nn.pyramid import squared_distances
 from dpcenet.nn.similarity import COSINE_SCALE
 
 EPS = 1e-5  # ε of equation 1.10

@@ -28,8 +28,7 @@ from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.map_decoder import MapDecoder
 from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
-from dpcenet.nn.similarity import cosine_maps
-from dpcenet.nn.threshold_head import prototype_log_probs
+from dpcenet.nn.similarity import cosine_maps, prototype_log_probs
 from dpcenet.types import Features, Prediction
 
 CLASS_NAMES = ("background", "foreground")  # in the order of the channels of log_probs

@@ -1,19 +1,29 @@
-"""Blocks that compare a query with its supports: fusion, cross-attention, soft registration.
+"""What compares a query with its supports: fusion, attention, registration; the U-Net of them.
 
 Shapes: N pairs, Sh supports of each, C channels, h×w positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.nn.attention import places_of, squared_distances
-from dpcenet.nn.pyramid import maps_of, rows_of
+from dpcenet.nn.pyramid import (
+    Residual,
+    Widths,
+    doubled,
+    halving,
+    maps_of,
+    places_of,
+    pointwise,
+    rows_of,
+    squared_distances,
+)
+from dpcenet.types import Features
 
 
 class ScaleFusion(nn.Module):
@@ -213,19 +223,58 @@ def warp(attention: Tensor, support: Tensor) -> Tensor:
     return maps_of(attention.to(flat.dtype) @ flat, support)
 
 
-def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Tensor:
-    """−log of the attention that each position of the query gives to positions of its own label.
+class Matcher(nn.Module):
+    """A U-Net over fused maps, from 1/4 down to 1/16 and back to full size."""
 
-    Args:
-        attention: (N, h·w, Sh·h·w), from `InContext.align`.
-        support: labels (N, Sh, H, W) int64 of the supports, or (N, H, W) of one; H a multiple of h.
-        query: labels (N, H, W) of the query. Positions whose label the supports lack are left out.
-    """
-    step = round((query[0].numel() / attention.shape[1]) ** 0.5)
-    given, wanted = (
-        x[..., step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query)
-    )
-    same = wanted[:, :, None] == given[:, None]
-    share = torch.where(same, attention, 0).sum(2)
-    there = same.any(2)
-    return -(share.clamp_min(1e-4).log() * there).sum() / there.sum().clamp_min(1)
+    def __init__(self, widths: Widths) -> None:
+        super().__init__()
+        fine, middle, coarse, deep = widths
+        self.fuse_middle = ScaleFusion(middle, middle + 1)
+        self.middle_in = Residual(middle)
+        self.fuse_coarse = ScaleFusion(coarse, middle)
+        self.coarse_in = Residual(coarse)
+        self.read_coarse = CrossAttention(coarse, coarse)
+        self.down = halving(coarse, deep)
+        self.fuse_deep = ScaleFusion(deep, deep)
+        self.deep = nn.ModuleList(Residual(deep) for _ in range(2))
+        self.read_deep = nn.ModuleList(CrossAttention(deep, deep) for _ in range(2))
+        self.presence = nn.Linear(deep, 1)
+        self.coarse_mix = nn.Conv2d(deep + coarse, coarse, 1)
+        self.coarse_out = Residual(coarse)
+        self.middle_mix = nn.Conv2d(coarse + middle, middle, 1)
+        self.middle_out = nn.Sequential(Residual(middle), Residual(middle))
+        self.to_fine = nn.Conv2d(middle, fine, 1)
+        self.fuse_fine = ScaleFusion(fine, fine + 1, with_support=False)
+        self.fine_out = nn.Sequential(Residual(fine), Residual(fine))
+        self.out = nn.Sequential(
+            nn.GroupNorm(1, fine), nn.ReLU(), nn.Conv2d(fine, 4, 3, padding=1), nn.PixelShuffle(2)
+        )
+
+    def forward(
+        self, scales: Mapping[str, Scale], shown: Pooled, query: Features, warped: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Segment N queries.
+
+        Args:
+            scales: "middle", "coarse" and "deep" supports and masks.
+            shown: what is known of them at the finest scale.
+            query: maps (N, C, h, w).
+            warped: middle supports and masks on the queries, (N, C + 1, h, w).
+
+        Returns:
+            logits (N, 1, 2h, 2w) where "fine" is h×w, and presence (N,); see `InContext.compare`.
+        """
+        at = {name: (scales[name], query[name]) for name in ("middle", "coarse", "deep")}
+        middle = self.middle_in(self.fuse_middle(*at["middle"], warped))
+        coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], F.avg_pool2d(middle, 2)))
+        coarse = self.read_coarse(coarse, *at["coarse"])
+        deep = self.fuse_deep(*at["deep"], self.down(coarse))
+        for read, residual in zip(self.read_deep, self.deep, strict=True):
+            deep = residual(read(deep, *at["deep"]))
+        presence = self.presence(deep.mean((2, 3)))[:, 0]
+        coarse = self.coarse_out(pointwise(self.coarse_mix, torch.cat([doubled(deep), coarse], 1)))
+        middle = pointwise(self.middle_mix, torch.cat([doubled(coarse), middle], 1))
+        narrow = pointwise(self.to_fine, self.middle_out(middle))
+        before = doubled(torch.cat([narrow, warped[:, -1:]], 1))
+        fine = self.fine_out(self.fuse_fine(shown, query["fine"], before))
+        return self.out(fine), presence

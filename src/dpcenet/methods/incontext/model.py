@@ -16,34 +16,29 @@ random labels follows SynthMorph (Hoffmann et al., 2022). The form of the networ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dpcenet.methods.base import MatchJob, Method, PoseSearch, SecondLook
 from dpcenet.methods.incontext.blocks import (
-    CrossAttention,
+    Matcher,
     Pooled,
     Scale,
-    ScaleFusion,
     SoftRegistration,
     warp,
 )
-from dpcenet.methods.incontext.shared import Batch, masks_at_scale, pairs_of
 from dpcenet.nn.pooling import describe_slices
 from dpcenet.nn.pyramid import (
     Pyramid,
-    Residual,
     Widths,
     at_network_size,
-    doubled,
-    halving,
-    pointwise,
+    maps_of,
     resized,
 )
 from dpcenet.types import Features, Prediction
@@ -82,7 +77,7 @@ class InContext(Method):
         self.pose_search = PoseSearch(map="coarse", size=self.options.size, gain=3.9)
         self.pyramid = Pyramid(self.options.widths)
         self.align = SoftRegistration()
-        self.matcher = _Matcher(self.options.widths)
+        self.matcher = Matcher(self.options.widths)
 
     def extract(self, images: Tensor) -> Features:
         """Maps "fine" … "deep" (1/2 … 1/16) and "key" of images (B, 1, H, W), resized to `size`."""
@@ -173,58 +168,93 @@ def _log_probs_of(logits: Tensor) -> Tensor:
     return torch.stack([foreground - logits, foreground], 1)  # log (1 − p) = log p − logit
 
 
-class _Matcher(nn.Module):
-    """A U-Net over fused maps, from 1/4 down to 1/16 and back to full size."""
+Slices = Sequence[tuple[int, int]]
+"""Which job, and which of its query slices."""
 
-    def __init__(self, widths: Widths) -> None:
-        super().__init__()
-        fine, middle, coarse, deep = widths
-        self.fuse_middle = ScaleFusion(middle, middle + 1)
-        self.middle_in = Residual(middle)
-        self.fuse_coarse = ScaleFusion(coarse, middle)
-        self.coarse_in = Residual(coarse)
-        self.read_coarse = CrossAttention(coarse, coarse)
-        self.down = halving(coarse, deep)
-        self.fuse_deep = ScaleFusion(deep, deep)
-        self.deep = nn.ModuleList(Residual(deep) for _ in range(2))
-        self.read_deep = nn.ModuleList(CrossAttention(deep, deep) for _ in range(2))
-        self.presence = nn.Linear(deep, 1)
-        self.coarse_mix = nn.Conv2d(deep + coarse, coarse, 1)
-        self.coarse_out = Residual(coarse)
-        self.middle_mix = nn.Conv2d(coarse + middle, middle, 1)
-        self.middle_out = nn.Sequential(Residual(middle), Residual(middle))
-        self.to_fine = nn.Conv2d(middle, fine, 1)
-        self.fuse_fine = ScaleFusion(fine, fine + 1, with_support=False)
-        self.fine_out = nn.Sequential(Residual(fine), Residual(fine))
-        self.out = nn.Sequential(
-            nn.GroupNorm(1, fine), nn.ReLU(), nn.Conv2d(fine, 4, 3, padding=1), nn.PixelShuffle(2)
-        )
 
-    def forward(
-        self, scales: Mapping[str, Scale], shown: Pooled, query: Features, warped: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Segment N queries.
+@dataclass(frozen=True)
+class Batch:
+    """N query slices, each with as many supports.
 
-        Args:
-            scales: "middle", "coarse" and "deep" supports and masks.
-            shown: what is known of them at the finest scale.
-            query: maps (N, C, h, w).
-            warped: middle supports and masks on the queries, (N, C + 1, h, w).
+    Attributes:
+        jobs: which they belong to.
+        slices: N of them.
+    """
 
-        Returns:
-            logits (N, 1, 2h, 2w) where "fine" is h×w, and presence (N,); see `InContext.compare`.
-        """
-        at = {name: (scales[name], query[name]) for name in ("middle", "coarse", "deep")}
-        middle = self.middle_in(self.fuse_middle(*at["middle"], warped))
-        coarse = self.coarse_in(self.fuse_coarse(*at["coarse"], F.avg_pool2d(middle, 2)))
-        coarse = self.read_coarse(coarse, *at["coarse"])
-        deep = self.fuse_deep(*at["deep"], self.down(coarse))
-        for read, residual in zip(self.read_deep, self.deep, strict=True):
-            deep = residual(read(deep, *at["deep"]))
-        presence = self.presence(deep.mean((2, 3)))[:, 0]
-        coarse = self.coarse_out(pointwise(self.coarse_mix, torch.cat([doubled(deep), coarse], 1)))
-        middle = pointwise(self.middle_mix, torch.cat([doubled(coarse), middle], 1))
-        narrow = pointwise(self.to_fine, self.middle_out(middle))
-        before = doubled(torch.cat([narrow, warped[:, -1:]], 1))
-        fine = self.fine_out(self.fuse_fine(shown, query["fine"], before))
-        return self.out(fine), presence
+    jobs: Sequence[MatchJob]
+    slices: Slices
+
+    def query(self) -> Features:
+        """Their features."""
+        return Features.join([self.jobs[i].query.rows(slice(n, n + 1)) for i, n in self.slices])
+
+    def scales(self, query: Features) -> tuple[dict[str, Scale], Pooled]:
+        """Supports and masks at 1/4 … 1/16, and what is known of them at 1/2, where their places
+        do not count: the largest maps are never copied."""
+        which = list(dict.fromkeys(i for i, _ in self.slices))
+        rows = [which.index(i) for i, _ in self.slices]
+        masks = torch.stack([self.jobs[i].masks for i in which])
+        at = {name: masks_at_scale(masks, query[name]) for name in ("middle", "coarse", "deep")}
+        scales = {
+            name: Scale(_stacked([self.jobs[i].support[name] for i, _ in self.slices]), each[rows])
+            for name, each in at.items()
+        }
+        finest = masks_at_scale(masks, query["fine"])
+        fine = [
+            Pooled.of(Scale(self.jobs[i].support["fine"][None], mask[None]))
+            for i, mask in zip(which, finest, strict=True)
+        ]
+        return scales, Pooled.join([fine[row] for row in rows])
+
+    def carried(self, align: SoftRegistration, middle: Scale, query: Features) -> Tensor:
+        """The middle supports and masks, carried onto the queries: (N, C + 1, h, w)."""
+        among = pairs_of(self.jobs, self.slices)
+        first = [among.index(pair) for pair in range(max(among) + 1)]
+        place = [among[:n].count(pair) for n, pair in enumerate(among)]
+        shown, masks = middle.rows()
+        values = shown[first]
+        spots = values.new_zeros(len(first), max(place) + 1, values.shape[1])
+        spots[among, place] = masks[..., 0]
+        keys = _stacked([self.jobs[i].support["key"] for i, _ in (self.slices[n] for n in first)])
+        both = torch.cat([values, spots.mT], 2)
+        carried = align.carry(keys, query["key"][first], both)
+        width = values.shape[2]
+        maps, areas = carried[..., :width][among], carried[..., width:].mT[among, place]
+        return maps_of(torch.cat([maps, areas[..., None]], 2), query["middle"])
+
+
+def pairs_of(jobs: Sequence[MatchJob], slices: Slices) -> list[int]:
+    """A number for each slice, from 0 as they come: the same where both the supports and the query
+    slice are."""
+    names = [(id(jobs[i].support), jobs[i].query["key"][n].data_ptr()) for i, n in slices]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
+
+
+def masks_at_scale(masks: Tensor, like: Tensor) -> Tensor:
+    """Masks (N, Sh, H, W) as the share of each cell of `like` (N, C, h, w): (N, Sh, 1, h, w)."""
+    height, width = like.shape[-2:]
+    return F.adaptive_avg_pool2d(masks, (height, width))[:, :, None].to(like.dtype)
+
+
+def _stacked(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (Sh, C, h, w) of N queries' supports: (N, Sh, C, h, w), channels last in memory."""
+    return torch.stack([each.movedim(1, -1) for each in maps]).movedim(-1, 2)
+
+
+def correspondence_loss(attention: Tensor, support: Tensor, query: Tensor) -> Tensor:
+    """−log of the attention that each position of the query gives to positions of its own label.
+
+    Args:
+        attention: (N, h·w, Sh·h·w), from `InContext.align`.
+        support: labels (N, Sh, H, W) int64 of the supports, or (N, H, W) of one; H a multiple of h.
+        query: labels (N, H, W) of the query. Positions whose label the supports lack are left out.
+    """
+    step = round((query[0].numel() / attention.shape[1]) ** 0.5)
+    given, wanted = (
+        x[..., step // 2 :: step, step // 2 :: step].flatten(1) for x in (support, query)
+    )
+    same = wanted[:, :, None] == given[:, None]
+    share = torch.where(same, attention, 0).sum(2)
+    there = same.any(2)
+    return -(share.clamp_min(1e-4).log() * there).sum() / there.sum().clamp_min(1)

@@ -30,12 +30,12 @@ from dpcenet.nn.pooling import (
     shrink,
     size_of,
 )
-from dpcenet.nn.similarity import two_class_log_probs
-from dpcenet.nn.threshold_head import (
+from dpcenet.nn.similarity import (
     enlarged_log_probs,
     foreground_probability,
     prototype_log_probs,
     prototype_probability,
+    two_class_log_probs,
 )
 from dpcenet.types import Features, Prediction
 

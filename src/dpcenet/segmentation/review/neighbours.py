@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dpcenet.inference.support import Labels
 from dpcenet.system.large_arrays import give_back
-from dpcenet.volumes.boxes import Mask, box_of, centre_of, label_boxes
+from dpcenet.volumes.boxes_and_values import Mask, box_of, centre_of, label_boxes
 
 Centre = npt.NDArray[np.float64]
 """(3,) mm along z, y and x of the prepared slices."""

@@ -19,7 +19,7 @@ from dpcenet.segmentation.review.calibration import Calibration, shipped_calibra
 from dpcenet.segmentation.review.reasons import reasons_against
 from dpcenet.segmentation.review.signals import Signals, measure
 from dpcenet.segmentation.segmenter import Segmenter
-from dpcenet.volumes.boxes import values_in
+from dpcenet.volumes.boxes_and_values import values_in
 
 Flag = Literal["accept", "look", "reject"]
 

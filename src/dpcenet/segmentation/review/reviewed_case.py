@@ -28,7 +28,7 @@ from dpcenet.segmentation.review.suggest import signature_of
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import note_damaged, read_json, write_json
 from dpcenet.system.validated import validated
-from dpcenet.volumes.boxes import Mask, values_in
+from dpcenet.volumes.boxes_and_values import Mask, values_in
 
 COLOUR = np.array([0.0, 194.0, 255.0])  # of a mask
 SHARE = 0.25  # of the colour inside an outline

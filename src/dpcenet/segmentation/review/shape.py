@@ -9,8 +9,8 @@ from statistics import fmean
 import numpy as np
 from scipy import ndimage
 
-from dpcenet.volumes.boxes import box_of
-from dpcenet.volumes.metrics import Mask, dice
+from dpcenet.volumes.boxes_and_values import Mask, box_of
+from dpcenet.volumes.metrics import dice
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor, Segmented
 from dpcenet.inference.slice_matching import compare_slices
 from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan, Thinned
-from dpcenet.inference.slice_tasks import Matches, organ_slices
-from dpcenet.inference.support import LabelledScan, Labels
+from dpcenet.inference.support import LabelledScan, Labels, Matches, organ_slices
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.neighbours import (
     Centre,
@@ -31,7 +30,7 @@ from dpcenet.segmentation.review.neighbours import (
 )
 from dpcenet.segmentation.review.shape import Shape, shape_of
 from dpcenet.system.large_arrays import blocks, give_back, room_for
-from dpcenet.volumes.boxes import Mask, values_in
+from dpcenet.volumes.boxes_and_values import Mask, values_in
 from dpcenet.volumes.metrics import dice
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.inference.slice_tasks import SliceTask
+from dpcenet.inference.support import SliceTask
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.volumes.geometry import Affine
 

@@ -17,7 +17,7 @@ from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.slice_matching import descriptors
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
-from dpcenet.volumes.metrics import Mask
+from dpcenet.volumes.boxes_and_values import Mask
 
 BUCKETS = 512  # numbers of a signature
 

@@ -24,7 +24,7 @@ from dpcenet.volumes.dicom.headers import (
     read_header,
     sop_class,
 )
-from dpcenet.volumes.options import choose
+from dpcenet.volumes.scan_file import choose
 
 if TYPE_CHECKING:
     from pydicom import FileDataset

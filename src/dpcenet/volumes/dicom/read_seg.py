@@ -19,11 +19,9 @@ from dpcenet.volumes.dicom.segment_descriptions import (
     import_highdicom,
     labels_of,
 )
-from dpcenet.volumes.facts import Facts, Labels
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine, match_axes
-from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.options import AS_IT_IS, ReadOptions
 from dpcenet.volumes.resample import crop_or_pad
+from dpcenet.volumes.scan_file import AS_IT_IS, Facts, Labels, ReadOptions, ScanFile, SourceGrid
 from dpcenet.volumes.size_guards import MAX_BYTES, BoundedFile, check_claim
 
 THRESHOLD = 0.5

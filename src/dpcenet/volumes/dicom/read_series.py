@@ -23,9 +23,15 @@ from dpcenet.volumes.dicom.parts import split, without_twins
 from dpcenet.volumes.dicom.regular import on_regular_grid
 from dpcenet.volumes.dicom.slice_geometry import affine_of, arrange
 from dpcenet.volumes.dicom.slice_header import Slice, Stored, slices_of
-from dpcenet.volumes.facts import Facts
-from dpcenet.volumes.grid import ScanFile, SourceGrid
-from dpcenet.volumes.options import AS_IT_IS, ECHO, ReadOptions, choose
+from dpcenet.volumes.scan_file import (
+    AS_IT_IS,
+    ECHO,
+    Facts,
+    ReadOptions,
+    ScanFile,
+    SourceGrid,
+    choose,
+)
 from dpcenet.volumes.size_guards import DEFLATE_LIMIT, MAX_BYTES, check_claim
 
 if TYPE_CHECKING:

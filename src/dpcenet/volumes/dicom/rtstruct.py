@@ -22,9 +22,8 @@ from skimage.draw import polygon2mask
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.headers import bad, parsing, read_header
-from dpcenet.volumes.facts import Facts, Labels
 from dpcenet.volumes.geometry import LPS_TO_RAS
-from dpcenet.volumes.grid import ScanFile, SourceGrid
+from dpcenet.volumes.scan_file import Facts, Labels, ScanFile, SourceGrid
 
 if TYPE_CHECKING:
     from pydicom import Dataset, FileDataset

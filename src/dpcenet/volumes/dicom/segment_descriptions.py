@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from dpcenet.volumes.dicom.headers import bad
-from dpcenet.volumes.facts import Code as TermCode
+from dpcenet.volumes.scan_file import Code as TermCode
 from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, Code, property_of
 
 if TYPE_CHECKING:

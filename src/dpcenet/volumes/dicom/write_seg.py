@@ -30,10 +30,9 @@ from dpcenet.volumes.dicom.segment_descriptions import (
     import_highdicom,
 )
 from dpcenet.volumes.dicom.slice_geometry import affine_of
-from dpcenet.volumes.facts import Code
 from dpcenet.volumes.geometry import LPS_TO_RAS
-from dpcenet.volumes.grid import ScanFile
 from dpcenet.volumes.label_names import name_for
+from dpcenet.volumes.scan_file import Code, ScanFile
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dpcenet.evaluation.report.figures.lettering import Say, in_english
 from dpcenet.evaluation.report.figures.plots import WIDTH
-from dpcenet.inference.batched import extract
+from dpcenet.inference.encoded import extract
 from dpcenet.methods.dpcenet.attention import PATHS
 from dpcenet.methods.dpcenet.model import DPCENet
 

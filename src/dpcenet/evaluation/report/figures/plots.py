@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dpcenet.evaluation.report.figures.lettering import Say, in_english
 from dpcenet.training.log import read_log
-from dpcenet.volumes.metrics import Mask
+from dpcenet.volumes.boxes_and_values import Mask
 
 WIDTH = 11.0  # inches of a full row of panels; a figure of fewer is as narrow as they are
 HEIGHT = 3.3  # inches of a row of panels

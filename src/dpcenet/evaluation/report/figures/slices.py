@@ -15,7 +15,7 @@ from dpcenet.evaluation.report.figures.lettering import Say, in_english
 from dpcenet.evaluation.report.figures.plots import WIDTH
 from dpcenet.evaluation.scores import Score
 from dpcenet.training.run_folder import Run
-from dpcenet.volumes.metrics import Mask
+from dpcenet.volumes.boxes_and_values import Mask
 
 IN_A_ROW = 6  # panels
 TRUTH, FOUND = "#ffb000", "#00c2ff"
