@@ -7,8 +7,7 @@
     probabilities ◀─ as one volume ◀─ own slices ◀─ segment ◀───────────┘
 
 What is found in slices that make up a volume is improved by the query itself: its own slices serve
-each other, and the whole has its say. Where single slices are asked for, as protocols of the
-literature do, a slice is segmented once more through a window in place of that.
+each other, and the whole has its say. Protocols of the literature ask for single slices.
 
 `segment`, `evaluate`, the review's reverse check, `adapt` and the experiments all go through
 `Predictor.segment`; a plan says which support slices serve which query slices.
@@ -80,8 +79,8 @@ class Predictor:
         neighbours: support slices on either side of the chosen one that help; None takes the
             method's own number.
         align: whether labelled scans are aligned with the query in the plane.
-        second_look: whether slices are segmented once more: by the query's own slices, where they
-            make up a volume, else through windows.
+        second_look: whether slices are segmented once more through windows, and by the query's own
+            slices where they make up a volume.
         as_volume: whether the answers for slices are seen as one volume; see `whole_scan`.
         one_part: whether a label that is in one part in the labelled scans is so in a query.
     """
@@ -178,7 +177,7 @@ class Predictor:
         look: SecondLook | None,
     ) -> Probabilities:
         """What is found in slices that make up a volume; see `own_slices` and `whole_scan`."""
-        found = self._probability(scans, query, tasks)
+        found = self._probability(scans, query, tasks, look)
         served = {v: sorted({z for task in each for z in task.query}) for v, each in tasks.items()}
         served = {value: slices for value, slices in served.items() if slices}
         boxes, mm = [label_boxes(scan.label) for scan in scans], query.spacing[0]
