@@ -63,6 +63,7 @@ def helpers(shown: Mask, served: Sequence[int]) -> Helpers:
 def own_tasks(label: Labels, value: int, served: Sequence[int]) -> list[SliceTask]:
     """The same as tasks, of a query that is labelled by itself."""
     shown = np.array([bool((plane == value).any()) for plane in label])
+    give_back(label)
     near = helpers(shown, served)
     return [SliceTask(tuple(SupportSlice(0, n) for n in each), (z,)) for z, each in near.items()]
 
@@ -119,6 +120,7 @@ def closer_by_own_slices(
     shown: Mask = np.asarray(mask.any(axis=(1, 2)))
     near = helpers(shown, served)
     frame = _Frame.around(mask, shown, look, device)
+    give_back(mask)
     for some in _in_groups(near):
         slices = sorted({*some, *(n for z in some for n in near[z])})
         windows = frame.windows(slices, near)
@@ -136,6 +138,7 @@ def closer_by_own_slices(
             again, inside = (one[0].cpu().numpy() for one in place.paste(closer, found.shape[1:]))
             found[z][inside] = again[inside]
         give_back(found)
+        give_back(mask)
         query.give_back()
 
 

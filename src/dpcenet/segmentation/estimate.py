@@ -40,7 +40,7 @@ class Work:
         return self.scan + self.label * labels + judged
 
 
-FULL, FAST = Work(6.0, 8.5, 5.0, 6.0), Work(2.0, 1.4, 3.0, 3.0)
+FULL, FAST = Work(6.0, 11.0, 5.0, 6.0), Work(2.0, 1.4, 3.0, 3.0)
 COPIES = 3  # of a scan's slices, features and probabilities: two scans are held at a time
 
 
