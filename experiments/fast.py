@@ -26,8 +26,7 @@ from dpcenet.volumes.metrics import dice
 
 WAYS = {
     "default": lambda predictor: predictor,
-    "without the second look": lambda predictor: replace(predictor, second_look=False),
-    "and without neighbouring slices": lambda predictor: replace(
+    "without the query's own slices": lambda predictor: replace(
         predictor, second_look=False, neighbours=0
     ),
     "`--fast`": Predictor.at_first_look,

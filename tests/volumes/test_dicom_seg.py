@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -324,6 +326,19 @@ def test_segs_that_cannot_be_used(oblique, tmp_path, how, message):
     file.save_as(path)
     with pytest.raises(VolumeError, match=message):
         read_seg(path)
+
+
+def test_an_attribute_that_claims_gigabytes_takes_no_memory(oblique, tmp_path):
+    """What a library asks for is bounded by the size of the file; a mutated file claimed 3.7 GB."""
+    path, _ = written(*oblique, tmp_path)
+    claim = (0xFFFCFFFC).to_bytes(4, "little") + b"OB\0\0" + (0xD0000000).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes() + claim + b"\0" * 8)
+    tracemalloc.start()
+    with suppress(VolumeError):  # the rest of the file may be of use, or not
+        read_seg(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50e6
 
 
 def test_no_database_stays_open(oblique, tmp_path, monkeypatch):

@@ -4,7 +4,10 @@
     query ──────────┘                      │                            │
     plan: which slices show the same ──────┘                            │
                                                                         │
-    probabilities ◀─ as one volume ◀─ second look ◀─ segment ◀──────────┘
+    probabilities ◀─ as one volume ◀─ own slices ◀─ segment ◀───────────┘
+
+What is found in slices that make up a volume is improved by the query itself: its own slices serve
+each other, and the whole has its say. Protocols of the literature ask for single slices.
 
 `segment`, `evaluate`, the review's reverse check, `adapt` and the experiments all go through
 `Predictor.segment`; a plan says which support slices serve which query slices.
@@ -12,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,16 +26,19 @@ from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.alignment import AlignmentSearch
 from dpcenet.inference.encoded import EncodedScan, encode_scan
 from dpcenet.inference.looks import first_answers, in_groups, pieces, refine_in_windows
+from dpcenet.inference.own_slices import closer_by_own_slices, labelled_by_itself, own_tasks
 from dpcenet.inference.pose import align_support
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
 from dpcenet.inference.support import LabelledScan, with_neighbours
 from dpcenet.inference.whole_scan import OnePart, as_one_volume
-from dpcenet.methods.base import Method
+from dpcenet.methods.base import Method, SecondLook
 from dpcenet.system.device import Precision
 from dpcenet.system.large_arrays import give_back, room_for
 from dpcenet.volumes.boxes_and_values import Mask, above, label_boxes
 
 CPU = torch.device("cpu")
+Probabilities = dict[int, npt.NDArray[np.float32]]
+"""Label value → (Z, H, W)."""
 FEWEST_SLICES = 4  # of a scan that is aligned as a volume
 
 
@@ -73,7 +79,8 @@ class Predictor:
         neighbours: support slices on either side of the chosen one that help; None takes the
             method's own number.
         align: whether labelled scans are aligned with the query in the plane.
-        second_look: whether slices are segmented once more through windows.
+        second_look: whether slices are segmented once more through windows, and by the query's own
+            slices where they make up a volume.
         as_volume: whether the answers for slices are seen as one volume; see `whole_scan`.
         one_part: whether a label that is in one part in the labelled scans is so in a query.
     """
@@ -140,12 +147,17 @@ class Predictor:
         request = Request(self.method, support, query, values)
         aligned = self._aligned(request, plan)
         chosen = plan.slices(request, aligned)
-        reach = self.method.neighbours if self.neighbours is None else self.neighbours
+        volume = self.as_volume and plan.covers_scan and self.method.as_volume
+        look = self.method.second_look if self.second_look and query.windows is None else None
+        reach = self.neighbours
+        if reach is None:  # the query's own slices help in place of the labelled scan's
+            reach = 0 if volume and look is not None else self.method.neighbours
         labels = [scan.label for scan in aligned]
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
-        probability = self._probability(aligned, query, tasks)
-        if self.as_volume and plan.covers_scan and self.method.as_volume:
-            probability = self._as_volumes(probability, tasks, aligned, query)
+        if volume:
+            probability = self._of_volume(aligned, query, tasks, look)
+        else:
+            probability = self._probability(aligned, query, tasks, look)
         return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
 
     def _aligned(self, request: Request, plan: SlicePlan) -> Sequence[LabelledScan]:
@@ -157,33 +169,60 @@ class Predictor:
             for scan, pairs in zip(request.support, plan.pairs(request), strict=True)
         ]
 
-    def _as_volumes(
+    def _of_volume(
         self,
-        found: dict[int, npt.NDArray[np.float32]],
-        tasks: Tasks,
         scans: Sequence[LabelledScan],
         query: EncodedScan,
-    ) -> dict[int, npt.NDArray[np.float32]]:
-        """The answers after what the whole scan has to say; see `whole_scan`."""
-        image = query.images[:, 0].float().cpu().numpy()
-        boxes = [label_boxes(scan.label) for scan in scans]
-        for value, each in found.items():
-            if served := sorted({z for task in tasks[value] for z in task.query}):
-                part = slice(served[0], served[-1] + 1)
-                mm = query.spacing[0]
-                known = OnePart.of(scans, boxes, value, mm) if self.one_part else None
-                as_one_volume(each[part], image[part], query.spacing, known)
-                give_back(each)
-                query.give_back()
+        tasks: Tasks,
+        look: SecondLook | None,
+    ) -> Probabilities:
+        """What is found in slices that make up a volume; see `own_slices` and `whole_scan`."""
+        found = self._probability(scans, query, tasks, look)
+        served = {v: sorted({z for task in each for z in task.query}) for v, each in tasks.items()}
+        served = {value: slices for value, slices in served.items() if slices}
+        boxes, mm = [label_boxes(scan.label) for scan in scans], query.spacing[0]
+        parts = {v: OnePart.of(scans, boxes, v, mm) if self.one_part else None for v in served}
+        self._see_whole(found, query, served, parts)
+        if look is None:
+            return found
+        itself = labelled_by_itself(query, found)
+        own = {v: own_tasks(itself.label, v, slices) for v, slices in served.items()}
+        self._probability([itself], query, own, onto=found)
+        self._see_whole(found, query, served, parts)
+        for value, slices in served.items():
+            closer_by_own_slices(self.method, look, query, found[value], slices, self.precision)
+        self._see_whole(found, query, served, parts)
         return found
 
+    def _see_whole(
+        self,
+        found: Probabilities,
+        query: EncodedScan,
+        served: Mapping[int, Sequence[int]],
+        parts: Mapping[int, OnePart | None],
+    ) -> None:
+        """Change the answers by what the whole scan has to say; see `whole_scan`."""
+        image = query.images[:, 0].float().cpu().numpy()
+        for value, slices in served.items():
+            part = slice(slices[0], slices[-1] + 1)
+            as_one_volume(found[value][part], image[part], query.spacing, parts[value])
+            give_back(found[value])
+            query.give_back()
+
     def _probability(
-        self, scans: Sequence[LabelledScan], query: EncodedScan, tasks: Tasks
-    ) -> dict[int, npt.NDArray[np.float32]]:
-        """Foreground probability (Z, H, W) of each label; 0 on slices that no task covers."""
+        self,
+        scans: Sequence[LabelledScan],
+        query: EncodedScan,
+        tasks: Tasks,
+        look: SecondLook | None = None,
+        onto: Probabilities | None = None,
+    ) -> Probabilities:
+        """Foreground probability (Z, H, W) of each label; 0 on slices that no task covers.
+
+        With `onto`, earlier answers are changed, and slices that no task covers stay.
+        """
         shape = (len(query), *query.images.shape[-2:])
-        whole = {value: room_for(shape, np.float32) for value in tasks}
-        look = self.method.second_look if self.second_look and query.windows is None else None
+        whole = onto or {value: room_for(shape, np.float32) for value in tasks}
         every = (
             (value, piece)
             for value, of_label in tasks.items()

@@ -22,7 +22,7 @@ from dpcenet.volumes.dicom.segment_descriptions import (
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine, match_axes
 from dpcenet.volumes.resample import crop_or_pad
 from dpcenet.volumes.scan_file import AS_IT_IS, Facts, Labels, ReadOptions, ScanFile, SourceGrid
-from dpcenet.volumes.size_guards import MAX_BYTES, check_claim
+from dpcenet.volumes.size_guards import MAX_BYTES, BoundedFile, check_claim
 
 THRESHOLD = 0.5
 """A voxel of a fractional segmentation belongs to the segment from here on."""
@@ -55,7 +55,7 @@ def read_seg(path: Path, max_bytes: int = MAX_BYTES, options: ReadOptions = AS_I
     check_claim(path, frames * plane, max_bytes, 8 * path.stat().st_size)  # eight voxels in a byte
     hd = import_highdicom(path)
     try:
-        with closing(hd.seg.segread(path)) as seg:
+        with BoundedFile(path) as stream, closing(hd.seg.segread(stream)) as seg:
             _check_extent(seg, plane, max_bytes, path)
             found = _fractions(seg) if fractional else _binary(seg)
             values, names = labels_of(seg)
