@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpcenet.methods.base import Method, SingleScale
+from dpcenet.methods.base import Method
+from dpcenet.methods.trunk_method import SingleScale
 from dpcenet.nn.encoder import Encoder
 from dpcenet.nn.resnet import ResNet
 

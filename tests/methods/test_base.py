@@ -10,9 +10,10 @@ from torch import nn
 
 from dpcenet.errors import ConfigError
 from dpcenet.methods import copy
-from dpcenet.methods.base import MatchJob, SingleScale
+from dpcenet.methods.base import MatchJob
 from dpcenet.methods.incontext import weights as incontext
 from dpcenet.methods.panet import Options, PANet
+from dpcenet.methods.trunk_method import SingleScale
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.types import Features
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale, SingleScaleOptions
+from dpcenet.methods.trunk_method import SingleScale, SingleScaleOptions
 from dpcenet.nn.losses import role_swap_loss
 from dpcenet.nn.pooling import size_of
 from dpcenet.nn.similarity import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dpcenet.methods.base import SingleScale, SingleScaleOptions
+from dpcenet.methods.trunk_method import SingleScale, SingleScaleOptions
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.pooling import enlarge, mean_prototype, size_of
 from dpcenet.nn.similarity import COSINE_SCALE, cosine_maps

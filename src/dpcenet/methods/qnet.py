@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import TrunkMethod, TrunkOptions
+from dpcenet.methods.trunk_method import TrunkMethod, TrunkOptions
 from dpcenet.nn.encoder import CLASS_SCORES, EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.pooling import enlarge, mean_prototype, size_of

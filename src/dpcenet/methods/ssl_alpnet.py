@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpcenet.methods.base import SingleScale, SingleScaleOptions
+from dpcenet.methods.trunk_method import SingleScale, SingleScaleOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.pooling import enlarge, masked_average, mean_prototype, shrink, size_of
 from dpcenet.nn.similarity import COSINE_SCALE, cosine_maps

@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale, SingleScaleOptions
 from dpcenet.methods.catnet.cascade import CascadeHead, MaskSide
 from dpcenet.methods.catnet.repository import RepositoryHead
+from dpcenet.methods.trunk_method import SingleScale, SingleScaleOptions
 from dpcenet.nn.losses import role_swap_loss, segmentation_loss
 from dpcenet.nn.pooling import size_of
 from dpcenet.nn.similarity import (

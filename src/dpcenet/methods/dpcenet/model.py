@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import PoseSearch, SecondLook, TrunkMethod
+from dpcenet.methods.base import PoseSearch, SecondLook
 from dpcenet.methods.dpcenet.attention import PATHS
 from dpcenet.methods.dpcenet.options import DecoderForm, Options, Start
 from dpcenet.methods.dpcenet.scale import AttentionMaps, Scale
+from dpcenet.methods.trunk_method import TrunkMethod
 from dpcenet.nn.losses import hard_masks, segmentation_loss
 from dpcenet.nn.map_decoder import MapDecoder
 from dpcenet.nn.own_trunk import CELLS

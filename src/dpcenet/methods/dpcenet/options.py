@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from dpcenet.methods.base import TrunkOptions
+from dpcenet.methods.trunk_method import TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 
 Start = Literal["random", "registration"]

@@ -15,7 +15,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dpcenet.methods.base import SingleScale, TrunkOptions
 from dpcenet.methods.gmrd.descriptors import (
     PixelMLP,
     descriptor_loss,
@@ -24,6 +23,7 @@ from dpcenet.methods.gmrd.descriptors import (
     populate,
     signed_background,
 )
+from dpcenet.methods.trunk_method import SingleScale, TrunkOptions
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss
 from dpcenet.nn.map_decoder import MapDecoder

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpcenet.errors import ConfigError
-from dpcenet.methods.base import TrunkMethod, TrunkOptions
 from dpcenet.methods.rpt.boundary_loss import boundary_f1_loss
 from dpcenet.methods.rpt.regions import RegionBlock, region_means
+from dpcenet.methods.trunk_method import TrunkMethod, TrunkOptions
 from dpcenet.nn.encoder import CLASS_SCORES, EncoderOptions
 from dpcenet.nn.losses import hard_masks, role_swap_loss, segmentation_loss
 from dpcenet.nn.pooling import (
