@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from dpcenet.data.manifest import write_manifest
 from dpcenet.data.prepare_case import Recipe, Rules, prepare_case
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, DatasetError, InputError
-from dpcenet.system.faults import mendable, out_of_space
+from dpcenet.system.faults import mendable, out_of_memory, out_of_space
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.modality import choose_modality
@@ -88,14 +88,15 @@ def prepare(
         raise ConfigError(f"prepare: {error}") from error
     rules = replace(rules, supervoxel_size=supervoxel_size or spec.supervoxel_size)
     names_of = dict(labels or spec.labels or found.labels)
-    recipe = Recipe(rules, spec.read, tuple(spec.labels or _declared(spec, found)))
+    recipe = Recipe(rules, spec.read, known_labels(spec, found))
     failed = _prepare_cases(cases, out, recipe, jobs, quiet)
     done = [case.name for case in cases if case.name not in failed]
     if done:
         write_manifest(out, spec, rules, done, names_of)
-    problems = [*(f"{name}: {error}" for name, error in failed.items()), *missing]
+    problems = [*_told_once(failed), *missing]
     if problems:
-        title = f"{source}: {len(problems)} of {len(done) + len(problems)} cases failed:"
+        count = len(failed) + len(missing)
+        title = f"{source}: {count} of {len(done) + count} cases failed:"
         raise DatasetError("\n  ".join([title, *problems]))
     return open_dataset(out)
 
@@ -120,9 +121,13 @@ def expected_cases(
     return tuple(case for case in belong if case.label is not None), missing, unknown
 
 
-def _declared(spec: DatasetSpec, found: SourceFolder) -> tuple[int, ...]:
-    """Label values that dataset.json declares, if `--dataset` names such a layout."""
-    return tuple(found.labels) if spec.name != "folder" else ()
+def known_labels(spec: DatasetSpec, found: SourceFolder) -> tuple[int, ...]:
+    """Label values that may occur in a data set; empty where any may.
+
+    What dataset.json declares binds only where `--dataset` names such a layout: a person who gives
+    a folder of scans has not said that the file is right.
+    """
+    return tuple(spec.labels or (found.labels if spec.name != "folder" else ()))
 
 
 def _rules(
@@ -163,6 +168,14 @@ def _prepare_cases(
             if error:
                 failed[case.name] = error
     return failed
+
+
+def _told_once(failed: Mapping[str, str]) -> list[str]:
+    """A line for each error, with the cases that it stopped: no memory may be left for all."""
+    names: dict[str, list[str]] = {}
+    for name, error in failed.items():
+        names.setdefault(error, []).append(name)
+    return [f"{', '.join(cases)}: {error}" for error, cases in names.items()]
 
 
 @dataclass(frozen=True)
@@ -234,10 +247,9 @@ def _attempt(case: SourceCase, out: Path, recipe: Recipe) -> str:
     """
     try:
         prepare_case(case, out / "cases" / case.name, recipe)
-    except MemoryError:
-        return "not enough memory for this scan"
-    except (InputError, OSError) as error:
-        if out_of_space(error):
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        no_memory = out_of_memory(error)
+        if out_of_space(error) or (isinstance(error, RuntimeError) and not no_memory):
             raise
         return mendable(error) or str(error)
     return ""

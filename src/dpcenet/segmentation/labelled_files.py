@@ -16,7 +16,7 @@ from dpcenet.volumes.adapters import Scan, name_of, open_labelled, open_scan
 from dpcenet.volumes.boxes import values_in
 from dpcenet.volumes.facts import NO_LABELS, Labels
 from dpcenet.volumes.grid import ScanFile
-from dpcenet.volumes.io import check_intensities, check_mask
+from dpcenet.volumes.io import check_intensities, check_mask, check_whole
 from dpcenet.volumes.label_names import CommonLabels, renumbered
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.modality import rules_for
@@ -74,6 +74,7 @@ def read_labelled(
     """
     scan = open_scan(image, options)
     stored = open_labelled(mask, scan)
+    check_whole(stored.volume.data, name_of(mask))  # before values are counted and renumbered
     table = common.table_for(stored, name_of(mask))
     truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
     check_intensities(scan.volume, name_of(image))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from dpcenet.errors import NotAScanError, VolumeError
 from dpcenet.system.large_arrays import blocks, give_back, low_and_high, planes, room_for
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, on_grid
 from dpcenet.volumes.grid import SourceGrid
@@ -47,8 +48,8 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
         count, (z, y, x) = found
         raise VolumeError(
             path,
-            f"{count:,} voxels are NaN or infinite, the first at z={z}, y={y}, x={x} "
-            f"(array indices)",
+            f"{counted(count, 'NaN or infinite voxel')}, the first at z={z}, y={y}, x={x} "
+            "(array indices)",
             "a finite number in every voxel",
             "Export the scan again, or let `dpcenet doctor SCAN --fix OUT` replace these voxels.",
         )
@@ -153,9 +154,7 @@ def check_mask(
         VolumeError: another grid, values that are no labels, or an empty mask.
     """
     data: npt.NDArray[Any] = mask.data
-    if not all(_whole(plane) for plane in planes(data)):
-        found = "there are values that are no whole numbers"
-        raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
+    check_whole(data, path)
     low, high = low_and_high(data)
     if low < -WHOLE:
         raise _bad_labels(path, f"the smallest value is {low}", "Renumber the labels.")
@@ -173,6 +172,17 @@ def check_mask(
         found = f"{error.found}; {reason}"
         raise VolumeError(path, found, error.expected, f"{error.remedy} {_TAKE_PLACE}") from error
     return whole_labels(placed)
+
+
+def check_whole(data: npt.NDArray[Any], path: Path | str) -> None:
+    """Refuse labels (Z, Y, X) that are no whole numbers, or no numbers at all.
+
+    Raises:
+        VolumeError: the message names the mask.
+    """
+    if not all(_whole(plane) for plane in planes(data)):
+        found = "there are values that are no whole numbers"
+        raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
 
 
 def whole_labels(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

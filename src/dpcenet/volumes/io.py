@@ -10,10 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.words import counted
 from dpcenet.volumes import pictures
 from dpcenet.volumes.analyze import pair_of, read_analyze
 from dpcenet.volumes.archive import unpacked
-from dpcenet.volumes.checks import check_intensities, check_mask, holds_labels, is_label_map
+from dpcenet.volumes.checks import (
+    check_intensities,
+    check_mask,
+    check_whole,
+    holds_labels,
+    is_label_map,
+)
 from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation
 from dpcenet.volumes.dicom.read_seg import read_seg
@@ -34,6 +41,7 @@ __all__ = [
     "SourceGrid",
     "check_intensities",
     "check_mask",
+    "check_whole",
     "files_of",
     "holds_labels",
     "is_label_map",
@@ -204,7 +212,7 @@ def _read_zip(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
         stacks = [folder for folder in folders if pictures_in(folder)]
         try:
             if series:
-                names = [f"{each.name} ({len(each.files)} files)" for each in series]
+                names = [f"{each.name} ({counted(len(each.files), 'file')})" for each in series]
                 found = read_series(
                     series[choose(options.series, names, path, "Choose with --series.")],
                     max_bytes,
@@ -215,7 +223,7 @@ def _read_zip(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
             elif len(stacks) == 1 and not volumes:
                 found = read_pictures(stacks[0], max_bytes, options)
             else:
-                seen = f"{len(volumes)} volume files and no DICOM series in it"
+                seen = f"{counted(len(volumes), 'volume file')} and no DICOM series in it"
                 raise VolumeError(path, seen, "one scan", "Unpack it, and give the folder.")
         except VolumeError as error:
             inside = "" if error.path == path else f"{Path(error.path).name} in it: "
