@@ -75,7 +75,7 @@ def test_the_liver_in_twenty_scans(
     picture(page, "chaos-filled")
     scores: dict[str, Any] = {"filled in": dice_of(root, "01", truth)}
     page.get_by_role("button", name="Segment the rest").click()
-    run_job(page, "Segment 19 scans", "segment", PATIENCE_S)
+    run_job(page, "Segment the scans (19)", "segment", PATIENCE_S)
     picture(page, "chaos-segment")
     page.get_by_role("button", name="Review the results").click()
     count.update(clicks=4)

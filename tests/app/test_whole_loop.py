@@ -71,7 +71,7 @@ def test_from_unlabelled_scans_to_an_export(
     run_job(page, "Fill in", "complete")
     page.get_by_role("button", name="Segment the rest").click()
     picture(page, "segment")
-    run_job(page, "Segment 3 scans", "segment")
+    run_job(page, "Segment the scans (3)", "segment")
     page.get_by_role("button", name="Review the results").click()
     ready(page)
     until(page, "document.querySelectorAll('.list li').length === 4")

@@ -135,6 +135,23 @@ def test_a_bad_case_is_named_in_a_line_and_the_others_are_kept(pairs: Path, tmp_
         assert case.facts["arrays"] == alone.case(case.name).facts["arrays"]
 
 
+def test_no_memory_for_any_case_is_said_once(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of numpy and of torch."""
+    errors = iter([MemoryError(), RuntimeError("can't allocate memory: 8 bytes")] * 2)
+
+    def fail(*_: object) -> None:
+        raise next(errors)
+
+    monkeypatch.setattr("dpcenet.data.prepare.prepare_case", fail)
+    with pytest.raises(DatasetError) as caught:
+        quick(pairs, tmp_path / "out")
+    title, line = str(caught.value).splitlines()
+    assert "4 of 4 cases failed" in title
+    assert line.startswith("  0, 1, 2, 3: not enough memory")
+
+
 def test_a_data_set_from_the_raw_download(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, patient in CHAOS.items():
         write_chaos(tmp_path / "raw", patient, *made_case(int(name)))

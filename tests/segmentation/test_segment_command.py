@@ -155,7 +155,7 @@ def test_masks_are_no_scans_whatever_their_names(scans: Path, tmp_path: Path) ->
         tmp_path / "o",
     )
     assert isinstance(named.exception, DatasetError)
-    assert "1 of 1 scans were not segmented" in str(named.exception)
+    assert "not segmented: 1 of 1 scan" in str(named.exception)
     swapped = call("segment", place, *reversed(given), place / "pat1.nii.gz", "--out", tmp_path)
     assert swapped.exit_code != 0
 
@@ -201,7 +201,7 @@ def test_failures_are_named_in_the_summary(scans: Path, tmp_path: Path) -> None:
     done = call("segment", *paths, *support(scans), "--no-check", "--out", tmp_path / "out")
     assert done.exit_code != 0 and isinstance(done.exception, DatasetError)
     message = str(done.exception)
-    assert message.startswith("3 of 4 scans were not segmented")
+    assert message.startswith("not segmented: 3 of 4 scans")
     assert all(name in message for name in ("damaged.nii.gz", "this is a mask", "no such file"))
     assert (tmp_path / "out" / "image_02_seg.nii.gz").is_file()
 

@@ -47,6 +47,46 @@ def test_the_review_holds_the_cases_of_this_call(labelled: LabelledInput, tmp_pa
     assert (row["case"], row["label next"]) == ("image_02", "1")
 
 
+def test_a_copy_of_the_labelled_scan_is_left_aside_in_whatever_format(
+    labelled: LabelledInput, tmp_path: Path
+) -> None:
+    """Under another name, in another type and array order; one voxel or its place makes it new."""
+    image = nibabel.load(labelled.images[0])
+    data, affine = np.asanyarray(image.dataobj), image.affine
+    flip = np.diag([-1.0, 1, 1, 1])
+    flip[0, 3] = data.shape[0] - 1
+    other, moved = data.copy(), affine.copy()
+    other[3, 4, 5] += 1
+    moved[0, 3] += 5
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for name, voxels, place in (
+        ("copy.nii", data.astype(np.float64), affine),
+        ("flipped.nii.gz", data[::-1], affine @ flip),
+        ("other.nii", other, affine),
+        ("moved.nii", data, moved),
+    ):
+        nibabel.save(nibabel.Nifti1Image(voxels, place), folder / name)
+    done = segment_folder([folder], labelled, SegmentOptions(tmp_path / "out"), quiet=True)
+    assert {o.query.name: o.aside for o in done.outcomes} == {
+        "copy": True,
+        "flipped": True,
+        "moved": False,
+        "other": False,
+    }
+    said = [outcome.error for outcome in done.outcomes if outcome.aside]
+    assert all("the same scan as" in text and "--labelled-too" in text for text in said)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*_seg.nii")) == [
+        "moved_seg.nii",
+        "other_seg.nii",
+    ]
+    for scans, too in (([folder], True), ([folder / "copy.nii"], False)):
+        options = SegmentOptions(tmp_path / str(too))
+        asked = segment_folder(scans, labelled, options, labelled_too=too, quiet=True)
+        assert not any(outcome.aside for outcome in asked.outcomes)
+        assert (tmp_path / str(too) / "copy_seg.nii").exists()
+
+
 def test_the_labelled_scan_is_not_suggested_again(labelled: LabelledInput, tmp_path: Path) -> None:
     options = SegmentOptions(tmp_path, check=True)
     scans = [tmp_path / "scans"]

@@ -36,6 +36,17 @@ def dice(one: np.ndarray, two: np.ndarray) -> float:
     return float(2 * (one & two).sum() / (one.sum() + two.sum()))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.5, 1e300])
+def test_a_mask_with_values_that_are_no_labels_is_refused_before_they_are_counted(
+    segmenter: Segmenter, value: float
+) -> None:
+    image, labels = phantom(1, SHAPE, SPACING)
+    data = labels.data.astype(np.float64)
+    data[0, 0, 0] = value
+    with pytest.raises(VolumeError, match="whole numbers"):
+        segmenter.support(image, Volume(data, labels.affine))
+
+
 @pytest.mark.parametrize(
     ("permutation", "flips"),
     [

@@ -151,7 +151,7 @@ def test_a_file_that_is_there_twice_is_taken_once(image, tmp_path):
     scan = read_series(tmp_path)
     np.testing.assert_array_equal(scan.volume.data, image.data)
     assert scan.files[0].name == "IMG-0004-00001.dcm"
-    assert scan.facts.notes == ("1 files hold a slice that was there already; left aside",)
+    assert scan.facts.notes == ("left aside: 1 file with a slice that was there already",)
 
 
 def test_one_slice_in_two_versions_is_refused(image, tmp_path):

@@ -202,7 +202,7 @@ def test_metaimage_without_a_spacing_is_taken_as_1_mm_which_is_noted(tmp_path):
         with pytest.raises(VolumeError, match=message):
             read_volume(path)
     path.write_bytes(content.replace(b"NDims = 3", b"NDims = 4"))
-    with pytest.raises(VolumeError, match="3 lengths for 4 axes"):
+    with pytest.raises(VolumeError, match="axes: 4, lengths: 3"):
         read_volume(path)
 
 

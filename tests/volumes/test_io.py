@@ -61,7 +61,7 @@ def test_intensities():
     check_intensities(Volume(image.data.astype(np.int16), image.affine), "scan")
     bad = image.data.copy()
     bad[2, 7, 11], bad[3, 0, 0] = np.nan, np.inf
-    with pytest.raises(VolumeError, match=r"2 voxels are NaN or infinite.*z=2, y=7, x=11"):
+    with pytest.raises(VolumeError, match=r"2 NaN or infinite voxels, .*z=2, y=7, x=11"):
         check_intensities(Volume(bad, image.affine), "scan")
     with pytest.raises(VolumeError, match=r"every voxel is 7\.0"):
         check_intensities(Volume(np.full((2, 3, 4), 7.0), image.affine), "scan")

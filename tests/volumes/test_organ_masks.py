@@ -47,7 +47,7 @@ def test_a_folder_with_a_file_for_each_organ(image: ScanFile, tmp_path: Path) ->
     found = read_mask(tmp_path, image)
     assert found.facts.labels.names == {1: "liver", 2: "spleen"}
     assert columns(found, 1) == [4, 5] and columns(found, 2) == [0, 1, 2]
-    assert found.facts.notes == ("1 of 3 masks are empty (kidney_left.nii.gz)",)
+    assert found.facts.notes == ("empty: 1 of 3 masks (kidney_left.nii.gz)",)
 
 
 def test_names_that_the_person_gives_and_masks_in_another_array_order(

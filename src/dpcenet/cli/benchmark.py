@@ -13,6 +13,7 @@ import typer
 from dpcenet.cli.app import Address, Device, OnEngine, Out, Progress, app
 from dpcenet.cli.checks import check_files, check_named, stopped
 from dpcenet.errors import RunError
+from dpcenet.system.words import counted
 
 
 @app.command("benchmark")
@@ -90,7 +91,9 @@ def benchmark_command(
             any_code=any_code,
             say=typer.echo,
         )
-    typer.echo(f"{summary.done} runs are complete, {summary.skipped} of them were before: {out}")
+    complete = counted(summary.done, "complete run")
+    typer.echo(f"{complete}, {summary.skipped} of them from before: {out}")
     if summary.failed:
         lines = "\n".join(f"  {run}: {error}" for run, error in summary.failed.items())
-        raise RunError(f"{len(summary.failed)} runs failed; the others are complete:\n{lines}")
+        failed = counted(len(summary.failed), "run")
+        raise RunError(f"{failed} failed; the others are complete:\n{lines}")

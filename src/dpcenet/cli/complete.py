@@ -20,6 +20,7 @@ from dpcenet.cli.scan_options import (
     RunFolder,
     Spacing,
 )
+from dpcenet.system.words import counted
 from dpcenet.volumes.mask_files import parse_masks, paths_of
 
 
@@ -71,7 +72,7 @@ def complete_command(
     )
     for value, drawn in done.drawn.items():
         filled = done.filled[value]
-        typer.echo(f"label {value}: {len(drawn)} slices drawn, {len(filled)} filled")
+        typer.echo(f"label {value}: {counted(len(drawn), 'slice')} drawn, {len(filled)} filled")
     if not any(done.filled.values()):
         typer.echo("Nothing was filled: the labelled slices follow each other without a gap.")
     if done.note:

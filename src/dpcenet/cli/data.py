@@ -11,6 +11,7 @@ from dpcenet.cli.app import DATASET_HELP, Out, Progress, app, parse_label_name
 from dpcenet.cli.checks import check_folder, check_prepared, check_there, stopped
 from dpcenet.cli.scan_options import Echo, OneSeries, Resample, Spacing
 from dpcenet.segmentation.check_input import labelled_scans
+from dpcenet.system.words import counted
 from dpcenet.volumes.mask_files import MaskFile, parse_masks, paths_of
 
 
@@ -76,7 +77,8 @@ def prepare_command(
             options=ReadOptions(part=echo, resample=resample),
             jobs=jobs,
         )
-    typer.echo(f"{len(prepared.cases)} cases in {out}, labels: {prepared.labels or 'none'}")
+    cases = counted(len(prepared.cases), "case")
+    typer.echo(f"{cases} in {out}, labels: {prepared.labels or 'none'}")
     if prepared.origin.licence:
         typer.echo(f"terms: {prepared.origin.licence}; cite {prepared.origin.citation}")
 

@@ -22,6 +22,7 @@ from dpcenet.segmentation.segment_folder import SegmentSummary, segment_folder
 from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.system.files import whole_folder
 from dpcenet.system.progress import timed_step
+from dpcenet.system.words import counted
 from dpcenet.volumes.io import read_volume
 
 Say = Callable[[str], None]
@@ -85,8 +86,9 @@ def _choose(folder: Path) -> tuple[Path, Path, list[Path]]:
     label = None if labelled is None else files[labelled]
     if labelled is None or label is None or len(files) < 2:
         raise DatasetError(
-            f"{folder}: {len(files)} scans, {'one' if labelled else 'none'} with a label; the demo "
-            "needs image_01.nii.gz with label_01.nii.gz, and one more scan"
+            f"{folder}: {counted(len(files), 'scan')}, "
+            f"{'one' if labelled else 'none'} with a label; the demo needs image_01.nii.gz with "
+            "label_01.nii.gz, and one more scan"
         )
     others = [image for image in files if image != labelled]
     return labelled, label, others[:MOST_QUERIES]

@@ -12,6 +12,7 @@ from dpcenet.cli.export import export_app
 from dpcenet.cli.scan_options import SupportImage, SupportMask
 from dpcenet.errors import ConfigError
 from dpcenet.segmentation.check_input import labelled_scans
+from dpcenet.system.words import counted
 from dpcenet.volumes.mask_files import MaskFile
 
 
@@ -51,6 +52,6 @@ def nnunet_command(
     for name, reason in done.left_out.items():
         typer.echo(f"left out: {name}: {reason}")
     typer.echo(
-        f"{done.cases} cases with {', '.join(done.labels)} in {done.folder}; go on with "
+        f"{counted(done.cases, 'case')} with {', '.join(done.labels)} in {done.folder}; go on with "
         f"nnUNetv2_plan_and_preprocess -d {dataset} --verify_dataset_integrity. For research only."
     )

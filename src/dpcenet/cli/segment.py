@@ -34,6 +34,7 @@ from dpcenet.cli.scan_options import (
 )
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.segmentation.check_input import labelled_scans
+from dpcenet.system.words import counted
 
 if TYPE_CHECKING:
     from dpcenet.segmentation.segment_folder import SegmentSummary
@@ -203,7 +204,7 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
     corrected = [str(outcome.mask) for outcome in masks if outcome.corrected]
     for note in summary.notes:
         typer.echo(f"note: {note}")
-    typer.echo(f"{len(masks)} masks in {out}{earlier}. For research only.")
+    typer.echo(f"{counted(len(masks), 'mask')} in {out}{earlier}. For research only.")
     for outcome in masks:
         for note in outcome.facts.get("notes", ()):
             typer.echo(f"{outcome.query}: note: {note}")
@@ -211,7 +212,7 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
         typer.echo(f"kept as a person left them: {', '.join(corrected)}")
     if summary.review is not None:
         typer.echo(f"accepted: {summary.accepted} ({summary.accept_means})")
-        typer.echo(f"{summary.doubtful} need a look or are rejected: {summary.review}")
+        typer.echo(f"to look at, or rejected: {summary.doubtful} ({summary.review})")
     for line in _left_aside(summary):
         typer.echo(line, err=True)
     aside = sum(outcome.aside for outcome in summary.outcomes)
@@ -224,7 +225,7 @@ def _tell(summary: SegmentSummary, out: Path) -> None:
         lines = "\n".join(f"  {line}" for line in failed)
         asked = summary.asked - aside
         missing = asked - len(masks)
-        raise DatasetError(f"{missing} of {asked} scans were not segmented:\n{lines}")
+        raise DatasetError(f"not segmented: {missing} of {counted(asked, 'scan')}:\n{lines}")
 
 
 SHOWN = 5

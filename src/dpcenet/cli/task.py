@@ -23,6 +23,7 @@ from dpcenet.cli.scan_options import (
     SupportMask,
 )
 from dpcenet.segmentation.check_input import labelled_scans
+from dpcenet.system.words import counted
 
 task_app = typer.Typer(help="Task files: labelled scans in one file.")
 app.add_typer(task_app, name="task")
@@ -97,6 +98,6 @@ def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
     lines += [f"scans     {rules['modality'].upper()}, pixels of {rules['spacing_mm']:.2f} mm"]
     for scan in facts["scans"]:
         z, windows = scan["spacing"][0], scan["closeups"]
-        held = "their images" if windows is None else f"{len(windows)} windows"
-        lines += [f"          {scan['slices']} slices, {z:.2f} mm apart; {held}"]
+        held = "their images" if windows is None else counted(len(windows), "window")
+        lines += [f"          {counted(scan['slices'], 'slice')}, {z:.2f} mm apart; {held}"]
     typer.echo("\n".join(lines))

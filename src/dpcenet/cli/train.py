@@ -18,6 +18,7 @@ from dpcenet.cli.checks import (
 )
 from dpcenet.errors import ConfigError
 from dpcenet.system.progress import in_words, say
+from dpcenet.system.words import counted
 
 if TYPE_CHECKING:
     from dpcenet.data.store import PreparedDataset
@@ -206,7 +207,7 @@ def pretrain_command(
     options = load_options(PretrainConfig, config, tuple(set_ or ()))
     with stopped(f"run the same command again to go on from the checkpoint in {run}"):
         steps = pretrain(options, run, Pace(minutes=minutes), device)
-    typer.echo(f"{steps} steps done: {run / 'weights.safetensors'}")
+    typer.echo(f"{counted(steps, 'step')} done: {run / 'weights.safetensors'}")
 
 
 @app.command("adapt")

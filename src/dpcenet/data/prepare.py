@@ -11,7 +11,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,14 +20,13 @@ import numpy as np
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.datasets.registry import dataset_spec
 from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder
+from dpcenet.data.manifest import write_manifest
 from dpcenet.data.prepare_case import Recipe, Rules, prepare_case
-from dpcenet.data.store import FORMAT, PreparedDataset, open_dataset
+from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, DatasetError, InputError
-from dpcenet.system.faults import mendable, out_of_space
-from dpcenet.system.files import hash_of, read_json, read_or_set_aside, write_json
+from dpcenet.system.faults import mendable, out_of_memory, out_of_space
 from dpcenet.system.progress import progress_bar
 from dpcenet.volumes.geometry import orient
-from dpcenet.volumes.label_names import name_for, plain_name
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.preprocess import Preprocessing, in_plane_spacing
 from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions
@@ -89,14 +88,15 @@ def prepare(
         raise ConfigError(f"prepare: {error}") from error
     rules = replace(rules, supervoxel_size=supervoxel_size or spec.supervoxel_size)
     names_of = dict(labels or spec.labels or found.labels)
-    recipe = Recipe(rules, spec.read, tuple(spec.labels or _declared(spec, found)))
+    recipe = Recipe(rules, spec.read, known_labels(spec, found))
     failed = _prepare_cases(cases, out, recipe, jobs, quiet)
     done = [case.name for case in cases if case.name not in failed]
     if done:
-        _write_manifest(out, spec, rules, done, names_of)
-    problems = [*(f"{name}: {error}" for name, error in failed.items()), *missing]
+        write_manifest(out, spec, rules, done, names_of)
+    problems = [*_told_once(failed), *missing]
     if problems:
-        title = f"{source}: {len(problems)} of {len(done) + len(problems)} cases failed:"
+        count = len(failed) + len(missing)
+        title = f"{source}: {count} of {len(done) + count} cases failed:"
         raise DatasetError("\n  ".join([title, *problems]))
     return open_dataset(out)
 
@@ -121,9 +121,13 @@ def expected_cases(
     return tuple(case for case in belong if case.label is not None), missing, unknown
 
 
-def _declared(spec: DatasetSpec, found: SourceFolder) -> tuple[int, ...]:
-    """Label values that dataset.json declares, if `--dataset` names such a layout."""
-    return tuple(found.labels) if spec.name != "folder" else ()
+def known_labels(spec: DatasetSpec, found: SourceFolder) -> tuple[int, ...]:
+    """Label values that may occur in a data set; empty where any may.
+
+    What dataset.json declares binds only where `--dataset` names such a layout: a person who gives
+    a folder of scans has not said that the file is right.
+    """
+    return tuple(spec.labels or (found.labels if spec.name != "folder" else ()))
 
 
 def _rules(
@@ -164,6 +168,14 @@ def _prepare_cases(
             if error:
                 failed[case.name] = error
     return failed
+
+
+def _told_once(failed: Mapping[str, str]) -> list[str]:
+    """A line for each error, with the cases that it stopped: no memory may be left for all."""
+    names: dict[str, list[str]] = {}
+    for name, error in failed.items():
+        names.setdefault(error, []).append(name)
+    return [f"{', '.join(cases)}: {error}" for error, cases in names.items()]
 
 
 @dataclass(frozen=True)
@@ -235,66 +247,9 @@ def _attempt(case: SourceCase, out: Path, recipe: Recipe) -> str:
     """
     try:
         prepare_case(case, out / "cases" / case.name, recipe)
-    except MemoryError:
-        return "not enough memory for this scan"
-    except (InputError, OSError) as error:
-        if out_of_space(error):
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        no_memory = out_of_memory(error)
+        if out_of_space(error) or (isinstance(error, RuntimeError) and not no_memory):
             raise
         return mendable(error) or str(error)
     return ""
-
-
-def _write_manifest(
-    out: Path, spec: DatasetSpec, rules: Rules, names: Sequence[str], labels: dict[int, str]
-) -> None:
-    """Write manifest.json from the cases' own files, unless it would not change."""
-    facts = {name: read_json(out / "cases" / name / "case.json") for name in names}
-    hashes = {name: facts[name]["arrays"] for name in names}
-    labels = _common_names(facts, out) | labels
-    present = _label_values(out, [name for name in names if "label" in hashes[name]])
-    preprocessing = rules.preprocessing
-    if rules.pixel_step is not None:  # `segment` needs a spacing in mm, whatever a scan's pixels
-        spacing = float(np.median([facts[name]["spacing"][1] for name in names]))
-        preprocessing = replace(preprocessing, spacing_mm=spacing)
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "modality": rules.preprocessing.modality,
-        "preprocessing": asdict(preprocessing),
-        "supervoxel_size": rules.supervoxel_size,
-        "superpixel_size": rules.superpixel_size,
-        "labels": {str(v): name_for(labels, v) for v in sorted(present | set(labels))},
-        "cases": hashes,
-    }
-    if spec.name != "folder":
-        manifest["dataset"] = spec.to_json()
-    manifest["hash"] = hash_of(manifest)
-    path = out / "manifest.json"
-    if read_or_set_aside(path) != manifest:
-        write_json(path, manifest)
-
-
-def _common_names(facts: Mapping[str, Any], out: Path) -> dict[int, str]:
-    """What the cases' own files call the label values.
-
-    Raises:
-        DatasetError: one value has two names.
-    """
-    found: dict[int, tuple[str, str]] = {}
-    for case, of_case in facts.items():
-        for value, name in of_case.get("labels", {}).items():
-            first, known = found.setdefault(int(value), (case, name))
-            if plain_name(known) != plain_name(name):
-                raise DatasetError(
-                    f"{out}: label {value} is {known!r} in case {first} and {name!r} in case "
-                    f"{case}; give a file for each organ, or number them alike"
-                )
-    return {value: name for value, (_, name) in found.items()}
-
-
-def _label_values(out: Path, names: Sequence[str]) -> set[int]:
-    """Label values that occur in the prepared cases."""
-    values: set[int] = set()
-    for name in names:
-        label = np.load(out / "cases" / name / "label.npy", mmap_mode="r")
-        values |= set(np.unique(label).tolist())
-    return values - {0}

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import ConfigError, DatasetError
+from dpcenet.system.words import counted
 
 Scheme = Literal["lineage", "official", "disjoint"]
 FOLDS = 5  # of a data set that has none written down
@@ -134,7 +135,8 @@ def divide(
     """
     if len(cases) < count + 1:
         fewer = f"; take --folds {len(cases) - 1}" if len(cases) > 2 else ""
-        raise DatasetError(f"{len(cases)} cases: {count} folds need at least {count + 1}{fewer}")
+        found = counted(len(cases), "case")
+        raise DatasetError(f"{found}: {count} folds need at least {count + 1}{fewer}")
     if not blocks:
         bounds = [b * len(cases) // count for b in range(count + 1)]
         return [tuple(cases[low:high]) for low, high in pairwise(bounds)]

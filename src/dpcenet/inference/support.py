@@ -20,10 +20,12 @@ from torch import Tensor
 from dpcenet.errors import ConfigError
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.system.large_arrays import blocks
+from dpcenet.system.words import counted
 from dpcenet.types import Features
 from dpcenet.volumes.geometry import Affine
 from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.preprocess import Preprocessing
+from dpcenet.volumes.same_scan import ScanIdentity
 from dpcenet.volumes.scan_file import Code
 
 Labels = npt.NDArray[np.uint8]
@@ -83,6 +85,7 @@ class Support:
         names: of label values, where they are known.
         notes: what was done to the labelled scans beyond reading them, a line each.
         codes: of label values, where a mask's file has them.
+        sources: the labelled scans as their files hold them; a task file does not say it.
     """
 
     scans: tuple[LabelledScan, ...]
@@ -92,10 +95,11 @@ class Support:
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     codes: Mapping[int, Code] = field(default_factory=dict)
+    sources: tuple[ScanIdentity, ...] = ()
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{v} = {name_for(self.names, v)}" for v in self.values)
-        return f"Support({len(self.scans)} labelled scans; labels {labels})"
+        return f"Support({counted(len(self.scans), 'labelled scan')}; labels {labels})"
 
     def only(self, values: Sequence[int]) -> Support:
         """The same scans with some of the labels.

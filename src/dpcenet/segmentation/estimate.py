@@ -16,6 +16,7 @@ from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.large_arrays import LARGE
 from dpcenet.system.progress import in_words
+from dpcenet.system.words import counted
 
 SAMPLE = 8  # slices that are encoded to see how fast this machine is
 
@@ -65,8 +66,8 @@ class Estimate:
         held = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB"
         of_each = " for each process" if held and self.jobs > 1 else ""
         return (
-            f"{self.scans} scans, {in_words(self.each)} each: {in_words(total)} at most, if they "
-            f"are as large as the labelled one{held}{of_each}"
+            f"{counted(self.scans, 'scan')}, {in_words(self.each)} each: {in_words(total)} at "
+            f"most, where none is larger than the labelled one{held}{of_each}"
         )
 
 

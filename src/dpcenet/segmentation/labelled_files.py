@@ -16,7 +16,7 @@ from dpcenet.volumes.adapters import Scan, name_of, open_labelled, open_scan
 from dpcenet.volumes.boxes_and_values import values_in
 from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.label_names import CommonLabels, renumbered
-from dpcenet.volumes.mask_checks import check_mask
+from dpcenet.volumes.mask_checks import check_mask, check_whole
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.modality import rules_for
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
@@ -73,6 +73,7 @@ def read_labelled(
     """
     scan = open_scan(image, options)
     stored = open_labelled(mask, scan)
+    check_whole(stored.volume.data, name_of(mask))  # before values are counted and renumbered
     table = common.table_for(stored, name_of(mask))
     truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
     check_intensities(scan.volume, name_of(image))

@@ -14,6 +14,7 @@ from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.queries import Query
 from dpcenet.system import large_arrays
+from dpcenet.system.words import counted
 from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.io import suffix_of
@@ -141,7 +142,7 @@ def check_room(
     if needed > free:
         raise VolumeError(
             name,
-            f"segmenting {len(oriented.data)} slices takes about {needed / 1e9:.1f} GB",
+            f"segmenting {counted(len(oriented.data), 'slice')} takes about {needed / 1e9:.1f} GB",
             f"at most {free / 1e9:.1f} GB, which --memory leaves for a scan",
             _REMEDY,
         )

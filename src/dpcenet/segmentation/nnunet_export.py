@@ -13,6 +13,7 @@ from dpcenet.segmentation.accepted import Accepted, FoundMask, accepted_masks
 from dpcenet.system.faults import out_of_space
 from dpcenet.system.files import whole_folder
 from dpcenet.system.progress import progress_bar
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_labelled, open_scan
 from dpcenet.volumes.label_names import plain_name, renumbered
@@ -71,8 +72,8 @@ def export_nnunet(
     if len(accepted.masks) + len(labelled) < FEWEST:
         reasons = "".join(f"\n  {name}: {why}" for name, why in accepted.left_out.items())
         raise DatasetError(
-            f"{reviewed}: {len(accepted.masks)} accepted masks, and nnU-Net needs {FEWEST} cases; "
-            f"correct some, or add --also-look{reasons}"
+            f"{reviewed}: {counted(len(accepted.masks), 'accepted mask')}, and nnU-Net needs "
+            f"{FEWEST} cases; correct some, or add --also-look{reasons}"
         )
     names = _names([found for found, _ in accepted.masks])
     modalities = [each.modality for each, _ in accepted.masks]

@@ -85,7 +85,7 @@ def segment_folder(
         jobs: processes on this machine.
         split: take each volume of a 4-D file or series as a query of its own.
         location: where to segment instead; files must have the same paths there.
-        labelled_too: segment a labelled scan, too, that lies in a folder of queries.
+        labelled_too: segment a labelled scan, or a copy of it, that lies in a folder of queries.
         quiet: no progress bar, and no estimate of the time.
         links_out: whether links that lead out of a folder of queries are followed.
 
@@ -98,7 +98,7 @@ def segment_folder(
         paths, labelled = [Path(path).absolute() for path in paths], labelled.absolute()
         options = replace(options, out=options.out.absolute())
     kept = {path.resolve() for mask in labelled.masks for path in all_files(mask)}
-    options = replace(options, keep=frozenset(kept))
+    options = replace(options, keep=frozenset(kept), copies=labelled_too)
     aside: list[LeftAside] = []
     form = options.outputs.form
     found = find_queries(

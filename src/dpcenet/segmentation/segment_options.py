@@ -23,6 +23,7 @@ class SegmentOptions:
         accept_dice: the Dice that a mask must have to be accepted in the review.
         overwrite: segment again what is finished, corrected masks too.
         keep: files that are never overwritten: the masks of the labelled scans.
+        copies: segment a scan, too, that a search found and that is a copy of a labelled one.
         memory: bytes that this process may hold; None sets no limit.
         learn: minutes, at most, in which the network first learns from the labelled scans; None
             leaves it as it is.
@@ -35,6 +36,7 @@ class SegmentOptions:
     accept_dice: float = ACCEPT_DICE
     overwrite: bool = False
     keep: frozenset[Path] = frozenset()
+    copies: bool = True
     memory: int | None = None
     learn: float | None = None
 
@@ -51,7 +53,7 @@ class Outcome:
         skipped: it was finished before.
         corrected: a person changed the mask, so it was kept.
         final: nothing more can be written, so this is the last one.
-        aside: it was found by a search, and is no scan but a mask.
+        aside: it was found by a search, and is no scan to segment: a mask, or a labelled scan.
     """
 
     query: Path

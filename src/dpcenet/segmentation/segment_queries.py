@@ -36,6 +36,7 @@ from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.faults import NO_SPACE, mendable, out_of_memory
 from dpcenet.volumes import mask_record
 from dpcenet.volumes.modality import intensity_doubts
+from dpcenet.volumes.same_scan import ScanIdentity
 from dpcenet.volumes.scan_file import AS_IT_IS, Labels, ScanFile
 
 _DISK_FULL = (*NO_SPACE, errno.EROFS)
@@ -66,7 +67,8 @@ def segment_each(
     """
     free = None if options.memory is None else memory_cap.free_of(options.memory, support)
     common = _common_inputs(segmenter, support, options)
-    read = partial(_read, options=options, common=common, free=free)
+    known = () if options.copies else support.sources
+    read = partial(_read, options=options, common=common, free=free, known=known)
     with ThreadPoolExecutor(1) as reader:
         # Under a cap one scan at a time: two would halve the largest one that fits.
         for each in _read_ahead(reader, read, queries, 1 if free else 2):
@@ -123,9 +125,16 @@ def _common_inputs(
 
 
 def _read(
-    query: Query, options: SegmentOptions, common: dict[str, Any], free: int | None
+    query: Query,
+    options: SegmentOptions,
+    common: dict[str, Any],
+    free: int | None,
+    known: Sequence[ScanIdentity],
 ) -> _ReadQuery | Outcome:
-    """Read a query, unless its mask is finished, corrected, or a labelled scan's."""
+    """Read a query, unless its mask is finished, corrected, or a labelled scan's.
+
+    A query that a search found and that is one of the `known` scans is left aside.
+    """
     masks = [options.out / name for name in query.mask_names]
     name = query.name.as_posix()
     try:
@@ -140,9 +149,25 @@ def _read(
             if facts is not None and reviewed and not options.overwrite:
                 return Outcome(query.name, mask, facts=facts, skipped=True)
         scan = query.read() if free is None else memory_cap.read_under(query, free)
+        if query.searched:
+            _check_new(query, scan, known)
     except CAUGHT as error:
         return _failed(query, error)
     return _ReadQuery(query, masks[0], inputs, scan)
+
+
+def _check_new(query: Query, scan: ScanFile, known: Sequence[ScanIdentity]) -> None:
+    """Refuse a copy of a labelled scan: its labels are there.
+
+    Raises:
+        NotAScanError: the message names both.
+    """
+    for labelled in known:
+        if labelled.is_of(scan.volume):
+            found = f"the same scan as {labelled.name}, which is labelled"
+            raise NotAScanError(
+                str(query.source), found, "another scan", "--labelled-too segments it."
+            )
 
 
 def _segment_one(

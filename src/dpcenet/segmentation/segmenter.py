@@ -41,6 +41,7 @@ from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.label_names import CommonLabels
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.preprocess import Prepared, Preprocessing, Record, preprocess
+from dpcenet.volumes.same_scan import ScanIdentity
 from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, ScanFile
 
 ShippedMethod = Literal["incontext", "dpcenet"]
@@ -160,7 +161,7 @@ class Segmenter:
         scans: list[Scan] = several(images)
         truths: list[Scan | OrganMasks] = several(masks)
         if len(scans) != len(truths) or not scans:
-            raise ConfigError(f"{len(scans)} labelled scans and {len(truths)} masks: give pairs")
+            raise ConfigError(f"labelled scans: {len(scans)}, masks: {len(truths)}; give pairs")
         common, first = CommonLabels(names), None
         opened: list[LabelledFiles] = []
         for image, mask in zip(scans, truths, strict=True):
@@ -181,9 +182,9 @@ class Segmenter:
         notes = [gap_note(scan.name, counts, known) for scan, counts in filled if counts]
         labelled = tuple(scan for scan, _ in filled)
         read = [note for each in opened for note in each.notes]
-        return Support(
-            labelled, values, first.affine, first.record.rules, known, (*read, *notes), codes
-        )
+        rules, said = first.record.rules, (*read, *notes)
+        sources = tuple(ScanIdentity.of(each.scan.name, each.file.volume) for each in opened)
+        return Support(labelled, values, first.affine, rules, known, said, codes, sources)
 
     @overload
     def segment(self, query: Native, support: Support) -> Volume: ...

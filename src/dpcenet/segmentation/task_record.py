@@ -18,6 +18,7 @@ from torch import Tensor
 from dpcenet.errors import TaskError, one_line
 from dpcenet.system.device import Precision
 from dpcenet.system.validated import validated
+from dpcenet.system.words import counted
 from dpcenet.volumes.preprocess import MAX_PREPARED_BYTES, Preprocessing
 from dpcenet.volumes.scan_file import Code
 
@@ -102,7 +103,7 @@ def _fault_of_label(
 ) -> str:
     size = record.preprocessing.size
     if scan.slices * size * size * 4 > MAX_PREPARED_BYTES:
-        return f"{scan.slices} slices of {size} x {size} are too many"
+        return f"{counted(scan.slices, 'slice')} of {size} x {size}: too many"
     label = tensors.get(f"{n}.label")
     wanted = (scan.slices, size, size)
     if label is None or label.dtype != torch.uint8 or tuple(label.shape) != wanted:
@@ -125,7 +126,7 @@ def _fault_of_features(n: int, scan: TaskScan, tensors: Mapping[str, Tensor]) ->
     assert scan.closeups is not None
     slices, windows = (_under(f"{n}.{part}.", tensors) for part in ("slices", "closeups"))
     if not slices or any(len(each) != scan.slices for each in slices.values()):
-        return f"it has no features of its {scan.slices} slices"
+        return f"it has no features of its {counted(scan.slices, 'slice')}"
     if windows and {k: v.shape[1:] for k, v in windows.items()} != {
         k: v.shape[1:] for k, v in slices.items()
     }:

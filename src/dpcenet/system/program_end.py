@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ def end_after(program: Callable[[], object]) -> NoReturn:
         Exception: what nobody but a programmer can mend.
     """
     try:
+        _silence_dicom()
         program()
     except SystemExit as ended:
         sys.exit(_flushed(ended.code))
@@ -32,6 +34,18 @@ def end_after(program: Callable[[], object]) -> NoReturn:
             raise
         _refuse(one_line(text))
     sys.exit(_flushed(0))
+
+
+def _silence_dicom() -> None:
+    """Keep warnings of DICOM libraries back, also in processes that are started later.
+
+    They say that an attribute breaks the standard, for each file, in two lines of Python. What
+    matters of it is refused or noted in our words. `python -W` and PYTHONWARNINGS show them.
+    """
+    if sys.warnoptions:
+        return
+    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\.")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
 
 
 def _refuse(text: str) -> NoReturn:

@@ -126,7 +126,7 @@ class EpisodeSampler(Dataset[Episode]):
         self._usable = [i for i, choice in enumerate(self._choices) if choice]
         if real and not self._usable:
             raise DatasetError(
-                f"no episode can be drawn: no {options.source} of {len(self.cases)} cases has "
+                f"no episode can be drawn: no {options.source} of the cases has at least "
                 f"{options.min_area} pixels on an admissible slice; prepare with a smaller "
                 "segment size, or lower episodes.min_area"
             )

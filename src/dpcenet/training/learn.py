@@ -19,6 +19,7 @@ from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.incontext.model import InContext
 from dpcenet.system.progress import progress_bar
+from dpcenet.system.words import counted
 from dpcenet.training.checked_training import (
     AdaptOptions,
     CheckedTraining,
@@ -53,7 +54,8 @@ class Learnt:
         before, best = (100 * each["reverse"] for each in (self.checks[0], self._best))
         if self.network is None:
             return f"learning did not help (reverse check {before:.1f} %); the network is as it was"
-        gain = f"reverse check {before:.1f} % before, {best:.1f} % after {self.kept} steps"
+        steps = counted(self.kept, "step")
+        gain = f"reverse check {before:.1f} % before, {best:.1f} % after {steps}"
         return f"learnt from the labelled scans: {gain}"
 
     @property

@@ -18,6 +18,7 @@ from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.system.device import choose_device, choose_precision
 from dpcenet.system.progress import progress_bar
+from dpcenet.system.words import counted
 from dpcenet.training.checkpoint import load_checkpoint, restore, save_checkpoint
 from dpcenet.training.config import Config, TrainOptions
 from dpcenet.training.distributed import DistributedContext
@@ -79,7 +80,8 @@ def train(
     optimiser = make_optimiser(method, config.train)
     checkpoint = load_checkpoint(folder)
     if checkpoint is not None and not resume:
-        raise RunError(f"{folder}: was trained for {checkpoint.step} steps; add --resume to go on")
+        steps = counted(checkpoint.step, "step")
+        raise RunError(f"{folder}: was trained for {steps}; add --resume to go on")
     start, kept = 0, KeptWeights()
     if checkpoint is not None:
         restore(checkpoint, method, optimiser)

@@ -41,7 +41,7 @@ def training_cases(
         return cases, ()
     if options.cases >= len(cases):
         raise ConfigError(
-            f"train.validation.cases = {options.cases}: there are {len(cases)} training cases; "
+            f"train.validation.cases = {options.cases}: training cases: {len(cases)}; "
             "hold out fewer, or set train.validation.every=0"
         )
     return cases[: -options.cases], cases[-options.cases :]

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from dpcenet.errors import DpcenetError, VolumeError
 from dpcenet.system.faults import out_of_space
 from dpcenet.system.files import disk_errors
+from dpcenet.system.words import counted
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.pictures import natural
 
@@ -62,7 +63,7 @@ def _members(archive: zipfile.ZipFile, path: Path, max_bytes: int) -> list[zipfi
     """
     listed = archive.infolist()
     if len(listed) > MOST_FILES:
-        raise _refused(path, f"it holds {len(listed):,} files", f"at most {MOST_FILES:,}")
+        raise _refused(path, f"it holds {counted(len(listed), 'file')}", f"at most {MOST_FILES:,}")
     for each in listed:
         parts = PurePosixPath(each.filename.replace("\\", "/")).parts
         if (

@@ -165,5 +165,6 @@ def _scaled(data: npt.NDArray[Any], claims: Claims) -> npt.NDArray[Any]:
     # 16-bit values keep every digit in float32; wider ones need float64.
     out = room_for(data.shape, np.float32 if data.itemsize <= 2 else np.float64)
     for made, plane in zip(planes(out), planes(data), strict=True):
-        made[...] = plane.astype(np.float64) * claims.slope + claims.inter
+        with np.errstate(over="ignore", invalid="ignore"):  # refused later, with a reason
+            made[...] = plane.astype(np.float64) * claims.slope + claims.inter
     return out

@@ -26,6 +26,7 @@ from dpcenet.system.large_arrays import (
     low_and_high,
     planes,
 )
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import slice_axis
 from dpcenet.volumes.size_guards import LOOK_FIRST_BYTES
@@ -71,8 +72,8 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
         count, (z, y, x) = found
         raise VolumeError(
             path,
-            f"{count:,} voxels are NaN or infinite, the first at z={z}, y={y}, x={x} "
-            f"(array indices)",
+            f"{counted(count, 'NaN or infinite voxel')}, the first at z={z}, y={y}, x={x} "
+            "(array indices)",
             "a finite number in every voxel",
             "Export the scan again, or let `dpcenet doctor SCAN --fix OUT` replace these voxels.",
         )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.words import counted
 from dpcenet.volumes import pictures
 from dpcenet.volumes.analyze import pair_of, read_analyze
 from dpcenet.volumes.archive import unpacked
@@ -166,7 +167,7 @@ def _read_zip(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
         stacks = [folder for folder in folders if pictures_in(folder)]
         try:
             if series:
-                names = [f"{each.name} ({len(each.files)} files)" for each in series]
+                names = [f"{each.name} ({counted(len(each.files), 'file')})" for each in series]
                 found = read_series(
                     series[choose(options.series, names, path, "Choose with --series.")],
                     max_bytes,
@@ -177,7 +178,7 @@ def _read_zip(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
             elif len(stacks) == 1 and not volumes:
                 found = read_pictures(stacks[0], max_bytes, options)
             else:
-                seen = f"{len(volumes)} volume files and no DICOM series in it"
+                seen = f"{counted(len(volumes), 'volume file')} and no DICOM series in it"
                 raise VolumeError(path, seen, "one scan", "Unpack it, and give the folder.")
         except VolumeError as error:
             inside = "" if error.path == path else f"{Path(error.path).name} in it: "

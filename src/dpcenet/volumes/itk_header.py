@@ -71,7 +71,7 @@ def read_header(path: Path) -> Header:
         _check_numbers(path, header.fields)
     lengths = header.fields.get("sizes" if nrrd else "dimsize", "").split()
     if len(lengths) != int(dimension):
-        raise unreadable(path, f"{len(lengths)} lengths for {dimension} axes")
+        raise unreadable(path, f"axes: {dimension}, lengths: {len(lengths)}")
     return header
 
 

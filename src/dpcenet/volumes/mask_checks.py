@@ -40,9 +40,7 @@ def check_mask(
         VolumeError: another grid, values that are no labels, or an empty mask.
     """
     data: npt.NDArray[Any] = mask.data
-    if not all(_whole(plane) for plane in planes(data)):
-        found = "there are values that are no whole numbers"
-        raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
+    check_whole(data, path)
     low, high = low_and_high(data)
     if low < -WHOLE:
         raise _bad_labels(path, f"the smallest value is {low}", "Renumber the labels.")
@@ -60,6 +58,17 @@ def check_mask(
         found = f"{error.found}; {reason}"
         raise VolumeError(path, found, error.expected, f"{error.remedy} {_TAKE_PLACE}") from error
     return whole_labels(placed)
+
+
+def check_whole(data: npt.NDArray[Any], path: Path | str) -> None:
+    """Refuse labels (Z, Y, X) that are no whole numbers, or no numbers at all.
+
+    Raises:
+        VolumeError: the message names the mask.
+    """
+    if not all(_whole(plane) for plane in planes(data)):
+        found = "there are values that are no whole numbers"
+        raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
 
 
 def whole_labels(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpcenet.errors import ConfigError
+from dpcenet.system.words import counted
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def parse_masks(texts: Sequence[str], scans: int, flag: str) -> tuple[MaskFile, 
         return (together(masks),)
     if len(masks) != scans:
         raise ConfigError(
-            f"{scans} labelled scans and {len(masks)} {flag}: give one for each scan; put several "
-            "masks of one scan into a folder, and give the folder"
+            f"{counted(scans, 'labelled scan')} and {len(masks)} {flag}: give one for each scan; "
+            "put several masks of one scan into a folder, and give the folder"
         )
     return tuple(masks)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.boxes_and_values import values_in
 from dpcenet.volumes.io import stem, suffix_of
@@ -73,7 +74,7 @@ def merged(parts: Sequence[Part], image: ScanFile) -> ScanFile:
     notes = tuple(dict.fromkeys(note for part in parts for note in part.mask.facts.notes))
     if empty:
         some = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
-        notes = (*notes, f"{len(empty)} of {len(parts)} masks are empty ({some})")
+        notes = (*notes, f"empty: {len(empty)} of {counted(len(parts), 'mask')} ({some})")
     facts = Facts(labels=Labels(labels.names, labels.codes), notes=notes)
     return ScanFile(volume, SourceGrid.of(volume), facts=facts)
 

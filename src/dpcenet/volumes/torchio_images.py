@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 
 RESULT = "segmentation"
@@ -76,7 +77,7 @@ def _only(scan: Any, kind: str) -> Any:
     images = scan.get_images_dict(intensity_only=False)
     found = {name: image for name, image in images.items() if isinstance(image, wanted)}
     if len(found) != 1:
-        names = f"{len(found)} images of kind {kind}: {', '.join(found) or 'none'}"
+        names = f"{counted(len(found), 'image')} of kind {kind}: {', '.join(found) or 'none'}"
         raise VolumeError("the subject", names, "one", "Give the image itself, as subject['name'].")
     (image,) = found.values()
     return image
@@ -85,7 +86,7 @@ def _only(scan: Any, kind: str) -> Any:
 def _volume(image: Any) -> Volume:
     data = image.data.detach().cpu().numpy()
     if len(data) != 1:
-        found = f"the image has {len(data)} channels"
+        found = f"the image has {counted(len(data), 'channel')}"
         raise VolumeError("the image", found, "one", "Take one channel of it.")
     affine = np.asarray(image.affine, dtype=np.float64)
     return Volume(data[0].transpose(), affine[:, [2, 1, 0, 3]])

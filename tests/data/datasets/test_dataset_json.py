@@ -72,7 +72,7 @@ def test_what_is_to_be_ignored_is_not_labelled(
     expected = np.where(labels.data == 4, 0, labels.data)
     np.testing.assert_array_equal(raw.labels.data, expected)
     count = int((labels.data == 4).sum())
-    assert raw.notes == (f"{count:,} voxels of label 4 count as not labelled",)
+    assert raw.notes == (f"{count:,} voxels of label 4: taken as not labelled",)
     seven = Volume(np.where(labels.data == 3, 7, labels.data), labels.affine)
     write_nifti(seven, tmp_path / "labelsTr/case_000.nii.gz")
     with pytest.raises(VolumeError, match="label values 7 are unknown"):

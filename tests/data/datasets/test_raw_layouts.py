@@ -13,7 +13,7 @@ from PIL import Image
 from dpcenet.data.datasets import acdc, chaost2, cmr, lineage, msd, nnunet, sabs
 from dpcenet.data.datasets.folder import find_cases
 from dpcenet.data.datasets.registry import DATASETS, dataset_spec
-from dpcenet.data.datasets.spec import DatasetSpec, check_case
+from dpcenet.data.datasets.spec import DatasetSpec, check_case, remap
 from dpcenet.data.prepare_case import Rules
 from dpcenet.errors import ConfigError, DatasetError, VolumeError
 from dpcenet.types import Volume
@@ -268,6 +268,18 @@ def test_several_channels_are_refused(module: object, channels: str, tmp_path: P
     )
     with pytest.raises(DatasetError, match="2 channels"):
         module.find(tmp_path)  # type: ignore[attr-defined]
+
+
+def test_a_few_of_many_unknown_values_are_named_and_nearly_whole_ones_are_known() -> None:
+    """A scan in place of its labels has thousands of values; some programs store 0.99999."""
+    scan = Volume(np.arange(1000.0).reshape(10, 10, 10), np.eye(4))
+    with pytest.raises(VolumeError, match=r"values 2, 3, 4, 5, 6, 7, 8, 9, … are unknown"):
+        remap(scan, {1: 1}, "m")
+    nearly = Volume(np.full((2, 2, 2), 0.99999), np.eye(4))
+    assert (remap(nearly, {1: 3}, "m").data == 3).all()
+    for value in (np.nan, np.inf, 0.9):
+        with pytest.raises(VolumeError, match="are unknown"):
+            remap(Volume(np.full((2, 2, 2), value), np.eye(4)), {1: 3}, "m")
 
 
 def test_nnunet_label_without_image_is_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dpcenet.data.doctor.examine import CaseReport
 from dpcenet.data.doctor.findings import as_table, to_json
 from dpcenet.data.doctor.repair import write_fixed
 from dpcenet.data.phantom.phantom import write_phantoms
+from dpcenet.data.prepare import prepare
 from dpcenet.errors import ConfigError, DatasetError
 from dpcenet.system.files import file_hash
 from dpcenet.types import Volume
@@ -24,7 +25,14 @@ from dpcenet.volumes import mask_record as ledger
 from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.scan_file import ReadOptions
-from raw_layouts import centroid, made_case, write_chaos, write_dicom, write_nifti
+from raw_layouts import (
+    centroid,
+    made_case,
+    write_chaos,
+    write_dicom,
+    write_nifti,
+    write_nnunet,
+)
 
 
 def write_pair(folder: Path, name: str, image: Volume, labels: Volume | None = None) -> None:
@@ -105,7 +113,7 @@ def test_voxels_without_a_value_are_mended(tmp_path: Path) -> None:
     data[2, 3, 5] = np.inf
     write_pair(tmp_path / "in", "a", Volume(data, image.affine), labels)
     diagnosis = diagnose([tmp_path / "in"], quiet=True)
-    assert "2 voxels are NaN or infinite" in diagnosis.reports[0].errors[0]
+    assert "2 NaN or infinite voxels" in diagnosis.reports[0].errors[0]
     write_fixed(diagnosis, tmp_path / "out")
     mended = read_volume(tmp_path / "out/image_a.nii.gz").volume.data
     assert mended[2, 3, 4] == mended[2, 3, 5] == image.data.min()
@@ -183,6 +191,22 @@ def test_a_data_set_as_downloaded(tmp_path: Path) -> None:
     assert len(folder.errors) == 20 and "02: no scan" in folder.errors
     assert "04: not a case of CHAOS T2-SPIR (Abd-MRI)" in folder.errors
     assert case.case == "01" and case.errors == () and sorted(case.label_ml) == [1, 2, 3, 4]
+
+
+def test_a_label_that_dataset_json_does_not_declare_is_noted_as_prepare_reads_it(
+    tmp_path: Path,
+) -> None:
+    image, labels = straight()
+    write_nnunet(tmp_path / "d", [(image, labels)] * 2, {1: "liver"})
+    report, _ = diagnose([tmp_path / "d"], quiet=True).reports
+    assert not any("unknown" in error for error in report.errors)
+    assert sorted(report.label_ml) == [1, 2, 3, 4]
+    assert any("labels 2, 3, 4 not declared in dataset.json" in note for note in report.notes)
+    rules = {"changes": {"size": 48}, "supervoxel_size": 100}
+    prepared = prepare(tmp_path / "d", tmp_path / "p", quiet=True, **rules)
+    assert sorted(prepared.labels) == [1, 2, 3, 4]
+    by_name, _ = diagnose([tmp_path / "d"], dataset="nnunet", quiet=True).reports
+    assert any("2, 3, 4 are unknown" in error for error in by_name.errors)
 
 
 def test_series_and_echoes_are_listed_so_that_they_can_be_chosen(tmp_path: Path) -> None:
@@ -321,7 +345,7 @@ def test_masks_of_an_earlier_run_are_no_scans(tmp_path: Path) -> None:
     [
         ((770.0, 125.0, 125.0), (8, 16, 16), "voxels of 770 and 125 and 125 mm"),
         ((0.0077, 1.0, 1.0), (8, 16, 16), "voxels of 0.0077 mm"),
-        ((5.0, 1.0, 1.0), (1, 16, 16), "only 1 slice(s)"),
+        ((5.0, 1.0, 1.0), (1, 16, 16), "few slices (1)"),
     ],
 )
 def test_unlikely_geometry_is_noted(

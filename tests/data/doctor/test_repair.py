@@ -34,7 +34,7 @@ def test_nan_and_infinity_get_the_lowest_value_in_a_copy() -> None:
     expected = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4) + 3
     expected[0, 0, 1] = expected[1, 2, 3] = 3
     np.testing.assert_array_equal(found.image.data, expected)
-    assert found.changes == ("2 voxels that were NaN or infinite got the lowest value",)
+    assert found.changes == ("2 NaN or infinite voxels got the lowest value",)
     assert np.isnan(image[0, 0, 1]) and found.label is None
 
 

@@ -103,7 +103,7 @@ def test_kill_9_and_go_on(plan_file: Path, data: Path, tmp_path: Path) -> None:
     again = subprocess.run(
         [*command, "--out", str(cut)], check=True, env=environment, capture_output=True, text=True
     )
-    assert "3 runs are complete" in again.stdout and "0 of them" not in again.stdout
+    assert "3 complete runs" in again.stdout and "0 of them" not in again.stdout
     assert scores(cut) == scores(tmp_path / "whole")
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, SourceFolder, remap
 from dpcenet.errors import DatasetError, VolumeError
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.pictures import natural
@@ -77,7 +78,7 @@ def _pictures(folder: Path, slices: tuple[Path, ...]) -> list[Path]:
     if len(pictures) != len(slices):
         raise VolumeError(
             folder,
-            f"{len(pictures)} label pictures for {len(slices)} slices",
+            f"{counted(len(pictures), 'label picture')} for {counted(len(slices), 'slice')}",
             "one for each DICOM file",
             "Download the case again.",
         )

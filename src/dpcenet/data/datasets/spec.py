@@ -16,15 +16,19 @@ import numpy.typing as npt
 
 from dpcenet.data.store import Origin
 from dpcenet.errors import DatasetError, VolumeError
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_scan
 from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.label_names import given_names
-from dpcenet.volumes.mask_checks import check_mask
+from dpcenet.volumes.mask_checks import WHOLE, check_mask
 from dpcenet.volumes.mask_files import MaskFile
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.preprocess import Preprocessing
 from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, ScanFile
+
+MOST_SHOWN = 8
+"""Unknown label values in a message."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def read_pair(case: SourceCase, values: Mapping[int, int] | None = None) -> RawC
         return RawCase(scan, mask.volume, names, notes)
     ignored = sorted(value for value, label in table.items() if value and not label)
     if count := int(np.isin(mask.volume.data, ignored).sum()):
-        notes = (*notes, f"{count:,} voxels of label {ignored[0]} count as not labelled")
+        notes = (*notes, f"{counted(count, 'voxel')} of label {ignored[0]}: taken as not labelled")
     return RawCase(scan, remap(mask.volume, table, str(case.label)), notes=notes)
 
 
@@ -189,16 +193,19 @@ def remap(labels: Volume, table: Mapping[int, int], path: Path | str) -> Volume:
     out = np.zeros(data.shape, dtype=np.uint8)
     unknown = []
     for value in np.unique(data).tolist():
-        if value in table:
-            out[data == value] = table[value]
-        elif value != 0:
+        near = round(value) if np.isfinite(value) and abs(value - round(value)) <= WHOLE else value
+        if near in table:
+            out[data == value] = table[near]
+        elif near != 0:
             unknown.append(value)
     if unknown:
-        known = ", ".join(str(value) for value in table)
+        # A scan in place of its labels has thousands.
+        shown = ", ".join(f"{value:g}" for value in unknown[:MOST_SHOWN])
+        more = ", …" if len(unknown) > MOST_SHOWN else ""
         raise VolumeError(
             path,
-            f"label values {', '.join(f'{value:g}' for value in unknown)} are unknown",
-            f"0 or {known}",
+            f"label values {shown}{more} are unknown",
+            f"0 or {', '.join(str(value) for value in table)}",
             "Check that this is the label file of this data set.",
         )
     return Volume(out, labels.affine)

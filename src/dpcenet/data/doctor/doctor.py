@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dpcenet.data.datasets.dataset_json import NAME as DECLARES
 from dpcenet.data.datasets.folder import IMAGE, find_cases
 from dpcenet.data.datasets.registry import dataset_spec
 from dpcenet.data.datasets.spec import DatasetSpec, SourceCase
 from dpcenet.data.doctor.examine import CaseReport, examine
-from dpcenet.data.prepare import expected_cases
+from dpcenet.data.prepare import expected_cases, known_labels
 from dpcenet.data.prepare_case import intact
 from dpcenet.data.splits import fold_numbers
 from dpcenet.data.store import open_dataset
@@ -35,12 +36,14 @@ class DoctorCase:
         files: of the scan and its labels.
         spec: its data set.
         known: label values that may occur; empty where any may.
+        declared: label values that the data set says it has; another one is noted.
         notes: where it was found, as far as a person has to choose.
     """
 
     files: SourceCase
     spec: DatasetSpec
     known: tuple[int, ...] = ()
+    declared: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -118,9 +121,10 @@ def _find(
         return [DoctorCase(SourceCase(name, path, label), spec)], ()
     found = find_cases(path, spec)
     cases, missing, unknown = expected_cases(found, spec, path)
-    known = tuple(spec.labels or found.labels)
+    known, declared = known_labels(spec, found), tuple(spec.labels or found.labels)
     errors = (*missing, *(f"{name}: not a case of {spec.title}" for name in unknown))
-    return [DoctorCase(replace(c, label=label or c.label), spec, known) for c in cases], errors
+    files = [replace(case, label=label or case.label) for case in cases]
+    return [DoctorCase(case, spec, known, declared) for case in files], errors
 
 
 def _pieces(case: DoctorCase, options: ReadOptions) -> Iterator[DoctorCase]:
@@ -161,12 +165,20 @@ def _examined(cases: Sequence[DoctorCase], quiet: bool) -> list[CaseReport]:
         for done, n in enumerate(order, start=1):
             case = cases[n]
             report = examine(case.files, case.spec, case.known, first)
-            report = replace(report, notes=(*case.notes, *report.notes))
+            report = replace(report, notes=(*case.notes, *report.notes, *_undeclared(case, report)))
             if case.files.label is not None and report.shape:
                 first = first or report
             reports[n] = report
             bar(done, case.files.name)
     return [reports[n] for n in range(len(cases))]
+
+
+def _undeclared(case: DoctorCase, report: CaseReport) -> tuple[str, ...]:
+    """A note where a case has labels that its data set does not declare."""
+    if not case.declared or not (others := sorted(set(report.label_ml) - set(case.declared))):
+        return ()
+    labels = f"label {others[0]}" if len(others) == 1 else f"labels {', '.join(map(str, others))}"
+    return (f"{labels} not declared in {DECLARES}: is that meant?",)
 
 
 def _prepared_reports(path: Path) -> list[CaseReport]:

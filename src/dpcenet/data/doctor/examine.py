@@ -4,7 +4,6 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,11 +12,13 @@ import numpy.typing as npt
 
 from dpcenet.data.datasets.spec import DatasetSpec, RawCase, SourceCase, check_case
 from dpcenet.errors import InputError
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, orient, same_grid, slice_axis
 from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.modality import Modality, choose_modality, doubts_of
 from dpcenet.volumes.nifti import forms_apart_mm
+from dpcenet.volumes.same_scan import voxels_digest
 from dpcenet.volumes.scan_file import SourceGrid
 
 OBLIQUE_DEG = 1.0  # less is rounding
@@ -129,7 +130,7 @@ def geometry_notes(grid: SourceGrid, volume: Volume) -> tuple[str, ...]:
         notes.append(f"voxels of {' and '.join(odd)} mm: is the spacing right?")
     slices = len(orient(volume)[0].data)
     if slices < FEW_SLICES:
-        notes.append(f"only {slices} slice(s): slices of other scans are hard to match with them")
+        notes.append(f"few slices ({slices}): slices of other scans are hard to match with them")
     return tuple(notes)
 
 
@@ -173,7 +174,7 @@ def _intensities(report: CaseReport, case: SourceCase, volume: Volume) -> CaseRe
         intensity=(low, high),
         constant_slices=tuple(constant),
         clipped_slices=tuple(clipped),
-        voxels_hash=_voxels_hash(data),
+        voxels_hash=voxels_digest(data),
     )
     return report.add(notes=tuple(notes))
 
@@ -207,8 +208,8 @@ def _gaps(labels: Volume, values: list[int]) -> tuple[str, ...]:
         missing = int(shown[-1] - shown[0]) + 1 - len(shown)
         if missing:
             notes.append(
-                f"label {value} jumps over {missing} slice(s): they count as not labelled, and "
-                "segment fills them first (dpcenet complete shows how)"
+                f"label {value} jumps over {counted(missing, 'slice')}, taken as not labelled: "
+                "segment fills the gap first (dpcenet complete shows how)"
             )
     return tuple(notes)
 
@@ -216,14 +217,6 @@ def _gaps(labels: Volume, values: list[int]) -> tuple[str, ...]:
 def _centre(volume: Volume) -> npt.NDArray[np.float64]:
     middle = (np.array(volume.data.shape) - 1) / 2
     return np.asarray(volume.affine[:3, :3] @ middle + volume.affine[:3, 3])
-
-
-def _voxels_hash(data: npt.NDArray[Any]) -> str:
-    """The same for the same numbers, in whatever type and array order they are stored."""
-    digest = hashlib.sha256(str(data.shape).encode())
-    for plane in data:
-        digest.update(np.ascontiguousarray(plane, dtype=np.float64).tobytes())
-    return digest.hexdigest()
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -16,6 +16,7 @@ from scipy import ndimage
 from dpcenet.data.datasets.spec import RawCase
 from dpcenet.data.doctor.doctor import Diagnosis, DoctorCase
 from dpcenet.errors import ConfigError, InputError
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, same_grid
 from dpcenet.volumes.nifti import write_nifti
@@ -54,7 +55,7 @@ def _finite(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
     if good.all() or not good.any():
         return volume, ()
     filled = np.where(good, data, data[good].min()).astype(data.dtype)
-    line = f"{int((~good).sum()):,} voxels that were NaN or infinite got the lowest value"
+    line = f"{counted(int((~good).sum()), 'NaN or infinite voxel')} got the lowest value"
     return Volume(filled, volume.affine), (line,)
 
 

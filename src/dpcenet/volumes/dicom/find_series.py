@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpcenet.errors import VolumeError
+from dpcenet.system.words import counted
 from dpcenet.volumes.dicom.headers import (
     EXPORT_AGAIN,
     LABEL_MAP,
@@ -140,9 +141,9 @@ def one_series(
                 return each
         raise bad(path, "this is no slice of a scan", "a CT, MR or PET image")
     if len(found.series) > 1 and wanted is None:
-        names = ", ".join(f"{each.name} ({len(each.files)} files)" for each in found.series)
+        names = [f"{each.name} ({counted(len(each.files), 'file')})" for each in found.series]
         raise VolumeError(
-            folder, f"{len(found.series)} series in one folder: {names}", "one", _CHOOSE
+            folder, f"{len(names)} series in one folder: {', '.join(names)}", "one", _CHOOSE
         )
     if found.series:
         return found.series[choose(wanted, [each.name for each in found.series], path, _CHOOSE)]

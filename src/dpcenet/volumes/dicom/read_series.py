@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from dpcenet.errors import DpcenetError, VolumeError
 from dpcenet.system.large_arrays import give_back, room_for
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import Series, one_series, plain
 from dpcenet.volumes.dicom.headers import bad, read_header, read_whole, reason
@@ -106,7 +107,8 @@ def read_headers(files: tuple[Path, ...], options: ReadOptions = AS_IT_IS) -> He
     parts = split(slices)
     names = list(parts)
     name = names[choose(options.part, names, folder, ECHO)]
-    notes = [f"{twins} files hold a slice that was there already; left aside"] if twins else []
+    again = f"left aside: {counted(twins, 'file')} with a slice that was there already"
+    notes = [again] if twins else []
     if name:
         notes.append(f"one of {len(names)} volumes: {name}")
     arranged = arrange(parts[name], folder, options.resample)

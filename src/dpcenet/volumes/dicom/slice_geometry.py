@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dpcenet.system.words import counted
 from dpcenet.volumes.dicom.headers import bad
 from dpcenet.volumes.dicom.slice_header import ANGLE, Slice, Vector
 from dpcenet.volumes.geometry import (
@@ -42,7 +43,7 @@ def arrange(slices: Iterable[Slice], folder: Path, resample: bool = False) -> li
     found = list(slices)
     if len(found) < 2 and not (found and found[0].thickness):
         remedy = "Export the whole series; one slice alone needs its SliceThickness."
-        raise bad(folder, f"{len(found)} DICOM slice", "a series of two or more", remedy)
+        raise bad(folder, counted(len(found), "DICOM slice"), "a series of two or more", remedy)
     first = found[0]
     for each in found:
         _check_alike(each, first)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from dpcenet.system.words import counted
 from dpcenet.volumes.dicom.headers import bad, parsing, sop_class
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def _slices_of(header: FileDataset, path: Path) -> list[Slice]:
     frames = list(header.get("PerFrameFunctionalGroupsSequence", None) or ())
     count = int(header.get("NumberOfFrames", None) or 1)
     if frames and len(frames) != count:
-        raise bad(path, f"{count} frames, {len(frames)} of them described", "a place for each")
+        described = f"{counted(count, 'frame')}, {len(frames)} of them described"
+        raise bad(path, described, "a place for each")
     if not frames and count > 1:
         raise bad(path, f"several frames ({count}) without a place each", "a place for each")
     shared = list(header.get("SharedFunctionalGroupsSequence", None) or ())
