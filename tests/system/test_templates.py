@@ -5,9 +5,9 @@ from __future__ import annotations
 import jinja2
 import pytest
 
-from dpcenet.evaluation.report.texts import words
 from dpcenet.system.assets import asset_names
 from dpcenet.system.templates import render_page
+from dpcenet.system.texts import words
 
 TEXTS = {"en": words("en"), "zh": words("zh")}
 EMPTY_REPORT = {"sections": [], "summary": [], "texts": TEXTS, "legend": {}}

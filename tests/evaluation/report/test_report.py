@@ -9,7 +9,7 @@ import pytest
 
 from dpcenet.evaluation.report.report import report
 from dpcenet.evaluation.report.sections import cost_head
-from dpcenet.evaluation.report.texts import LANGUAGES, legend, words
+from dpcenet.system.texts import LANGUAGES, legend, words
 from reports import score, write_run
 
 

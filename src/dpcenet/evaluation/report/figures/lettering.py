@@ -13,7 +13,7 @@ from typing import Protocol
 import matplotlib
 from matplotlib.figure import Figure
 
-from dpcenet.evaluation.report.texts import Saying, in_each_language, saying
+from dpcenet.system.texts import Saying, in_each_language, saying
 
 _TEXT = re.compile(r"<text ([^>]*)>([^<]*)</text>")
 _NOT_OF_A_PAGE = re.compile(r"<metadata>.*?</metadata>|<!--.*?-->| xmlns(?::\w+)?=\"[^\"]*\"", re.S)
