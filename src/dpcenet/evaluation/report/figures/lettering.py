@@ -20,7 +20,7 @@ _NOT_OF_A_PAGE = re.compile(r"<metadata>.*?</metadata>|<!--.*?-->| xmlns(?::\w+)
 
 
 class Say(Protocol):
-    """Gives a text of `report.texts` for a figure, with its blanks filled."""
+    """Gives a text of `system.texts` for a figure, with its blanks filled."""
 
     def __call__(self, key: str, **values: object) -> str: ...
 
