@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from dpcenet.segmentation.review.calibration import Sample, fit
-from dpcenet.segmentation.review.quality import judge, nothing_found
+from dpcenet.segmentation.review.quality import OTHER_NETWORK, judge, nothing_found
+from dpcenet.segmentation.review.reasons import reasons_against
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, picture
 from dpcenet.segmentation.review.signals import Shape, Signals
 
@@ -27,6 +28,27 @@ GOOD = Signals(
 def like_good(**changes: Any) -> Signals:
     """Good signals but for some."""
     return replace(GOOD, **changes)
+
+
+UNLIKE_ALL = like_good(
+    confidence=0.1,
+    agreement=0.1,
+    reverse=0.1,
+    volume_ratio=9.0,
+    continuity_loss=1.0,
+    shape=replace(GOOD.shape, largest=0.5, components=3),
+    taken=0.9,
+    displacement_mm=99.0,
+    alignment=0.01,
+)
+"""Signals with everything that can speak against a mask."""
+
+
+def every_reason() -> tuple[str, ...]:
+    """Each reason that signals can give, as the program words it."""
+    reasons = (*reasons_against(UNLIKE_ALL), *nothing_found().reasons, OTHER_NETWORK)
+    assert len(reasons) == 11
+    return reasons
 
 
 def made_samples(count: int, seed: int, noise: float = 0.5) -> list[Sample]:

@@ -30,9 +30,12 @@ class Client:
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
+        token = parse_qs(parts.query).get("token", [""])[0]
+        if not token:
+            raise ValueError(f"{address}: has no token; give the whole address in quotes")
         self.base = f"{parts.scheme}://{parts.netloc}"
         self.headers = {
-            "Authorization": f"Bearer {parse_qs(parts.query)['token'][0]}",
+            "Authorization": f"Bearer {token}",
             "X-Tab": "client",  # one tab, or one program, may change things at a time
         }
 
@@ -88,13 +91,20 @@ class Client:
 
 
 def main() -> None:
-    """Upload, segment, and print the review."""
+    """Upload, segment, and print the review; what went wrong is one line."""
     parser = argparse.ArgumentParser(description="Segment a folder through a running dpcenet app.")
     parser.add_argument("address", help="as dpcenet app printed it, with the token")
     parser.add_argument("scan", help="name of the labelled scan")
     parser.add_argument("mask", type=Path, help="file of its labels")
     parser.add_argument("--name", action="append", default=[], help="VALUE=NAME of a label; repeat")
-    given = parser.parse_args()
+    try:
+        run(parser.parse_args())
+    except (RuntimeError, ValueError, OSError) as error:
+        sys.exit(str(error))
+
+
+def run(given: argparse.Namespace) -> None:
+    """Do what the arguments say."""
     client = Client(given.address)
     scans = client.scans()
     if given.scan not in scans:

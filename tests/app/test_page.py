@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,8 @@ from skimage.segmentation import flood_fill
 
 import dpcenet.app.server as page_server
 from dpcenet.data.phantom.phantom import write_phantoms
-from dpcenet.segmentation.review.quality import OTHER_NETWORK, nothing_found
-from dpcenet.segmentation.review.reasons import reasons_against
-from samples import GOOD, like_good
+from dpcenet.system.texts import said, words
+from samples import every_reason
 
 LABELS = [{"value": 1, "name": "liver", "colour": "#00c2ff"}]
 
@@ -234,30 +231,18 @@ def test_both_languages_have_every_text() -> None:
     assert all(text for language in texts.values() for text in language.values())
 
 
-def test_what_the_program_says_of_a_result_has_a_text() -> None:
-    """Each reason of the review, as the program words it, is one sentence of the texts."""
-    texts = json.loads((page_server.PAGE / "texts" / "en.json").read_text("utf-8"))
-    sentences = [
-        re.sub(r"\\{\w+\\}", "[0-9.%]+", re.escape(text))
-        for key, text in texts.items()
-        if key.startswith("said.")
-    ]
-    shape = replace(GOOD.shape, largest=0.5, components=3)
-    bad = like_good(
-        confidence=0.1,
-        agreement=0.1,
-        reverse=0.1,
-        volume_ratio=9,
-        continuity_loss=1,
-        shape=shape,
-        taken=0.9,
-        displacement_mm=99.0,
-        alignment=0.01,
+def test_the_page_says_the_program_s_sentences_in_chinese(opened: Any) -> None:
+    """Each reason of the review, and one that quotes another sentence, as `system.texts` does."""
+    quoting = "taken for CT like the labelled scan, but it looks like MR: no values"
+    sentences = [*every_reason(), quoting]
+    opened.locator("#language").click()
+    opened.get_by_role("button", name="分割").wait_for()
+    shown = opened.evaluate(
+        "async (all) => { const texts = await import('/page/js/i18n.js');"
+        " return all.map(texts.said); }",
+        sentences,
     )
-    reasons = [*reasons_against(bad), *nothing_found().reasons, OTHER_NETWORK]
-    assert len(reasons) == 11
-    for reason in reasons:
-        assert any(re.fullmatch(sentence, reason) for sentence in sentences), reason
+    assert shown == [said(sentence, words("zh")) for sentence in sentences]
 
 
 def test_every_control_has_a_name(opened: Any) -> None:

@@ -28,3 +28,11 @@ def test_from_one_mask_to_the_review(
     assert all(rest.endswith(("accept", "look", "reject")) for _, _, rest in rows)
     wrong = run(served.address, "image_99", phantoms[0][1])
     assert wrong.returncode == 1 and "image_99: no such scan" in wrong.stderr
+    no_mask = run(served.address, "image_01", tmp_path / "nothing.nii.gz")
+    assert no_mask.returncode == 1 and "nothing.nii.gz" in no_mask.stderr
+
+
+def test_what_is_wrong_with_the_address_is_one_line(tmp_path: Path) -> None:
+    for address, said in (("http://127.0.0.1:9", "no token"), ("http://127.0.0.1:9/?token=t", "")):
+        done = run(address, "image_01", tmp_path / "label.nii.gz")
+        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr

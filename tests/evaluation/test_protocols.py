@@ -15,8 +15,8 @@ from dpcenet.evaluation.evaluate import evaluate
 from dpcenet.evaluation.protocols import ProtocolOptions
 from dpcenet.evaluation.report.report import report
 from dpcenet.evaluation.report.rules import rules_of
-from dpcenet.evaluation.report.texts import joined
 from dpcenet.system.files import read_json, write_json
+from dpcenet.system.texts import joined
 from dpcenet.training.run_folder import Run, RunFlags
 from dpcenet.training.train import train
 from made import tiny_config, write_prepared

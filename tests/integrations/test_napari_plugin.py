@@ -30,13 +30,17 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
     layers, types = ModuleType("napari.layers"), ModuleType("napari.types")
     layers.Image = layers.Labels = SimpleNamespace  # type: ignore[attr-defined]
     types.LayerDataTuple = tuple  # type: ignore[attr-defined]
-    for module in (napari, layers, types):
+    notes = ModuleType("napari.utils.notifications")
+    shown: list[str] = []
+    notes.show_error = shown.append  # type: ignore[attr-defined]
+    for module in (napari, layers, types, ModuleType("napari.utils"), notes):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     for name in ("napari_dpcenet", "napari_dpcenet.layers", "napari_dpcenet.commands"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return SimpleNamespace(
         layers=importlib.import_module("napari_dpcenet.layers"),
         commands=importlib.import_module("napari_dpcenet.commands"),
+        shown=shown,
     )
 
 
@@ -107,3 +111,13 @@ def test_labels_of_another_scan_are_refused(plugin: Any, tmp_path: Path) -> None
         plugin.layers.segmented_layers(str(image), wrong, tmp_path, tmp_path / "masks")
     with pytest.raises(ConfigError, match="has no file"):
         plugin.layers.segmented_layers(None, wrong, tmp_path, tmp_path / "masks")
+
+
+def test_what_cannot_be_segmented_is_shown(plugin: Any, tmp_path: Path) -> None:
+    """napari says nothing of an error in a future."""
+    scan = SimpleNamespace(metadata={}, source=SimpleNamespace(path=None))
+    drawn = SimpleNamespace(data=np.ones((2, 3, 4), np.uint8))
+    future = plugin.commands.segment_rest(scan, drawn, tmp_path, tmp_path / "masks")
+    assert future.result(60) == []
+    (text,) = plugin.shown
+    assert "has no file" in text

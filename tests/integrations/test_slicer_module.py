@@ -161,12 +161,19 @@ def test_from_a_labelled_scan_to_loaded_masks(module: Any, tmp_path: Path) -> No
     assert events[0]["event"] == "state" and events[-1]["done"] == events[-1]["total"]
     found = logic.results(results)
     assert found and all(scan.is_file() and mask.is_file() for _, scan, mask in found)
+    assert all(mask.name.endswith(".seg.nrrd") for _, _, mask in found)  # with names of labels
     assert logic.load(results) == len(found)
     assert module.loaded[0] == found[0][1].name and module.loaded.count("shown True") == 1
     with pytest.raises(RuntimeError, match="give pairs"):
         logic.run(
             [str(program), "segment", str(scans), "-o", str(results), "--support-image", "x"], print
         )
+
+
+def test_a_program_that_is_not_there_is_named(module: Any, tmp_path: Path) -> None:
+    missing = str(tmp_path / "dpcenet")
+    with pytest.raises(RuntimeError, match=f"{missing}: cannot be started"):
+        module.DpcenetSegmentLogic().run([missing], print)
 
 
 def test_what_is_not_chosen_is_asked_for(module: Any, tmp_path: Path) -> None:

@@ -121,6 +121,21 @@ def test_without_a_gain_the_network_stays(
     assert all(each.skipped for each in segmented(labelled, out).outcomes)
 
 
+def test_what_there_was_no_time_for_is_tried_again(
+    labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> float:
+        raise checked_training.OutOfTime
+
+    monkeypatch.setattr(checked_training, "reverse_check", late)
+    done = segmented(labelled, tmp_path / "out")
+    assert "too short" in done.notes[0]
+    own = hash_of_state(tiny_segmenter().predictor.method)
+    assert {network_of(each.mask) for each in done.outcomes} == {own}
+    scripted(monkeypatch, [0.5, 0.5, 0.7, 0.7, 0.6, 0.6])
+    assert "70.0 %" in segmented(labelled, tmp_path / "out").notes[0]
+
+
 def test_a_scan_that_cannot_be_read_stops_nothing(
     labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from dpcenet.training.run_folder import RunFlags, open_run
 from dpcenet.training.train import train
 from made import write_prepared
 
-QUICK = AdaptOptions(minutes=1e-9, checks=2, batch=2)
+QUICK = AdaptOptions(minutes=60, steps=2, checks=2, batch=2)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
-    """Reverse checks that come out as written."""
-    left = iter(scores)
+    """Reverse checks that come out as written, the same in each of the two other scans."""
+    left = iter([score for score in scores for _ in range(2)])
     monkeypatch.setattr(checked_training, "reverse_check", lambda *_: next(left))
 
 
@@ -59,8 +60,14 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return open_run(folder).load_method(torch.device("cpu")).state_dict()
 
 
+def assert_shipped(folder: Path) -> None:
+    """The run holds the network of the package."""
+    shipped = module.build_shipped(module.ShippedOptions()).state_dict()
+    assert all(torch.equal(v, shipped[k]) for k, v in weights_of(folder).items())
+
+
 def test_a_gain_is_kept(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, [0.5, 0.5, 0.7, 0.7, 0.6, 0.6])  # of two other scans each
+    scripted(monkeypatch, [0.5, 0.7, 0.6])
     Clock(monkeypatch, 1.0)
     options = AdaptOptions(minutes=0.75, checks=2, batch=1)
     adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
@@ -80,8 +87,7 @@ def test_without_a_gain_the_network_stays(
     scripted(monkeypatch, [0.5, 0.4, 0.5])
     adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
     assert "did not help" in kept_state(tmp_path / "run")
-    shipped = module.build_shipped(module.ShippedOptions()).state_dict()
-    assert all(torch.equal(v, shipped[k]) for k, v in weights_of(tmp_path / "run").items())
+    assert_shipped(tmp_path / "run")
 
 
 def test_labels_are_not_looked_at(data: Path, tmp_path: Path) -> None:
@@ -125,7 +131,7 @@ def test_it_ends_early_when_nothing_is_gained(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted(monkeypatch, [0.5, 0.4])
-    options = AdaptOptions(minutes=1e-9, checks=9, patience=1, batch=2)
+    options = AdaptOptions(minutes=60, steps=9, checks=9, patience=1, batch=2)
     adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
     assert len(read_json(tmp_path / "run" / "adapt.json")["checks"]) == 2
 
@@ -156,6 +162,49 @@ def test_the_time_is_kept_in_all(
     history = read_json(tmp_path / "run" / "adapt.json")
     assert history["checked scans"] == 1 and 3 <= len(history["checks"]) <= 5
     assert history["checks"][-1]["step"] > 5
+
+
+def test_a_check_that_takes_longer_than_the_time_is_given_up(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, calls = Clock(monkeypatch, 1.0), list[int]()
+
+    def slower(*given: Any) -> float:
+        """The first one takes 10 s, the next one would take 600."""
+        calls.append(1)
+        for _ in range(5 if len(calls) == 1 else 300):
+            clock.now += 1
+            given[3]()  # as before each region; looks at the clock
+        return 0.5
+
+    monkeypatch.setattr(checked_training, "reverse_check", slower)
+    adapt(RunFlags(data), tmp_path / "run", AdaptOptions(minutes=1, batch=1), quiet=True)
+    assert len(calls) == 2 and clock.now <= 1.2 * 60
+    assert "too short" in kept_state(tmp_path / "run")
+    assert_shipped(tmp_path / "run")
+
+
+def test_without_time_nothing_is_trained(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch alone took longer to load than the person has time."""
+    scripted(monkeypatch, [])
+    began = checked_training.monotonic() - 70
+    adapt(RunFlags(data), tmp_path / "run", AdaptOptions(minutes=1), quiet=True, began=began)
+    assert "too short" in kept_state(tmp_path / "run")
+    assert_shipped(tmp_path / "run")
+
+
+def test_killed_in_the_first_check_the_run_segments(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checked_training, "reverse_check", killed)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
+    assert_shipped(tmp_path / "run")
 
 
 def test_one_scan_is_too_few(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ class DpcenetSegmentLogic(ScriptedLoadableModuleLogic):
     ) -> list[str]:
         """The command line."""
         given = ["--support-image", str(image), "--support-mask", str(labels)]
-        flags = ["--progress", "json", *(["--fast"] if fast else [])]
+        # In this format Slicer finds the names and colours of the labels again.
+        flags = ["--format", "seg.nrrd", "--progress", "json", *(["--fast"] if fast else [])]
         return [program, "segment", "-i", str(folder), "-o", str(results), *given, *flags]
 
     def run(self, command: list[str], on_progress: Callable[[dict], None]) -> None:
@@ -114,14 +115,20 @@ class DpcenetSegmentLogic(ScriptedLoadableModuleLogic):
             RuntimeError: it failed; the message is what it said last.
         """
         said = []
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=slicer.util.startupEnvironment(),  # not Slicer's own Python
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                env=slicer.util.startupEnvironment(),  # not Slicer's own Python
+            )
+        except OSError as error:
+            raise RuntimeError(
+                f"{command[0]}: cannot be started ({error.strerror}); choose the program "
+                "`dpcenet` of the environment where it is installed"
+            ) from error
         with process.stderr as lines:
             for line in lines:
                 if line.startswith("{"):
@@ -129,7 +136,8 @@ class DpcenetSegmentLogic(ScriptedLoadableModuleLogic):
                 else:
                     said.append(line)
         if process.wait():
-            raise RuntimeError("".join(said).strip() or f"dpcenet ended with {process.returncode}")
+            text = "".join(said).strip() or f"dpcenet ended with {process.returncode}"
+            raise RuntimeError(f'{text}\n"Load the results" shows what was segmented all the same')
 
     def results(self, folder: Path) -> list[tuple[str, Path, Path]]:
         """(what the review says, scan, mask) of each result, the most doubtful one first."""
@@ -139,8 +147,9 @@ class DpcenetSegmentLogic(ScriptedLoadableModuleLogic):
         lines = review.read_text("utf-8").splitlines() if review.is_file() else []
         for row in csv.DictReader(lines):
             dice = float(row["predicted dice"])
-            if dice < worst.get(row["case"], (2.0, ""))[0]:
-                worst[row["case"]] = (dice, row["flag"])
+            case = row["case"].removeprefix("'")  # which keeps spreadsheets from seeing a formula
+            if dice < worst.get(case, (2.0, ""))[0]:
+                worst[case] = (dice, row["flag"])
         found = []
         for case in cases:
             if case["mask"] is not None and "scan" in case:

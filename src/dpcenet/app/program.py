@@ -30,6 +30,7 @@ from dpcenet.system.files import (
 from dpcenet.system.lock import Held, held
 from dpcenet.system.program_end import end_after
 from dpcenet.system.tables import table_text
+from dpcenet.system.texts import SAID, words_of
 from dpcenet.system.validated import validated
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_mask
@@ -55,6 +56,7 @@ __all__ = [
     "ANATOMICAL_STRUCTURE",
     "DECISIONS",
     "FINDING",
+    "SAID",
     "STATISTICS",
     "Algorithm",
     "Code",
@@ -110,6 +112,7 @@ __all__ = [
     "table_text",
     "validated",
     "whole_folder",
+    "words_of",
     "write_atomically",
     "write_case",
     "write_dataset",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse
@@ -16,7 +17,15 @@ from fastapi.staticfiles import StaticFiles
 
 from dpcenet.app import export_api, labels_api, review_api, scans_api, work_api
 from dpcenet.app.labels_api import Tab
-from dpcenet.app.program import ConfigError, __version__, mendable, read_or_set_aside, write_json
+from dpcenet.app.program import (
+    SAID,
+    ConfigError,
+    __version__,
+    mendable,
+    read_or_set_aside,
+    words_of,
+    write_json,
+)
 from dpcenet.app.project import Project, only_server
 from dpcenet.app.security import Guard
 from dpcenet.app.session import Session
@@ -94,6 +103,12 @@ def _add_pages(app: FastAPI, session: Session) -> None:
             session.leave(tab)
             return {"mine": False}
         return {"mine": session.tab_of(tab, take) == tab}
+
+    @app.get("/page/texts/{language}.json", include_in_schema=False)
+    def texts(language: Literal["en", "zh"]) -> dict[str, str]:
+        """What the page says, and the sentences of the program that it shows."""
+        own = json.loads((PAGE / "texts" / f"{language}.json").read_text("utf-8"))
+        return {**own, **words_of(SAID, language)}
 
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 

@@ -49,7 +49,7 @@ def benchmark_command(
     cpus: Annotated[float, typer.Option(help="Cores per run on the cluster.")] = 1,
     gpus: Annotated[float, typer.Option(help="GPUs per run on the cluster.")] = 0,
     any_code: Annotated[
-        bool, typer.Option(help="Keep complete runs of another version of the code.")
+        bool, typer.Option(help="Keep finished runs of another version of the code.")
     ] = False,
     device: Device = "auto",
     progress: Progress = "bar",

@@ -110,7 +110,7 @@ def doctor_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     progress: Progress = "bar",
 ) -> None:
-    """Find faults of scans before the work, and what their files leave to choose.
+    """Check scans before the work: faults, and the series and volumes to choose from.
 
     Scans are compared with the labelled one. Exit code 1 if something is wrong.
     """

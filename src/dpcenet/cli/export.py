@@ -12,7 +12,9 @@ from dpcenet.cli.app import app
 from dpcenet.cli.scan_options import RunFolder
 from dpcenet.errors import ConfigError
 
-export_app = typer.Typer(help="Hand over to other software.", no_args_is_help=True)
+export_app = typer.Typer(
+    help="Export masks, or the network, for other software.", no_args_is_help=True
+)
 app.add_typer(export_app, name="export")
 
 OutFolder = Annotated[Path, typer.Argument(help="Output folder.")]

@@ -25,18 +25,18 @@ def nnunet_command(
     out: Annotated[
         Path, typer.Option("-o", "--out", envvar="nnUNet_raw", help="Folder of raw data sets.")
     ] = Path("nnUNet_raw"),
-    title: Annotated[str, typer.Option(help="Behind the number in the folder's name.")] = "dpcenet",
+    title: Annotated[str, typer.Option(help="Name behind the number of the folder.")] = "dpcenet",
     support_image: SupportImage = None,
     support_mask: SupportMask = None,
     also_look: Annotated[
-        bool, typer.Option("--also-look", help="Take results that should be looked at, too.")
+        bool, typer.Option("--also-look", help="Also take masks with the flag look.")
     ] = False,
     progress: Progress = "bar",
 ) -> None:
     """Make a raw data set for nnU-Net from the accepted masks.
 
-    Accepted is what the review expects to be good, what a person corrected, and what a person
-    accepted in `dpcenet app`. Labelled scans go along if they are given.
+    Accepted masks are those with the flag accept, and those that a person corrected or
+    accepted in `dpcenet app`. Labelled scans are included if they are given.
     """
     if not reviewed.is_dir():
         raise ConfigError(f"{reviewed}: no such folder; name the --out of `dpcenet segment`")

@@ -19,11 +19,11 @@ SupportMask = Annotated[
 ]
 RunFolder = Annotated[
     Path | None,
-    typer.Option(help="Folder of a trained run; default: the network of dpcenet."),
+    typer.Option(help="Folder of a network that you trained; default: that of the package."),
 ]
 PackageMethod = Annotated[
     Literal["incontext", "dpcenet"],
-    typer.Option(help="Network of the package: incontext, or DPCENet on its trunk."),
+    typer.Option(help="Which network of the package."),
 ]
 Labels = Annotated[
     list[int] | None, typer.Option(help="Label value to segment; repeat; default: all.")
@@ -31,7 +31,7 @@ Labels = Annotated[
 Names = Annotated[list[str] | None, typer.Option(help="VALUE=NAME of a label; repeat.")]
 Kind = Annotated[
     Literal["mr", "ct"] | None,
-    typer.Option(help="Without --run; default: decided by the labelled scan."),
+    typer.Option(help="What the scans are, without --run; default: as the labelled scan looks."),
 ]
 Echo = Annotated[
     str | None,
@@ -45,7 +45,7 @@ OneSeries = Annotated[
 Spacing = Annotated[str | None, typer.Option(help="Z,Y,X in mm, for pictures (PNG, JPEG, TIFF).")]
 MaskFormat = Annotated[
     Literal["nifti", "dicom-seg", "seg.nrrd", "mha"] | None,
-    typer.Option("--format", help="Of the masks; default: as the scan's."),
+    typer.Option("--format", help="Format of the masks; default: that of the scan."),
 ]
 Resample = Annotated[
     bool, typer.Option("--resample", help="Resample tilted or unevenly spaced DICOM slices.")

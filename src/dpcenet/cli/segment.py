@@ -49,11 +49,13 @@ def segment_command(
     ] = None,
     input_: Annotated[
         list[str] | None,
-        typer.Option("-i", "--input", help="The same as an option; repeat."),
+        typer.Option("-i", "--input", help="The same, as an option; repeat."),
     ] = None,
     support_image: SupportImage = None,
     support_mask: SupportMask = None,
-    task: Annotated[Path | None, typer.Option(help="Task file, in place of scans.")] = None,
+    task: Annotated[
+        Path | None, typer.Option(help="Task file, in place of labelled scans.")
+    ] = None,
     run: RunFolder = None,
     method: PackageMethod = "incontext",
     label: Labels = None,
@@ -72,28 +74,32 @@ def segment_command(
         float, typer.Option(min=0, max=100, help="Smooth across slices: Gaussian sigma in mm.")
     ] = 0.0,
     largest: Annotated[
-        bool, typer.Option("--largest", help="Keep the largest part of each label.")
+        bool, typer.Option("--largest", help="Keep only the largest part of each label.")
     ] = False,
     all_parts: Annotated[
-        bool, typer.Option("--all-parts", help="Keep all parts, where the labelled scan has one.")
+        bool,
+        typer.Option("--all-parts", help="Keep all parts, even where the labelled scan has one."),
     ] = False,
     min_volume: Annotated[
         float, typer.Option(min=0, help="Drop parts below this volume in mm³.")
     ] = 0.0,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Judge each result, for the review.")
+        bool,
+        typer.Option("--check/--no-check", help="Estimate how good each mask is, for the review."),
     ] = True,
     accept_dice: Annotated[
         float,
-        typer.Option(min=0.5, max=1, help="Accept a mask from which this Dice is expected."),
+        typer.Option(min=0.5, max=1, help="Dice that a mask needs for the flag accept."),
     ] = 0.7,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="First look only: quicker, and worse (docs/commands.md)."),
+        typer.Option("--fast", help="Quicker and less accurate (docs/commands.md)."),
     ] = False,
     learn: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Learn from the labelled scans first: minutes at most."),
+        typer.Option(
+            min=0.01, help="First learn from the labelled scans, for so many minutes at most."
+        ),
     ] = None,
     layout: Annotated[
         Literal["default", "bids", "totalsegmentator", "nnunet"],
@@ -104,21 +110,23 @@ def segment_command(
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     memory_cap: Annotated[
-        str | None, typer.Option("--memory", help="Cap for all processes, such as 4GB.")
+        str | None,
+        typer.Option("--memory", help="Most memory of all processes together, such as 4GB."),
     ] = None,
     echo: Echo = None,
     series: OneSeries = None,
     spacing: Spacing = None,
     resample: Resample = False,
     split_time: Annotated[
-        bool, typer.Option("--split-time", help="Each volume of a 4-D scan by itself.")
+        bool, typer.Option("--split-time", help="Segment each volume of a 4-D scan by itself.")
     ] = False,
     labelled_too: Annotated[
-        bool, typer.Option("--labelled-too", help="Also a labelled scan that lies in a folder.")
+        bool,
+        typer.Option("--labelled-too", help="Also segment a labelled scan that lies in a folder."),
     ] = False,
     no_links_out: Annotated[
         bool,
-        typer.Option("--no-links-out", help="Leave aside links that lead out of a folder."),
+        typer.Option("--no-links-out", help="Skip links that lead out of a folder."),
     ] = False,
     engine: OnEngine = "local",
     address: Address = None,
@@ -129,7 +137,7 @@ def segment_command(
 ) -> None:
     """Segment scans from one or several labelled scans; masks lie in each scan's own geometry.
 
-    Run again, it goes on where it was: what is finished and has not changed is skipped.
+    If you run it again, scans that are finished and have not changed are skipped.
     """
     scans = [*(queries or ()), *(input_ or ())]
     if not scans:

@@ -38,7 +38,10 @@ def create(
     name: Names = None,
     note: Annotated[str, typer.Option(help="Free text; do not name the patient.")] = "",
     with_images: Annotated[
-        bool, typer.Option("--with-images", help="Small file, exactly the same masks.")
+        bool,
+        typer.Option(
+            "--with-images", help="Store the slices: a smaller file, and masks as from the scans."
+        ),
     ] = False,
     run: RunFolder = None,
     method: PackageMethod = "incontext",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from dpcenet.data.store import PreparedDataset
 
 Scheme = Annotated[
-    Literal["disjoint", "lineage", "official"], typer.Option(help="Form of the folds.")
+    Literal["disjoint", "lineage", "official"],
+    typer.Option(help="How folds are made (docs/protocols.md)."),
 ]
 
 
@@ -34,7 +36,7 @@ def train_command(
     data: Annotated[Path, typer.Option(help="Prepared data set.")],
     run: Annotated[Path, typer.Option(help="Folder of the run.")],
     fold: Annotated[
-        int | None, typer.Option(help="Fold kept out; by default every case is trained on.")
+        int | None, typer.Option(help="Fold left out of the training; default: none.")
     ] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     scheme: Scheme = "disjoint",
@@ -105,11 +107,16 @@ def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     protocol: Annotated[
         Literal["paper", "ep2", "blind"],
-        typer.Option(help="paper: organ slices known; ep2: one support slice; blind: matched."),
+        typer.Option(
+            help="paper: the organ's slices are known; ep2: one support slice for all; "
+            "blind: nothing is known of the query."
+        ),
     ] = "paper",
     support: Annotated[str, typer.Option(help="first, last, all, or an index.")] = "last",
     shots: Annotated[int, typer.Option(min=1, help="Labelled scans used together.")] = 1,
-    chunks: Annotated[int, typer.Option(min=1, help="Support slices of protocol paper.")] = 3,
+    chunks: Annotated[
+        int, typer.Option(min=1, help="Number of support slices, of protocol paper.")
+    ] = 3,
     bounds: Annotated[
         Literal["number", "range"],
         typer.Option(help="Chunks of equal number (ADNet), or range (SSL-ALPNet)."),
@@ -120,7 +127,9 @@ def evaluate_command(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="Module taken out after training, as DPCENet's sqca or dpce; repeat."),
+        typer.Option(
+            help="Module taken out after training, such as DPCENet's sqca or dpce; repeat."
+        ),
     ] = None,
     cut: Annotated[
         Literal["half", "checked"],
@@ -132,7 +141,10 @@ def evaluate_command(
     ] = False,
     as_volume: Annotated[
         bool,
-        typer.Option("--as-volume", help="See answers as a volume, as `segment` and blind do."),
+        typer.Option(
+            "--as-volume",
+            help="Correct the result as one volume, as `segment` and protocol blind do.",
+        ),
     ] = False,
     data: Annotated[Path | None, typer.Option(help="Prepared data set, if it has moved.")] = None,
     device: Device = "auto",
@@ -169,7 +181,8 @@ def report_command(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of benchmarks.")],
     out: Out,
     published: Annotated[
-        bool, typer.Option("--published", help="Add published numbers of these methods.")
+        bool,
+        typer.Option("--published", help="Add the numbers that papers print for these methods."),
     ] = False,
 ) -> None:
     """Write tables (Markdown, CSV, LaTeX), figures, and one self-contained HTML page of them."""
@@ -213,7 +226,7 @@ def pretrain_command(
 @app.command("adapt")
 def adapt_command(
     data: Annotated[Path, typer.Option(help="Prepared data set; labels are not needed.")],
-    run: Annotated[Path, typer.Option(help="Folder of the adapted network; a run.")],
+    run: Annotated[Path, typer.Option(help="Folder for the adapted network.")],
     minutes: Annotated[
         float, typer.Option(min=1e-4, help="Time in all, checks and writing included.")
     ] = 20.0,
@@ -224,7 +237,7 @@ def adapt_command(
         str | None, typer.Option(help="Labelled case for the checks; default: supervoxels.")
     ] = None,
     fold: Annotated[
-        int | None, typer.Option(help="Fold kept out; by default every case is trained on.")
+        int | None, typer.Option(help="Fold left out of the training; default: none.")
     ] = None,
     scheme: Scheme = "disjoint",
     seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
@@ -233,6 +246,7 @@ def adapt_command(
     progress: Progress = "bar",
 ) -> None:
     """Adapt the in-context network to your unlabelled scans; the best state is kept."""
+    began = monotonic()  # loading torch counts
     check_prepared("--data", data)
     check_run("--start", start)
     say(f"adapt: loading the network and the scans; ends {in_words(60 * minutes)} from now")
@@ -253,6 +267,7 @@ def adapt_command(
             support=support,
             device=device,
             precision=precision,
+            began=began,
         )
     typer.echo(kept_state(run))
 

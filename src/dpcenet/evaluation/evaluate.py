@@ -20,7 +20,6 @@ import numpy.typing as npt
 from dpcenet.data.splits import Fold, count_excluded
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.evaluation.protocols import ProtocolOptions, SameSlices
-from dpcenet.evaluation.report.texts import words
 from dpcenet.evaluation.scores import COPY, REGISTER, Score, summarise, write_scores
 from dpcenet.inference.predictor import Predictor, Segmented
 from dpcenet.inference.slice_plans import Request
@@ -30,6 +29,7 @@ from dpcenet.methods.copy import Options as CopyOptions
 from dpcenet.system.device import choose_device
 from dpcenet.system.files import write_atomically, write_json
 from dpcenet.system.progress import progress_bar
+from dpcenet.system.texts import words
 from dpcenet.training.feature_cache import KeptScans
 from dpcenet.training.run_folder import Run, open_run
 from dpcenet.volumes.boxes_and_values import Mask

@@ -218,14 +218,18 @@ def _made_from(segmenter: Segmenter, support: Support, options: AdaptOptions) ->
 
 
 def _known(out: Path, made_from: dict[str, Any]) -> tuple[Path | None, str] | None:
-    """What was learnt before from the same; None where that is not so, or it is damaged."""
+    """What was learnt before from the same; None where that is not so, it is damaged, or the time
+    was too short."""
+    from dpcenet.training.checked_training import too_short
+
     if not (out / RECORD).exists():
         return None
+    needs = {"made from": dict, "kept": int, "said": str, "checks": list}
     try:
-        facts = read_json(out / RECORD, {"made from": dict, "kept": int, "said": str})
+        facts = read_json(out / RECORD, needs)
     except ConfigError:
         return None
-    if facts["made from"] != made_from:
+    if facts["made from"] != made_from or too_short(facts["checks"]):
         return None
     weights = out / WEIGHTS if facts["kept"] else None
     if weights is not None and facts.get("file") != _hash(weights):

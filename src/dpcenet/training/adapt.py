@@ -29,6 +29,7 @@ from dpcenet.training.checked_training import (
     CheckedTraining,
     Clock,
     mixed_with_made_up,
+    too_short,
     training_config,
 )
 from dpcenet.training.checkpoint import CHECKPOINT, save_checkpoint
@@ -51,12 +52,13 @@ def adapt(
     device: str = "auto",
     precision: Precision = "auto",
     quiet: bool = False,
+    began: float | None = None,
 ) -> Run:
     """Adapt to the training scans of a prepared data set; the result is a run like any other.
 
     Args:
         flags: data, fold and seed; labels are not looked at, but for `support`.
-        folder: of the run. Killed, it holds the best state so far.
+        folder: of the run. Killed, it holds the best state so far: at first the one to begin with.
         options: how.
         start: a run of an in-context network to begin with; default the one of the package.
         support: name of a labelled case whose labels serve the reverse check; by default
@@ -64,6 +66,8 @@ def adapt(
         device: "auto", "cpu", "cuda", …
         precision: "auto" takes bfloat16 where the device computes it in hardware.
         quiet: no progress bar.
+        began: `time.monotonic()` when the time began to count, such as before torch was loaded;
+            default now.
 
     Raises:
         ConfigError: `start` is not an in-context network.
@@ -72,6 +76,8 @@ def adapt(
     """
     options = options or AdaptOptions()
     clock = Clock(60 * options.minutes)
+    if began is not None:
+        clock = replace(clock, began=began)
     place = choose_device(device)
     dataset = open_dataset(flags.data)
     network = _network(start, place)
@@ -93,6 +99,7 @@ def adapt(
     with progress_bar("adapt (seconds)", whole, min(whole, round(clock.passed)), quiet) as bar:
         checked = CheckedTraining(training, predictor, pairs, check, options, clock, bar)
         checked.keep = _keep(run, checked, made)
+        checked.keep(True)
         checked.go()
     return run
 
@@ -100,6 +107,8 @@ def adapt(
 def kept_state(folder: Path) -> str:
     """In a line, which state of a run was kept, and why."""
     history = read_json(folder / ADAPTED, {"checks": list, "kept": int}, error=RunError)
+    if short := too_short(history["checks"]):
+        return f"{folder}: {short}"
     first, best = history["checks"][0], max(history["checks"], key=lambda line: line["reverse"])
     scores = f"reverse check {100 * first['reverse']:.1f} % before, {100 * best['reverse']:.1f} %"
     if history["kept"] == 0:

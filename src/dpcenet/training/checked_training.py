@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from time import monotonic
@@ -23,6 +24,8 @@ from dpcenet.training.reverse_check import Check, CheckedScan, encoded, reverse_
 
 FIRST_CHECK = 0.15  # of the time: the first check seeks in as many scans as this allows
 ALL_CHECKS = 0.4  # of the time that is left then: the later checks become fewer if need be
+LAST_CHECK = 1.5  # times a check: with less time left, no further part is begun
+LATE = 1.1  # of the time: a check that still goes on then is given up
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class AdaptOptions:
     """How to adapt.
 
     Attributes:
-        minutes: in all, from the start to the last file. Where a single check or step takes
-            longer, it is still made.
+        minutes: in all, from the start to the last file. Training for which no check would have
+            time is not begun, and a check that goes on for more than a tenth longer is given up:
+            what was trained since the check before is lost, and the best state stays.
         steps: the most steps in all; None trains as long as there is time.
         checks: into how many parts the training is cut, at most; each ends with a reverse check.
         patience: checks without a gain after which it ends early.
@@ -49,6 +53,10 @@ class AdaptOptions:
     batch: int = 8
     learning_rate: float = 2e-4
     seed: int = 0
+
+
+class OutOfTime(Exception):
+    """The time ended in the middle of a check, which then says nothing."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,16 @@ class CheckedTraining:
 
     def go(self) -> None:
         """Train until the time, the steps or the patience end."""
-        each = self._first_check()
+        with suppress(OutOfTime):
+            self._train_in_parts(self._first_check())
+
+    def _train_in_parts(self, each: float) -> None:
+        """Train and check in turn; a check takes about `each` seconds."""
         parts = min(self.options.checks, self.training.config.steps)
         parts = max(1, min(parts, int(ALL_CHECKS * self.clock.left / max(each, 1e-6))))
         for part in range(parts):
+            if self.clock.left <= LAST_CHECK * each:
+                break
             ahead = parts - part
             loss = self._train_for(self.clock.left / ahead - each, ahead, f"{part + 1} of {parts}")
             began = self.clock.passed
@@ -114,12 +128,13 @@ class CheckedTraining:
 
     @property
     def best(self) -> dict[str, float]:
-        """The best check so far."""
-        return self.checks[self.kept]
+        """The best check so far; step 0 where there was no time for any."""
+        return self.checks[self.kept] if self.checks else {"step": 0}
 
     def _first_check(self) -> float:
         """The score before training, over as many scans as there is time for; its seconds."""
         scores, began = list[float](), self.clock.passed
+        self._in_time()
         slices = encoded(self.predictor, self.check.case)
         for number, other in enumerate(self.check.others, start=1):
             self._show(f"reverse check before training, scan {number}")
@@ -133,7 +148,13 @@ class CheckedTraining:
 
     def _found_back(self, slices: EncodedScan, other: CheckedScan) -> float:
         """The reverse check by way of one scan; `slices` are those of the checked one."""
-        return reverse_check(self.predictor, replace(self.check, others=(other,)), slices)
+        check = replace(self.check, others=(other,))
+        return reverse_check(self.predictor, check, slices, self._in_time)
+
+    def _in_time(self) -> None:
+        """Raises `OutOfTime` when the time is over by more than a check may be late."""
+        if self.clock.passed > LATE * self.clock.seconds:
+            raise OutOfTime
 
     def _train_for(self, seconds: float, ahead: int, part: str) -> float:
         """Trains that long, one step at least, and no more than a part's share of the steps that
@@ -158,6 +179,13 @@ class CheckedTraining:
         if self.checks:
             best = f", best reverse check {100 * self.best['reverse']:.1f} %"
         self.bar(min(round(self.clock.passed), max(1, round(self.clock.seconds))), doing + best)
+
+
+def too_short(checks: Sequence[dict[str, float]]) -> str:
+    """That the time was too short to train and to check what came of it; "" where it was not."""
+    if len(checks) > 1:
+        return ""
+    return "the time was too short to train and check; the network is as it was: give more minutes"
 
 
 def training_config(

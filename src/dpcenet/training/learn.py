@@ -25,6 +25,7 @@ from dpcenet.training.checked_training import (
     CheckedTraining,
     Clock,
     mixed_with_made_up,
+    too_short,
     training_config,
 )
 from dpcenet.training.incontext_trainer import PairTraining
@@ -51,6 +52,8 @@ class Learnt:
     checked: int
 
     def __str__(self) -> str:
+        if short := too_short(self.checks):
+            return short
         before, best = (100 * each["reverse"] for each in (self.checks[0], self._best))
         if self.network is None:
             return f"learning did not help (reverse check {before:.1f} %); the network is as it was"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -14,39 +13,9 @@ from dpcenet.evaluation.report.report import report
 from dpcenet.system.files import write_json
 from made import tiny_config, write_prepared
 from reports import score, write_masks, write_run
+from shown_texts import CHINESE, SENTENCE, shown
 
 LABELS = ("liver", "right kidney", "left kidney", "spleen")
-QUOTED = {"pre", "code", "style", "dl", "title"}  # commands and settings; the legend has a language
-EMPTY = {"meta", "input", "br"}
-SENTENCE = r"[A-Za-z]{2,}[ ,]+[A-Za-z]{2,}[ ,]+[A-Za-z]{2,}"
-CHINESE = r"[\u4e00-\u9fff]"
-
-
-class Shown(HTMLParser):
-    """The texts of a page that are seen in one language, but for what it quotes."""
-
-    def __init__(self, language: str) -> None:
-        super().__init__()
-        self.language = language
-        self.path: list[tuple[str, str]] = []
-        self.texts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in EMPTY:
-            self.path.append((tag, "" if tag == "html" else dict(attrs).get("lang") or ""))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Shapes of a drawing; they hold no text."""
-
-    def handle_endtag(self, tag: str) -> None:
-        while self.path.pop()[0] != tag:  # <p> and <li> may be left open
-            pass
-
-    def handle_data(self, data: str) -> None:
-        languages = {language for _, language in self.path} - {""}
-        quoted = any(tag in QUOTED and not language for tag, language in self.path)
-        if data.strip() and not quoted and languages <= {self.language}:
-            self.texts.append(" ".join(data.split()))
 
 
 def of_benchmark(folder: Path, row: str, dice: float) -> Path:
@@ -89,12 +58,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     log = "\n".join(json.dumps({"step": n, "loss": 1.0}) for n in range(50))
     (single / "log.jsonl").write_text(log)
     return report([single, folder / "plan"], folder / "out").read_text("utf-8")
-
-
-def shown(page: str, language: str) -> list[str]:
-    parser = Shown(language)
-    parser.feed(page)
-    return parser.texts
 
 
 def test_no_english_sentence_is_in_the_chinese_report(page: str) -> None:

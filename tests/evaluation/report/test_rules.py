@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dpcenet.evaluation.report.rules import rules_of
-from dpcenet.evaluation.report.texts import joined, words
+from dpcenet.system.texts import joined, words
 from reports import summary
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dpcenet.evaluation.report.run_labels import DataKey, budget, data_key, row_names
-from dpcenet.evaluation.report.texts import joined
 from dpcenet.system.files import write_json
+from dpcenet.system.texts import joined
 from dpcenet.training.config import load_preset
 from dpcenet.training.run_folder import Run
 from made import tiny_config

@@ -17,7 +17,7 @@ from dpcenet.evaluation.report.table_formats import (
     table_text,
 )
 from dpcenet.evaluation.report.tables import Cell, Row, Table
-from dpcenet.evaluation.report.texts import Saying, saying, words
+from dpcenet.system.texts import Saying, saying, words
 
 LIVER = Cell(71.26, 3.04, None, 60.0, 80.0, best=True)
 MEAN = Cell(71.26, 3.04, None, 60.04, 80.06)

@@ -17,8 +17,8 @@ from dpcenet.evaluation.report.tables import (
     table_of,
     tables_of,
 )
-from dpcenet.evaluation.report.texts import joined
 from dpcenet.evaluation.scores import Score
+from dpcenet.system.texts import joined
 from reports import score, write_run
 
 CASES = [f"c{number}" for number in range(8)]

@@ -60,7 +60,7 @@ def test_what_accept_means_is_said_with_the_dice_that_was_asked_for() -> None:
     [
         ({"confidence": 0.5}, "undecided"),
         ({"agreement": 0.4}, "changes with the labelled slices"),
-        ({"reverse": 0.2}, "not found back"),
+        ({"reverse": 0.2}, "comes out wrong"),
         ({"volume_ratio": 3.0}, "3.0 times the labelled volume"),
         ({"volume_ratio": 0.2}, "0.2 times the labelled volume"),
         ({"shape": replace(GOOD.shape, components=4, largest=0.5)}, "in 4 parts"),

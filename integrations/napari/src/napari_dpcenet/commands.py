@@ -5,7 +5,9 @@ from pathlib import Path
 
 from napari.layers import Image, Labels
 from napari.types import LayerDataTuple
+from napari.utils.notifications import show_error
 
+from dpcenet.errors import DpcenetError
 from napari_dpcenet.layers import review_layers, segmented_layers
 
 
@@ -20,9 +22,17 @@ def segment_rest(
 
     The work is done beside napari, so that it can be used meanwhile.
     """
-    pool = ThreadPoolExecutor(1)
     source = labelled_scan.metadata.get("dpcenet", {}).get("scan") or labelled_scan.source.path
-    future = pool.submit(segmented_layers, source, labels.data, folder, results, fast)
+
+    def layers() -> list[LayerDataTuple]:
+        try:
+            return segmented_layers(source, labels.data, folder, results, fast)
+        except (DpcenetError, OSError) as error:
+            show_error(str(error))  # napari shows no error of a future
+            return []
+
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(layers)
     pool.shutdown(wait=False)
     return future
 

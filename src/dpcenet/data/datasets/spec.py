@@ -20,8 +20,9 @@ from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_scan
 from dpcenet.volumes.dicom.find_series import Series
-from dpcenet.volumes.intensities import WHOLE, check_mask
+from dpcenet.volumes.intensities import WHOLE
 from dpcenet.volumes.label_names import given_names
+from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.mask_files import MaskFile
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.preprocess import Preprocessing

@@ -14,7 +14,7 @@ DECIDE_NO_NUMBER = (
     "data/synthetic/preview.py", "errors.py", "evaluation/benchmark/", "evaluation/report/",
     "segmentation/", "system/allocation.py", "system/environment.py", "system/lock.py",
     "system/parallel.py", "system/program_end.py", "system/progress.py", "system/tables.py",
-    "system/templates.py",
+    "system/templates.py", "system/texts.py",
     "training/log.py", "training/model_card.py", "training/pretrain.py", "volumes/adapters.py",
     "volumes/dicom/segment_descriptions.py", "volumes/dicom/write_seg.py",
     "volumes/mask_record.py", "volumes/mesh.py", "volumes/structures.py",

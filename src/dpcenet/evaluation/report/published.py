@@ -14,9 +14,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from dpcenet.evaluation.report.run_labels import DataKey
-from dpcenet.evaluation.report.texts import Saying, saying
 from dpcenet.system.assets import asset
 from dpcenet.system.structured import parse_yaml
+from dpcenet.system.texts import Saying, saying
 from dpcenet.system.validated import validated
 
 ROUNDING = 0.011  # a mean of printed columns may differ from the printed mean by this much

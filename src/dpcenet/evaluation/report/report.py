@@ -33,9 +33,9 @@ from dpcenet.evaluation.report.table_formats import (
     table_text,
 )
 from dpcenet.evaluation.report.tables import Table, evaluations, table_of, tables_of
-from dpcenet.evaluation.report.texts import LANGUAGES, in_each_language, legend, words
 from dpcenet.system.files import write_atomically, write_text
 from dpcenet.system.templates import render_page
+from dpcenet.system.texts import LANGUAGES, in_each_language, legend, words
 from dpcenet.training.config import config_to_dict
 from dpcenet.training.run_folder import Run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dpcenet.evaluation.report.texts import Saying, saying
+from dpcenet.system.texts import Saying, saying
 
 
 def rules_of(summary: Mapping[str, Any]) -> tuple[Saying, ...]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from dpcenet.errors import RunError
 from dpcenet.evaluation.benchmark.run_experiment import state_of
-from dpcenet.evaluation.report.texts import Saying, saying
 from dpcenet.system.files import hash_of, read_json
+from dpcenet.system.texts import Saying, saying
 from dpcenet.training.config import config_to_dict
 from dpcenet.training.run_folder import ADAPTED, Run
 

@@ -13,9 +13,9 @@ from dpcenet.evaluation.benchmark.flops import arithmetic
 from dpcenet.evaluation.benchmark.run_experiment import state_of
 from dpcenet.evaluation.report.run_labels import row_names
 from dpcenet.evaluation.report.tables import evaluations
-from dpcenet.evaluation.report.texts import Words, words
 from dpcenet.evaluation.scores import percent_dice, scores_of
 from dpcenet.system.files import hash_of, read_json, read_or_set_aside, write_json
+from dpcenet.system.texts import Words, words
 from dpcenet.system.validated import validated
 from dpcenet.training.config import config_to_dict
 from dpcenet.training.run_folder import Run, open_run

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dpcenet.evaluation.report.tables import Table
-from dpcenet.evaluation.report.texts import Words, words
 from dpcenet.evaluation.scores import COPY
+from dpcenet.system.texts import Words, words
 
 
 def in_two_sentences(table: Table, say: Words | None = None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dpcenet.evaluation.report.published import PublishedRow
 from dpcenet.evaluation.report.tables import MEAN, Cell, Row, Table
-from dpcenet.evaluation.report.texts import Words, joined, words
+from dpcenet.system.texts import Words, joined, words
 
 NOTHING = "–"
 FAULT = "*"

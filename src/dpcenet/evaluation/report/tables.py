@@ -21,9 +21,9 @@ from dpcenet.evaluation.report.statistics import (
     p_against,
     wins,
 )
-from dpcenet.evaluation.report.texts import Saying
 from dpcenet.evaluation.scores import COPY, REGISTER, Score, read_scores
 from dpcenet.system.files import read_json
+from dpcenet.system.texts import Saying
 from dpcenet.training.run_folder import Run
 
 REFERENCE = "DPCENet"

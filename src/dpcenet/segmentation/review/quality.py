@@ -19,6 +19,7 @@ from dpcenet.segmentation.review.calibration import Calibration, shipped_calibra
 from dpcenet.segmentation.review.reasons import reasons_against
 from dpcenet.segmentation.review.signals import Signals, measure
 from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.system.texts import Words, saying
 from dpcenet.volumes.boxes_and_values import values_in
 
 Flag = Literal["accept", "look", "reject"]
@@ -143,6 +144,6 @@ def flag_of(dice: float, low: float, reasons: Sequence[str], accept_dice: float)
     return "look" if low < accept_dice or reasons else "accept"
 
 
-def accept_words(accept_dice: float) -> str:
-    """What "accept" means, in words."""
-    return f"at least {accept_dice:.2f} Dice is expected in 9 of 10 such cases"
+def accept_words(accept_dice: float, say: Words | None = None) -> str:
+    """What "accept" means, in the words of a language; English by default."""
+    return saying("review.accept.means", dice=f"{accept_dice:.2f}").said(say)

@@ -34,7 +34,8 @@ def _of_the_mask(signals: Signals) -> tuple[str, ...]:
         ),
         (
             signals.reverse < NOT_BACK,
-            f"the labelled scan is not found back from this mask (Dice {signals.reverse:.2f})",
+            "segmented back from this mask, the labelled scan comes out wrong "
+            f"(Dice {signals.reverse:.2f})",
         ),
         (not VOLUMES[0] < ratio < VOLUMES[1], f"{ratio:.1f} times the labelled volume"),
         (shape.largest < IN_PARTS, f"in {shape.components} parts"),

@@ -1,23 +1,25 @@
 """The review: every case with its predicted quality, the worst first.
 
 OUT/review.csv    one row for each case and label
-OUT/review.html   the same with pictures, in one file
+OUT/review.html   the same with pictures, in one file, in every language (`system.texts`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.segmentation.review.quality import Flag, accept_words
+from dpcenet.segmentation.review.quality import Flag, Quality, accept_words
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase
 from dpcenet.segmentation.review.suggest import Candidate, suggest_order
 from dpcenet.system.files import write_text
 from dpcenet.system.tables import table_text
 from dpcenet.system.templates import render_page
+from dpcenet.system.texts import LANGUAGES, Words, in_each_language, said, words
 
 COLUMNS = (
     "rank",
@@ -71,14 +73,22 @@ def _page(ranked: Sequence[ReviewedCase], label_next: Mapping[str, int]) -> str:
     """review.html."""
     qualities = [quality for row in ranked for quality in row.labels.values()]
     flags = [quality.flag for quality in qualities]
+    reasons = {reason for quality in qualities for reason in quality.reasons}
     return render_page(
         "review.html",
+        texts={language: words(language) for language in LANGUAGES},
         rows=ranked,
         label_next=label_next,
-        accept_means=accept_words(qualities[0].accept_dice),
+        help={flag: in_each_language(partial(_help, flag, qualities[0])) for flag in FLAGS},
         counts={flag: flags.count(flag) for flag in FLAGS},
+        reasons={reason: in_each_language(partial(said, reason)) for reason in reasons},
         calibrated=all(quality.calibrated for quality in qualities),
     )
+
+
+def _help(flag: Flag, quality: Quality, say: Words) -> str:
+    """What a flag means, in a language."""
+    return say[f"review.{flag}.help"].format(means=accept_words(quality.accept_dice, say))
 
 
 def _table(ranked: Sequence[ReviewedCase], label_next: Mapping[str, int]) -> str:

@@ -31,11 +31,12 @@ export function t(key, values = {}) {
 }
 
 // A sentence of the program (a reason, a note on a scan) in the chosen language; as it is where it
-// is none of the texts "said.…".
+// is none of the texts "said.…". A value in it may be such a sentence, too (`system/texts.py` does the
+// same for written pages).
 export function said(sentence) {
   for (const [pattern, key] of sentences) {
     const match = pattern.exec(sentence);
-    if (match) return t(key, match.groups);
+    if (match) return t(key, Object.fromEntries(Object.entries(match.groups ?? {}).map(([name, value]) => [name, said(value)])));
   }
   return sentence;
 }

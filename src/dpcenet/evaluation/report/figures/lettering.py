@@ -13,14 +13,14 @@ from typing import Protocol
 import matplotlib
 from matplotlib.figure import Figure
 
-from dpcenet.evaluation.report.texts import Saying, in_each_language, saying
+from dpcenet.system.texts import Saying, in_each_language, saying
 
 _TEXT = re.compile(r"<text ([^>]*)>([^<]*)</text>")
 _NOT_OF_A_PAGE = re.compile(r"<metadata>.*?</metadata>|<!--.*?-->| xmlns(?::\w+)?=\"[^\"]*\"", re.S)
 
 
 class Say(Protocol):
-    """Gives a text of `report.texts` for a figure, with its blanks filled."""
+    """Gives a text of `system.texts` for a figure, with its blanks filled."""
 
     def __call__(self, key: str, **values: object) -> str: ...
 

@@ -29,9 +29,9 @@ from dpcenet.evaluation.report.figures.slices import (
 )
 from dpcenet.evaluation.report.run_labels import data_key, row_names
 from dpcenet.evaluation.report.tables import case_dice, evaluations, in_order, reference_of
-from dpcenet.evaluation.report.texts import Saying, saying
 from dpcenet.evaluation.scores import Score
 from dpcenet.methods.dpcenet.model import DPCENet
+from dpcenet.system.texts import Saying, saying
 from dpcenet.training.run_folder import Run
 
 Groups = dict[str, list[Run]]
