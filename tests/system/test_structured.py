@@ -137,3 +137,7 @@ def test_a_wrong_value_of_any_size_makes_a_short_message(tmp_path: Path) -> None
     path.write_text("method: [panet]\n")
     with pytest.raises(ConfigError, match="choose one of"):
         load_preset(str(path))
+
+
+def test_the_mark_of_windows_editors_in_front_of_a_file_is_no_fault() -> None:
+    assert parse_json(b'\xef\xbb\xbf{"a": 1}\r\n', "a.json") == {"a": 1}

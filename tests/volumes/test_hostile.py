@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import resource
 import socket
@@ -141,6 +142,17 @@ def test_nifti_voxels_without_a_size_are_refused_in_one_line(tmp_path, capfd, co
     (tmp_path / "b.hdr").write_bytes(header)
     with pytest.raises(VolumeError, match="voxels of 0 × 0 × 0 mm"):
         read_volume(tmp_path / "b.hdr")
+    assert capfd.readouterr().err == ""
+
+
+def test_what_nibabel_mends_is_not_printed(tmp_path, capfd, monkeypatch):
+    """Outside of pytest no log has a handler, and Python itself prints warnings then."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    path = nifti_with(tmp_path, sform_code=1, pixdim=[1, -1.5, 2, 3, 0, 0, 0, 0])
+    assert read_volume(path).volume.data.shape == SHAPE
+    for offset in (-5.0, np.nan):
+        with pytest.raises(VolumeError, match="header cannot be read"):
+            read_volume(nifti_with(tmp_path, vox_offset=offset))
     assert capfd.readouterr().err == ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from dpcenet.types import Volume
@@ -31,9 +32,12 @@ def test_voxels_are_looked_at_only_on_the_same_grid(monkeypatch: pytest.MonkeyPa
     """A folder of a thousand scans is not hashed for one copy."""
     image, _ = made_case()
     known, looked = ScanIdentity.of("a", image), list[int]()
-    monkeypatch.setattr(
-        "dpcenet.volumes.same_scan.voxels_digest", lambda data: looked.append(data.size) or ""
-    )
+
+    def look(data: npt.NDArray[np.generic]) -> str:
+        looked.append(data.size)
+        return ""
+
+    monkeypatch.setattr("dpcenet.volumes.same_scan.voxels_digest", look)
     assert not known.is_of(Volume(image.data[1:], image.affine)) and not looked
     assert not known.is_of(image) and looked == [image.data.size]
 

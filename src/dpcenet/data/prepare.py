@@ -127,7 +127,9 @@ def known_labels(spec: DatasetSpec, found: SourceFolder) -> tuple[int, ...]:
     What dataset.json declares binds only where `--dataset` names such a layout: a person who gives
     a folder of scans has not said that the file is right.
     """
-    return tuple(spec.labels or (found.labels if spec.name != "folder" else ()))
+    if spec.labels or spec.name == "folder":
+        return tuple(spec.labels)
+    return tuple(found.labels)
 
 
 def _rules(

@@ -113,7 +113,8 @@ def _refusing(
 def _decoded(text: str | bytes, most: int) -> str:
     if len(text) > most:
         raise _Refused(f"more than {most:,} bytes")
-    return text if isinstance(text, str) else text.decode("utf-8")
+    # Some editors on Windows put a mark (BOM) in front.
+    return text if isinstance(text, str) else text.decode("utf-8-sig")
 
 
 def _mapping(data: object, needs: Needs | None, finite: bool) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
-from nibabel.imageglobals import LoggingOutputSuppressor
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.claims import Claims, check_claims, numbered, read_voxels, unpacked_stream
+from dpcenet.volumes.nifti import checked
 from dpcenet.volumes.scan_file import AS_IT_IS, SPLIT, ReadOptions, ScanFile, SourceGrid, choose
 
 _HEADER_BYTES = 284
@@ -48,11 +48,9 @@ def read_mgh(
 def _read_header(stream: BinaryIO, path: Path) -> Claims:
     raw = stream.read(_HEADER_BYTES)
     try:
-        with (
-            LoggingOutputSuppressor(),
-            np.errstate(invalid="ignore", over="ignore"),
-        ):  # NaN is refused later, with a reason
-            header = MGHHeader(raw)
+        # NaN is refused later, with a reason
+        with np.errstate(invalid="ignore", over="ignore"):
+            header = checked(MGHHeader, raw)
             return Claims(
                 shape=tuple(int(n) for n in header.get_data_shape()),
                 dtype=header.get_data_dtype(),

@@ -7,6 +7,7 @@ nibabel interprets the header; `claims` reads the voxels.
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterable
 from itertools import chain
@@ -15,7 +16,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
@@ -59,6 +59,8 @@ GEOMETRY_FIELDS = (
 
 _UNITS = {0: "unknown", 1: "meter", 2: "mm", 3: "micron"}
 _TIMES = (0, 8, 16, 24, 32, 40, 48)
+_SILENT = logging.Logger("nibabel")
+_SILENT.addHandler(logging.NullHandler())
 
 
 def read_nifti(
@@ -182,14 +184,30 @@ def parsed(kind: Any, raw: bytes) -> Any:
     Raises:
         HeaderDataError: it is none, or nothing says how large a voxel is.
     """
-    with LoggingOutputSuppressor():
-        header = kind(raw)
+    header = checked(kind, raw)
     stored = kind(raw, check=False)
     placed = "sform_code" in stored.keys() and stored["sform_code"] > 0  # noqa: SIM118
     lengths, sizes = stored["dim"][1:4], stored["pixdim"][1:4]
     axes = np.arange(3) < stored["dim"][0]
     if not placed and (axes & (lengths > 1) & (sizes == 0)).any():
         raise HeaderDataError(f"voxels of {' × '.join(f'{size:g}' for size in sizes)} mm")
+    return header
+
+
+def checked(kind: Any, raw: bytes) -> Any:
+    """A header of nibabel, with what it mends mended; nothing of that is printed.
+
+    Without any handler Python itself prints warnings of a log, so nibabel gets a log of its own.
+
+    Args:
+        kind: class of the header.
+        raw: its bytes.
+
+    Raises:
+        HeaderDataError: it cannot be mended.
+    """
+    header = kind(raw, check=False)
+    header.check_fix(_SILENT)
     return header
 
 

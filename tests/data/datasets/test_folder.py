@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -154,3 +155,12 @@ def test_kind_of_scan_by_the_scans(tmp_path: Path) -> None:
     write_nifti(made_case()[0], tmp_path / "in/3.nii.gz")
     with pytest.raises(DatasetError, match="2 of 3 scans look like CT"):
         prepare(tmp_path / "in", tmp_path / "out", **options)
+
+
+def test_a_name_that_two_systems_store_differently_is_one_name(tmp_path: Path) -> None:
+    """ "ü" is one character on Linux and two where a Mac wrote the file."""
+    image, labels = made_case()
+    write_nifti(image, tmp_path / f"image_{normalize('NFC', 'Müller')}.nii.gz")
+    write_nifti(labels, tmp_path / f"label_{normalize('NFD', 'Müller')}.nii.gz")
+    (case,) = find_cases(tmp_path).cases
+    assert case.label is not None

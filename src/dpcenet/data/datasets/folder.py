@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from dpcenet.data.datasets import dataset_json
 from dpcenet.data.datasets.spec import DatasetSpec, SourceCase, SourceFolder
@@ -121,7 +122,7 @@ class _Tree:
     def _named(self, parent: Path, name: str) -> MaskFile | None:
         """The file or folder of that name."""
         masks = self.places[parent].masks if parent in self.places else ()
-        found = [mask for mask in masks if stem(mask) == name]
+        found = [mask for mask in masks if _same_name(stem(mask), name)]
         if len(found) > 1:
             raise DatasetError(f"{parent}: one name with several endings: {name}; keep one file")
         if not found and parent / name in self.places:
@@ -139,6 +140,11 @@ class _Tree:
         if any(map(is_dicom, masks)):
             return folder
         return together(masks) if masks else None
+
+
+def _same_name(one: str, other: str) -> bool:
+    """Whether people read one name: macOS may store "ü" as two characters, others as one."""
+    return normalize("NFC", one) == normalize("NFC", other)
 
 
 def _called(scan: Path | Series) -> tuple[Path, str]:
