@@ -133,8 +133,8 @@ class CheckedTraining:
 
     def _first_check(self) -> float:
         """The score before training, over as many scans as there is time for; its seconds."""
-        scores, began = list[float](), self.clock.passed
         self._in_time()
+        scores, began = list[float](), self.clock.passed
         slices = encoded(self.predictor, self.check.case)
         for number, other in enumerate(self.check.others, start=1):
             self._show(f"reverse check before training, scan {number}")
