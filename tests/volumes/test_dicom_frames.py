@@ -76,7 +76,7 @@ def cut_short(file):
     [
         (twice, "2 or more slices at one place, such as frames 1 and 2 of e.dcm"),
         (no_place, "no ImagePositionPatient"),
-        (more_frames, "1000000000 frames, 6 of them described"),
+        (more_frames, "1,000,000,000 frames, 6 of them described"),
         (cut_short, "claims 23,040 bytes"),
     ],
 )

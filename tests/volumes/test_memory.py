@@ -24,7 +24,8 @@ READ_ALL = """
 import json, re, sys
 from pathlib import Path
 from dpcenet.errors import DpcenetError
-from dpcenet.volumes.io import check_intensities, read_volume
+from dpcenet.volumes.intensities import check_intensities
+from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.scan_file import ReadOptions
 from dpcenet.volumes.preprocess import Preprocessing, preprocess
 
