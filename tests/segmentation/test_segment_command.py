@@ -38,7 +38,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_to_masks_and_a_review(scans: Path, tmp_path: Path) -> None:
     done = call("segment", scans, *support(scans), "--out", tmp_path)
     assert done.exit_code == 0, done.output
-    assert "1 masks in" in done.stdout and "review.html" in done.stdout
+    assert "1 mask in" in done.stdout and "review.html" in done.stdout
     assert "(at least 0.70 Dice is expected in 9 of 10 such cases)" in done.stdout
     assert f"left aside, a labelled scan (--labelled-too segments it): {scans}" in done.stderr
     assert f"left aside, a mask: {scans / 'label_01.nii.gz'}, {scans}" in done.stderr
@@ -124,7 +124,7 @@ def test_it_says_what_learning_gained(scans: Path, tmp_path: Path) -> None:
 def test_the_labelled_scan_alone_is_judged(scans: Path, tmp_path: Path) -> None:
     done = call("segment", scans / "image_01.nii.gz", *support(scans), "--out", tmp_path)
     assert done.exit_code == 0, done.output
-    assert "1 masks in" in done.stdout and "review.html" in done.stdout
+    assert "1 mask in" in done.stdout and "review.html" in done.stdout
 
 
 def test_what_was_dropped_is_rejected(scans: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_masks_are_no_scans_whatever_their_names(scans: Path, tmp_path: Path) ->
         shutil.copy(scans / f"label_0{number}.nii.gz", place / f"pat{number}_organs.nii.gz")
     given = ["--support-image", place / "pat1.nii.gz", "--support-mask"]
     done = call("segment", place, *given, place / "pat1_organs.nii.gz", "--out", tmp_path / "o")
-    assert done.exit_code == 0 and "1 masks in" in done.stdout
+    assert done.exit_code == 0 and "1 mask in" in done.stdout
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("left aside: "))
     assert str(place / "pat2_organs.nii.gz") in line and "this looks like a mask" in line
     assert [path.name for path in (tmp_path / "o").glob("*_seg.nii.gz")] == ["pat2_seg.nii.gz"]

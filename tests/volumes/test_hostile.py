@@ -278,7 +278,9 @@ def test_values_beyond_32_bits_are_refused(high):
 def test_a_scan_of_nan_takes_little_memory():
     data = np.full((40, 256, 256), np.nan, np.float32)
     tracemalloc.start()
-    with pytest.raises(VolumeError, match=r"2,621,440 NaN or infinite voxels, .* z=0, y=0, x=0 .*--fix"):
+    with pytest.raises(
+        VolumeError, match=r"2,621,440 NaN or infinite voxels, .* z=0, y=0, x=0 .*--fix"
+    ):
         check_intensities(Volume(data, np.eye(4)), "scan")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dpcenet.inference.encoded import EncodedWindows, encode_slices
-from dpcenet.inference.looks import Windows, windows_around
+from dpcenet.inference.looks import Windows, reach_of, windows_around
 from dpcenet.inference.support import (
     LabelledScan,
     SliceTask,
@@ -36,7 +36,8 @@ def encode_windows(method: Method, support: Support, precision: Precision) -> li
         return [EncodedWindows({}, Features({})) for _ in support.scans]
     wanted: dict[int, list[_Places]] = {}
     for value in support.values:
-        places = [_places(look, scan, value, method.neighbours) for scan in support.scans]
+        reach = reach_of(method, volume=method.as_volume)  # whole scans are segmented from tasks
+        places = [_places(look, scan, value, reach) for scan in support.scans]
         wanted[value] = _sizes_added(places)
     return [
         _encoded(method, look, scan, {value: each[n] for value, each in wanted.items()}, precision)

@@ -73,6 +73,16 @@ def first_answers(
     return [FirstAnswer(value, task, mask, one) for (value, task), mask, one in found]
 
 
+def reach_of(method: Method, volume: bool) -> int:
+    """How many slices on either side of a labelled one help it.
+
+    Args:
+        method: with a trained network.
+        volume: whether answers make up a volume, in which the query's own slices help instead.
+    """
+    return 0 if volume else method.neighbours
+
+
 def pieces(task: SliceTask) -> list[SliceTask]:
     """The task in parts of at most `GROUP` query slices: one slice may serve hundreds of them."""
     first = range(0, len(task.query), GROUP)

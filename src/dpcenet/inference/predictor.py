@@ -25,7 +25,13 @@ import torch
 from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.alignment import AlignmentSearch
 from dpcenet.inference.encoded import EncodedScan, encode_scan
-from dpcenet.inference.looks import first_answers, in_groups, pieces, refine_in_windows
+from dpcenet.inference.looks import (
+    first_answers,
+    in_groups,
+    pieces,
+    reach_of,
+    refine_in_windows,
+)
 from dpcenet.inference.own_slices import closer_by_own_slices, labelled_by_itself, own_tasks
 from dpcenet.inference.pose import align_support
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
@@ -150,8 +156,8 @@ class Predictor:
         volume = self.as_volume and plan.covers_scan and self.method.as_volume
         look = self.method.second_look if self.second_look and query.windows is None else None
         reach = self.neighbours
-        if reach is None:  # the query's own slices help in place of the labelled scan's
-            reach = 0 if volume and look is not None else self.method.neighbours
+        if reach is None:
+            reach = reach_of(self.method, volume and look is not None)
         labels = [scan.label for scan in aligned]
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
         if volume:
