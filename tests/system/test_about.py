@@ -33,7 +33,22 @@ def test_the_version_names_what_decides_results() -> None:
     ],
 )
 def test_what_a_person_waits_for_is_quick(code: str, seconds: float, tmp_path: Path) -> None:
-    """Processor time of the quickest of five, with the compiled files that an installer leaves."""
+    """Processor time of the quickest of five, with the compiled files that an installer leaves.
+
+    On a machine so slow that the libraries of the commands alone take more than half of the time,
+    at most twice what they take, measured by turns.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+    took, libraries = [], []
+    for _ in range(6):
+        took.append(processor_time(code, environment))
+        libraries.append(processor_time("import typer, typer.rich_utils", environment))
+    assert min(took[1:]) < max(seconds, 2 * min(libraries[1:])), (took, libraries)
+
+
+def processor_time(code: str, environment: dict[str, str]) -> float:
+    """Seconds that a new Python takes for some code, without torch and numpy."""
     measured = (
         "import atexit, sys, time\n"
         "before = 0\n"
@@ -42,16 +57,11 @@ def test_what_a_person_waits_for_is_quick(code: str, seconds: float, tmp_path: P
         "    print('TOOK', time.process_time() - before)\n"
         f"atexit.register(end)\n{code}"
     )
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)
-    took = []
-    for _ in range(6):
-        done = subprocess.run(
-            [sys.executable, "-c", measured], env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0 and "TOOK" in done.stdout, done.stderr
-        took.append(float(done.stdout.rpartition("TOOK")[2]))
-    assert min(took[1:]) < seconds, took
+    done = subprocess.run(
+        [sys.executable, "-c", measured], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "TOOK" in done.stdout, done.stderr
+    return float(done.stdout.rpartition("TOOK")[2])
 
 
 def test_the_citation_file_is_right() -> None:

@@ -72,13 +72,14 @@ def official(numbers: dict[str, np.ndarray]) -> RPT:
 @pytest.mark.parametrize("case", CASES)
 def test_outputs_losses_and_gradients_are_the_official_ones(golden: Golden, case: str) -> None:
     """The gradient of the threshold is a small sum of large terms: vector units, which add in
-    another order, miss it by 1.1e-5 to 1.4e-5 on some processors. So they are switched off."""
+    another order, miss it by 1.0e-5 to 1.4e-5 on some processors. So they are switched off, in
+    torch and in MKL."""
     numbers = golden("rpt")
     if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
         test = f"{__file__}::{test_outputs_losses_and_gradients_are_the_official_ones.__name__}"
         subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{test}[{case}]"],
-            env={**os.environ, "ATEN_CPU_CAPABILITY": "default"},
+            env={**os.environ, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
             check=True,
         )
         return
