@@ -16,7 +16,7 @@ each other, and the whole has its say. Protocols of the literature ask for singl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -64,12 +64,15 @@ class Segmented:
         slices: which slices of them served.
         probability: label value → (Z, H, W) float32; 0 on slices that nothing served.
         cut: above which probability a label is.
+        at_first: label value → (Z, H, W) bool, what the labelled scan shows slice by slice, before
+            windows and the whole have their say; empty where several scans or slices serve.
     """
 
     scans: tuple[LabelledScan, ...]
     slices: SliceMap
     probability: dict[int, npt.NDArray[np.float32]]
     cut: float = 0.5
+    at_first: Mapping[int, Mask] = field(default_factory=dict)
 
     @property
     def masks(self) -> dict[int, Mask]:
@@ -167,13 +170,16 @@ class Predictor:
             reach = reach_of(self.method, volume and look is not None)
         labels = [scan.label for scan in aligned]
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
+        found = self._first_look(aligned, query, tasks)
+        at_first: dict[int, Mask] = {}
         if volume:
-            probability = self._of_volume(aligned, query, tasks, look)
-        else:
-            probability = self._first_look(aligned, query, tasks)
-            if look is not None:
-                self._second_look(aligned, query, tasks, look, probability)
-        return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
+            if len(aligned) == 1 and reach == 0:
+                at_first = {value: above(each, 0.5) for value, each in found.items()}
+            self._as_volume(found, aligned, query, tasks, look)
+        elif look is not None:
+            self._second_look(aligned, query, tasks, look, found)
+        slices = replace(chosen, tasks=tasks)
+        return Segmented(tuple(aligned), slices, found, at_first=at_first)
 
     def _aligned(self, request: Request, plan: SlicePlan) -> Sequence[LabelledScan]:
         if not self.align or self.method.pose_search is None:
@@ -184,15 +190,15 @@ class Predictor:
             for scan, pairs in zip(request.support, plan.pairs(request), strict=True)
         ]
 
-    def _of_volume(
+    def _as_volume(
         self,
+        found: Probabilities,
         scans: Sequence[LabelledScan],
         query: EncodedScan,
         tasks: Tasks,
         look: SecondLook | None,
-    ) -> Probabilities:
-        """What is found in slices that make up a volume; see `own_slices` and `whole_scan`."""
-        found = self._first_look(scans, query, tasks)
+    ) -> None:
+        """Mend what was found in slices that make up a volume; see `own_slices`, `whole_scan`."""
         served = {v: sorted({z for task in each for z in task.query}) for v, each in tasks.items()}
         served = {value: slices for value, slices in served.items() if slices}
         boxes, mm = [label_boxes(scan.label) for scan in scans], query.spacing[0]
@@ -203,7 +209,7 @@ class Predictor:
             self._second_look(scans, query, unlike, look, found)
         self._see_whole(found, query, served, parts)
         if look is None:
-            return found
+            return
         itself = labelled_by_itself(query, found)
         own = {v: own_tasks(itself.label, v, slices) for v, slices in served.items()}
         self._first_look([itself], query, own, onto=found)
@@ -211,7 +217,6 @@ class Predictor:
         for value, slices in served.items():
             closer_by_own_slices(self.method, look, query, found[value], slices, self.precision)
         self._see_whole(found, query, served, parts)
-        return found
 
     def _see_whole(
         self,
