@@ -104,8 +104,14 @@ def test_labels_whose_slices_share_little_are_looked_at_again(
 
     monkeypatch.setattr("dpcenet.inference.predictor.refine_in_windows", spied)
     whole = MatchedSlices(known=(np.arange(5),))
-    predictor.segment([LabelledScan("a", scan(5), label)], scan(5), whole, [5])
+    labelled = LabelledScan("a", scan(5), label)
+    found = predictor.segment([labelled], scan(5), whole, [5])
     assert sorted(set(seen)) == looked_again
+    assert (found.at_first[5] == (label == 5)).all()
+    two = predictor.segment(
+        [labelled, labelled], scan(5), MatchedSlices(known=whole.known * 2), [5]
+    )
+    assert not two.at_first  # what one of them alone shows is not known
 
 
 def test_a_slice_is_segmented_by_its_neighbours_through_a_window(predictor: Predictor) -> None:
