@@ -197,7 +197,7 @@ def _queries_of(text: str, search: _Search) -> list[Query]:
         fitting = f" whose name fits {search.pattern!r}" if search.pattern else ""
         raise DatasetError(
             f"{text}: no scan found{fitting}; expected NIfTI, NRRD or MetaImage files, or DICOM "
-            "series, that are not masks"
+            "series, that are not masks; a zip is read if you name it"
         )
     return queries
 
