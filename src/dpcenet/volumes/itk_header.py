@@ -18,7 +18,8 @@ _META_FIELDS = {
         *("NDims", "DimSize", "ElementSpacing", "ElementSize", "ElementType", "ElementDataFile"),
         *("TransformMatrix", "Rotation", "Orientation", "Offset", "Position", "Origin"),
         *("BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData"),
-        *("CompressedDataSize", "HeaderSize", "ElementNumberOfChannels"),
+        *("CompressedDataSize", "HeaderSize", "ElementNumberOfChannels", "DistanceUnits"),
+        *("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"),
     )
 }
 """What decides how a MetaImage is read, by its lower-case name."""
@@ -116,8 +117,11 @@ def _check_field(path: Path, name: str, plain: str, fields: dict[str, str], nrrd
 
 
 def _check_numbers(path: Path, fields: dict[str, str]) -> None:
-    """Refuse a place or a size of a MetaImage that is no number; ITK takes another one."""
-    for name in ("offset", "position", "origin", "elementspacing", "elementsize"):
+    """Refuse what is no number in a MetaImage; ITK takes another one."""
+    for name in (
+        *("offset", "position", "origin", "elementspacing", "elementsize"),
+        *("elementtointensityfunctionslope", "elementtointensityfunctionoffset"),
+    ):
         for text in fields.get(name, "").split():
             try:
                 finite = math.isfinite(float(text))
