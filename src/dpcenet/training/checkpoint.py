@@ -6,6 +6,7 @@ A frozen trunk does not change, so it is written once beside the checkpoint and 
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -57,6 +58,8 @@ def load_tensors(path: Path) -> tuple[State, dict[str, str]]:
         RunError: the file is missing or damaged.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for, without an end
+            raise OSError("this is not a regular file")
         with safe_open(path, framework="pt") as stream:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
             return tensors, stream.metadata() or {}
