@@ -152,7 +152,7 @@ def distinct(scans: Sequence[Named]) -> list[Path]:
         alike.setdefault(scan.name, []).append(number)
     names = [scan.name for scan in scans]
     for same in (numbers for numbers in alike.values() if len(numbers) > 1):
-        places = [scans[number].folder.absolute() for number in same]
+        places = [Path(os.path.normpath(scans[number].folder.absolute())) for number in same]
         common = os.path.commonpath(places)
         for number, place in zip(same, places, strict=True):
             names[number] = place.relative_to(common) / names[number].name
