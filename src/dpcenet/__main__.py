@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from dpcenet.system.program_end import end_after
 
 
@@ -12,7 +14,9 @@ def main() -> None:
 
 def _command() -> None:
     from dpcenet.cli import app
+    from dpcenet.cli.checks import check_words
 
+    check_words(sys.argv[1:])
     app()
 
 

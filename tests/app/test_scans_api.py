@@ -17,6 +17,9 @@ from dpcenet.app.project import Project
 from dpcenet.app.server import create_app
 from dpcenet.app.session import Session
 from dpcenet.data.phantom.phantom import phantom
+from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.scan_file import Labels
+from dpcenet.volumes.write_masks import write_mask
 
 
 @pytest.fixture
@@ -134,6 +137,74 @@ def test_a_mask_from_a_file_must_lie_on_the_scan(client: TestClient, folder: Pat
     client.delete(f"{path}/labels")
     assert client.get(path).json()["state"] == "none"
     assert not client.get(f"{path}/extent").json()["slices"][6]
+
+
+def named(folder: Path, place: Path, names: dict[int, str]) -> bytes:
+    """A .seg.nrrd of the second scan's labels with names."""
+    label = read_volume(folder / "deep" / "label_02.nii.gz")
+    write_mask(label.volume.data, place, label.grid, Labels(names))
+    return place.read_bytes()
+
+
+def voxels(client: TestClient, path: str) -> dict[str, int]:
+    """Name → how many voxels have the label."""
+    labels = nibabel.Nifti1Image.from_bytes(client.get(f"{path}/labels.nii").content)
+    counts = np.bincount(np.asarray(labels.dataobj).ravel().astype(int), minlength=256)
+    known = client.get("/api/labels").json()["labels"]
+    return {label["name"]: int(counts[label["value"]]) for label in known}
+
+
+def test_labels_of_a_file_go_by_their_names(
+    client: TestClient, folder: Path, tmp_path: Path
+) -> None:
+    """The first segment of a file may be what the project calls the second, or something new."""
+    path = f"/api/scans/{ids(client)['deep/image_02']}"
+    rows = [("spleen", 1), ("Right kidney", 2), ("label 4", 4)]
+    labels = [{"name": name, "value": value, "colour": "#ff0000"} for name, value in rows]
+    assert client.put("/api/labels", json=labels).status_code == 200
+    stored = np.asarray(nibabel.load(folder / "deep" / "label_02.nii.gz").dataobj)
+    count = np.bincount(stored.ravel().astype(int)).tolist()
+    content = named(
+        folder, tmp_path / "a.seg.nrrd", {1: "right_kidney", 2: "liver", 3: "Spleen", 4: "aorta"}
+    )
+    taken = client.put(f"{path}/mask?name=a.seg.nrrd", content=content)
+    assert taken.status_code == 200, taken.text
+    found = voxels(client, path)
+    assert found == {
+        **{"spleen": count[3], "Right kidney": count[1]},
+        **{"liver": count[2], "aorta": count[4]},
+    }
+    plain = (folder / "deep" / "label_02.nii.gz").read_bytes()  # its values are the project's
+    assert client.put(f"{path}/mask?name=b.nii.gz", content=plain).status_code == 200
+    assert voxels(client, path)["spleen"] == count[1]
+
+
+def test_names_of_a_file_hold_no_signs_for_the_terminal(
+    client: TestClient, folder: Path, tmp_path: Path
+) -> None:
+    path = f"/api/scans/{ids(client)['deep/image_02']}"
+    names = {1: "a\tb\x1b[31m", 2: "n" * 300, 3: "n" * 299 + "m", 4: "label 1"}
+    content = named(folder, tmp_path / "a.seg.nrrd", names)
+    taken = client.put(f"{path}/mask?name=a.seg.nrrd", content=content)
+    assert taken.status_code == 200, taken.text
+    known = [label["name"] for label in client.get("/api/labels").json()["labels"]]
+    assert sorted(known) == ["a b [31m", "label 1", "label 3", "n" * 60]
+
+
+def test_a_mask_that_counts_from_1_is_noted_and_a_refused_one_has_its_name(
+    client: TestClient, folder: Path, tmp_path: Path
+) -> None:
+    path = f"/api/scans/{ids(client)['deep/image_01']}"
+    label = nibabel.load(folder / "deep" / "label_01.nii.gz")
+    data = np.asarray(label.dataobj)
+    for name, changed in (("one.nii", data + 1), ("half.nii", data * 0.5)):
+        nibabel.save(nibabel.Nifti1Image(changed.astype(np.float32), label.affine), tmp_path / name)
+    contents = {name: (tmp_path / name).read_bytes() for name in ("one.nii", "half.nii")}
+    taken = client.put(f"{path}/mask?name=one.nii", content=contents["one.nii"])
+    assert taken.status_code == 200 and "if it is the background" in taken.json()["notes"][0]
+    refused = client.put(f"{path}/mask?name=C:/x/half.nii", content=contents["half.nii"])
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("half.nii: there are values that are no whole")
 
 
 def test_nothing_is_written_beside_the_scans(client: TestClient, folder: Path) -> None:

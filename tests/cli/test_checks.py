@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dpcenet.cli import app
-from dpcenet.cli.checks import check_named, stopped
+from dpcenet.cli.app import parse_label_name
+from dpcenet.cli.checks import check_named, check_words, stopped
 from dpcenet.errors import ConfigError, DpcenetError
 
 WRONG = (
@@ -79,3 +80,37 @@ def test_ctrl_c_says_how_to_go_on() -> None:
         stopped("run it again"),
     ):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("segment", "", "--out", "o"), "behind segment"),
+        (("segment", "a", "--out", ""), "behind --out"),
+        (("segment", "a", "--out="), "--out="),
+        (("doctor", " "), "behind doctor"),
+        (("", "a"), "behind dpcenet"),
+    ],
+)
+def test_an_empty_word_is_no_path(words: tuple[str, ...], named: str) -> None:
+    """As a path it would be the current folder, and all that lies there be segmented."""
+    with pytest.raises(ConfigError, match=f"^{named}: an empty word; is a variable"):
+        check_words(words)
+    check_words([word for word in words if word.strip() and word != "--out="])
+
+
+def test_the_command_looks_for_empty_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dpcenet", "doctor", ""]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    said = "dpcenet: behind doctor: an empty word; is a variable of the shell not set?\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.mark.parametrize("text", ["1=", "1= ", "1=\n", "=liver", "x=liver", "²=liver", "liver"])
+def test_a_name_of_a_label_that_is_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="write it as VALUE=NAME"):
+        parse_label_name(text)
+
+
+def test_a_name_holds_no_signs_for_the_terminal() -> None:
+    assert parse_label_name("1= a\nb\x1b[31m ") == (1, "a b [31m")

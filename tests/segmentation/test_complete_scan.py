@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dpcenet.data.phantom.phantom import phantom
-from dpcenet.errors import ConfigError
+from dpcenet.errors import ConfigError, VolumeError
 from dpcenet.segmentation.complete_scan import complete_file
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import read_json
@@ -120,3 +120,12 @@ def test_a_file_that_is_not_ours_is_left_alone(copier: Segmenter, tmp_path: Path
         complete_file(copier, scan, mask, out)
     with pytest.raises(ConfigError, match="--label 9"):
         complete_file(copier, scan, mask, tmp_path / "other.nii.gz", labels=[9])
+
+
+@pytest.mark.parametrize("name", ["full.mgz", "full.hdr", "full.zip", "full"])
+def test_a_format_that_is_not_written_is_said_before_anything_is_read(
+    copier: Segmenter, tmp_path: Path, name: str
+) -> None:
+    nowhere = tmp_path / "nowhere.nii.gz"
+    with pytest.raises(VolumeError, match=r"no mask is written as .*expected \.nii\.gz"):
+        complete_file(copier, nowhere, nowhere, tmp_path / name)

@@ -40,3 +40,20 @@ def test_equal_folder_names_of_dicom(tmp_path: Path) -> None:
     expected = ["A/DICOM/DICOM_seg.dcm", "B/DICOM/DICOM_seg.dcm"]
     assert names(tmp_path / "A" / "DICOM", tmp_path / "B" / "DICOM") == expected
     assert names(f"{tmp_path}/*/DICOM") == expected
+
+
+def test_a_scan_by_two_ways_is_one_and_no_result_leaves_its_folder(tmp_path: Path) -> None:
+    for place in ("x/a.nii.gz", "y/a.nii.gz"):
+        scan(tmp_path / place)
+    around = f"{tmp_path}/x/../x/a.nii.gz"
+    assert names(tmp_path / "x/a.nii.gz", around) == ["a_seg.nii.gz"]
+    assert names(around, tmp_path / "x") == ["a_seg.nii.gz"]
+    assert names(around, tmp_path / "y/../y/a.nii.gz") == ["x/a_seg.nii.gz", "y/a_seg.nii.gz"]
+    inside = tmp_path / "x/deep/a.nii.gz"
+    scan(inside)
+    assert names(tmp_path / "x/a.nii.gz", f"{tmp_path}/x/deep/../deep/a.nii.gz") == [
+        "a_seg.nii.gz",
+        "deep/a_seg.nii.gz",
+    ]
+    (tmp_path / "loop").symlink_to("loop")
+    assert names(tmp_path / "loop/a.nii.gz") == ["a_seg.nii.gz"]  # reading it says what is wrong

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dpcenet.errors import ConfigError
-from dpcenet.segmentation.layout import Layout, mask_name
+from dpcenet.segmentation.layout import (
+    Layout,
+    label_path,
+    label_words,
+    mask_name,
+    probability_path,
+)
 from dpcenet.segmentation.outputs import OutputOptions
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.segmentation.segment_folder import segment_folder
@@ -48,6 +55,61 @@ class QuickInput:
 )
 def test_masks_are_called_as_others_call_them(layout: Layout, name: str, expected: str) -> None:
     assert mask_name(Path(name), ".mha", layout) == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("layout", "names"),
+    [
+        ("bids", ("患者1.nii.gz", "病人1.nii.gz")),
+        ("bids", ("Muñoz.nii.gz", "Muoz.nii.gz")),
+        ("nnunet", ("患者_1.nii.gz", "患者_2.nii.gz")),
+    ],
+)
+def test_two_scans_keep_two_masks(layout: Layout, names: tuple[str, str]) -> None:
+    masks = [mask_name(Path(name), ".nii.gz", layout) for name in names]
+    assert masks[0] != masks[1]
+    if layout == "bids":  # names by the standard
+        assert all(re.fullmatch(r"sub-[A-Za-z0-9]+", mask.parts[0]) for mask in masks)
+
+
+@pytest.mark.parametrize(
+    ("layout", "names"),
+    [("bids", ("a-1", "a1")), ("nnunet", ("case_0000", "case")), ("bids", ("a/b", "ab"))],
+)
+def test_scans_whose_masks_would_have_one_name_are_refused(
+    tmp_path: Path, layout: Layout, names: tuple[str, str]
+) -> None:
+    """The second would be written over the first, and both be called done."""
+    image, mask = write_scans(tmp_path / "labelled", 1)[0]
+    for name in names:
+        place = tmp_path / "scans" / f"{name}.nii.gz"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_scans(tmp_path / "more", 2)[1][0].replace(place)
+    options = SegmentOptions(tmp_path / "out", OutputOptions(layout=layout))
+    with pytest.raises(ConfigError, match=r"the masks of both would be .*rename one"):
+        segment_folder([tmp_path / "scans"], QuickInput(image, mask), options, quiet=True)  # type: ignore[arg-type]
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
+@pytest.mark.parametrize("layout", ["bids", "totalsegmentator"])
+def test_every_label_has_a_file_of_its_own(layout: Layout) -> None:
+    """Also where names differ in letters only that no file name may have, or in case."""
+    names = {1: "left/kidney", 2: "left_kidney", 3: "左肾", 4: "右肾", 5: "Liver", 6: "liver"}
+    names |= {7: "..", 8: "n" * 300, 9: "n" * 299 + "m", 10: "肾" * 300, 11: " ", 12: "../../etc"}
+    words = label_words(names, layout)
+    assert [*words] == [*names]
+    assert len({word.casefold() for word in words.values()}) == len(names)
+    path = label_path if layout == "totalsegmentator" else _probability
+    for word in words.values():
+        file = path(Path("out/scan_dseg.nii.gz"), word)
+        assert ".." not in file.parts and not file.name.startswith(".")
+        assert len(file.name.encode()) <= 255
+
+
+def _probability(mask: Path, word: str) -> Path:
+    found = probability_path(mask, "scan", 1, word, "bids")
+    assert re.fullmatch(r"scan_label-[A-Za-z0-9]+_probseg\.nii\.gz", found.name)
+    return found
 
 
 def segmented(tmp_path: Path, layout: Layout) -> tuple[Path, Path]:

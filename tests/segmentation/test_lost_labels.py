@@ -1,4 +1,4 @@
-"""A label of a few stray voxels that preparing loses is named."""
+"""Labels that preparing loses, or that lie in place of the background, are named."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 
+from dpcenet.data.datasets.folder import SPEC
+from dpcenet.data.datasets.spec import SourceCase
+from dpcenet.data.doctor.examine import examine
 from dpcenet.segmentation.labelled_files import lost_labels
 from made_scans import quick_segmenter, write_scans
 
@@ -26,3 +30,22 @@ def test_a_stray_voxel_is_named(tmp_path: Path) -> None:
     (note,) = (text for text in support.notes if "too small" in text)
     assert "organs.nii.gz" in note and "label 9 " in note
     assert lost_labels([1, 2], np.array([[[0, 1], [2, 2]]], np.uint8)) == []
+
+
+@pytest.mark.parametrize("kind", ["from 1", "inverted", "right", "a corner"])
+def test_a_label_in_place_of_the_background_is_named(tmp_path: Path, kind: str) -> None:
+    ((image, mask),) = write_scans(tmp_path, 1)
+    file = nibabel.load(mask)
+    data = np.asarray(file.dataobj).astype(np.uint8)
+    corner = data.copy()
+    corner[0, 0, 0] = 9
+    changed = {"from 1": data + 1, "inverted": 5 * (data == 0), "right": data, "a corner": corner}
+    drawn = nibabel.Nifti1Image(changed[kind].astype(np.uint8), file.affine)
+    nibabel.save(drawn, tmp_path / "organs.nii.gz")
+    notes = quick_segmenter().support([image], [tmp_path / "organs.nii.gz"]).notes
+    value = {"from 1": 1, "inverted": 5}.get(kind)
+    said = [text for text in notes if "if it is the background" in text]
+    assert len(said) == (value is not None)
+    assert all(f"organs.nii.gz: label {value} fills " in text for text in said)
+    case = SourceCase("a", image, tmp_path / "organs.nii.gz")
+    assert len([n for n in examine(case, SPEC).notes if "background" in n]) == len(said)

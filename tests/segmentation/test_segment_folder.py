@@ -87,6 +87,20 @@ def test_a_copy_of_the_labelled_scan_is_left_aside_in_whatever_format(
         assert (tmp_path / str(too) / "copy_seg.nii").exists()
 
 
+def test_voxels_of_labelled_scans_are_not_hashed_where_no_copy_is_looked_for(
+    labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(data: object) -> str:
+        raise AssertionError("voxels were hashed")
+
+    monkeypatch.setattr("dpcenet.volumes.same_scan.voxels_digest", look)
+    copy = tmp_path / "copy.nii.gz"
+    copy.write_bytes(labelled.images[0].read_bytes())
+    done = segment_folder([copy], labelled, SegmentOptions(tmp_path / "out"), quiet=True)
+    assert [outcome.query.name for outcome in done.outcomes] == ["copy"]
+    assert not done.outcomes[0].error
+
+
 def test_the_labelled_scan_is_not_suggested_again(labelled: LabelledInput, tmp_path: Path) -> None:
     options = SegmentOptions(tmp_path, check=True)
     scans = [tmp_path / "scans"]

@@ -179,7 +179,7 @@ def test_corrected_masks_are_kept(scans: Path, support: Support, tmp_path: Path)
 def test_two_queries_of_one_name_are_refused(scans: Path, support: Support, tmp_path: Path) -> None:
     write_scans(tmp_path / "more", 1)
     queries = [*find_queries([scans]), *find_queries([tmp_path / "more"])]
-    with pytest.raises(ConfigError, match="image_01: two queries"):
+    with pytest.raises(ConfigError, match="the masks of both would be image_01_seg"):
         segment_files(SEGMENTER, queries, support, SegmentOptions(tmp_path / "out"))
 
 

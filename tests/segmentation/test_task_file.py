@@ -11,7 +11,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
+from dpcenet.cli import app
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError, TaskError
 from dpcenet.inference.predictor import Predictor
@@ -186,3 +188,12 @@ def test_a_file_that_would_be_too_large_is_not_written(
     with pytest.raises(ConfigError, match="fewer labelled scans"):
         write_task(tmp_path / "big.task", segmenter.predictor, support)
     assert not list(tmp_path.iterdir())
+
+
+def test_signs_for_a_terminal_in_a_note_are_not_printed(
+    segmenter: Segmenter, support: Support, tmp_path: Path
+) -> None:
+    path = tmp_path / "others.task"
+    write_task(path, segmenter.predictor, support, note="a\x1b[2Jb\nc")
+    shown = CliRunner().invoke(app, ["task", "show", str(path)])
+    assert shown.exit_code == 0 and "note      a [2Jb c\n" in shown.output

@@ -1,39 +1,65 @@
-"""The end of the program: one line of ours, and none of a DICOM library's."""
+"""The end of the program: whatever happens, what a person can mend is one line."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-PROGRAM = """
-import os, warnings
+import pytest
+
+LETTERS = """
 from dpcenet.system.program_end import end_after
-
-def program():
-    scope = {"__name__": "pydicom.valuerep", "warnings": warnings}
-    exec("warnings.warn('a value breaks the standard')", scope)
-    warnings.warn("a warning of ours")
-    print(os.environ.get("PYTHONWARNINGS"))
-
-end_after(program)
+end_after(lambda: print("12 mm³, 左肾, a\\udcffb"))
+"""
+NOWHERE = """
+import os, sys
+from pathlib import Path
+from dpcenet.system.program_end import end_after
+os.rmdir(os.getcwd())
+end_after(lambda: Path("scan.nii.gz").resolve())
+"""
+LOST = """
+from pathlib import Path
+from dpcenet.system.program_end import end_after
+end_after(lambda: Path("scan.nii.gz").read_bytes())
 """
 
 
-def said(*flags: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+def ended(program: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, *flags, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
+        check=False,
+        cwd=folder,
+        env={**os.environ, **environment},
     )
 
 
-def test_warnings_of_dicom_libraries_are_kept_back_unless_asked_for() -> None:
-    plain = said()
-    assert "standard" not in plain.stderr and "of ours" in plain.stderr
-    assert plain.stdout == "ignore\n"
-    asked = said("-W", "default")
-    assert "a value breaks the standard" in asked.stderr and asked.stdout == "None\n"
+@pytest.mark.parametrize(
+    ("letters", "printed"),
+    [
+        ("ascii", rb"12 mm\xb3, \u5de6\u80be, a\udcffb"),
+        ("gbk", rb"12 mm\xb3, " + "左肾".encode("gbk") + rb", a\udcffb"),
+        ("utf-8", "12 mm³, 左肾, ".encode() + rb"a\udcffb"),
+    ],
+)
+def test_no_letter_ends_a_command(letters: str, printed: bytes, tmp_path: Path) -> None:
+    done = ended(LETTERS, tmp_path, PYTHONIOENCODING=letters, PYTHONUTF8="0")
+    assert (done.returncode, done.stdout.strip()) == (0, printed), done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be deleted there")
+def test_a_deleted_current_folder_is_said_in_a_line(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    done = ended(NOWHERE, folder)
+    said = b"dpcenet: the current folder is not there any more; change to another one\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_file_that_is_not_there_is_a_fault_of_ours(tmp_path: Path) -> None:
+    """Every command looks first: one that does not is to be mended, not hidden."""
+    done = ended(LOST, tmp_path)
+    assert done.returncode == 1 and b"Traceback" in done.stderr

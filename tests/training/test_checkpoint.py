@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from dpcenet.errors import RunError
+from dpcenet.errors import RunError, TaskError
 from dpcenet.nn.tensor_files import load_tensors, save_tensors
+from dpcenet.segmentation.task_file import task_facts
 from dpcenet.training.checkpoint import (
     load_checkpoint,
     load_parts,
@@ -49,6 +51,16 @@ def test_a_folder_without_checkpoint_has_none_and_a_missing_file_is_named(tmp_pa
     assert load_checkpoint(tmp_path) is None
     with pytest.raises(RunError, match=r"nothing\.safetensors: cannot be read"):
         load_tensors(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "my.task")
+    for place in (tmp_path, tmp_path / "my.task"):
+        with pytest.raises(RunError, match="this is not a regular file"):
+            load_tensors(place)
+        with pytest.raises(TaskError, match=r"this is not a regular file.*dpcenet task create"):
+            task_facts(place)
 
 
 def stepped(layer: nn.Module, optimiser: torch.optim.Optimizer, seed: int) -> Tensor:

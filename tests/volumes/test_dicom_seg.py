@@ -125,6 +125,20 @@ def test_our_own_reader_finds_labels_and_names(case):
     np.testing.assert_array_equal(on_grid(read_volume(path).volume, image, path).data, labels.data)
 
 
+def test_a_backslash_in_a_name_separates_no_values(oblique, tmp_path):
+    image, labels = oblique
+    write_dicom(image, tmp_path / "scan")
+    names = {value: f"{name}\\{value}" for value, name in NAMES.items()}
+    path = tmp_path / "seg.dcm"
+    write_seg(labels.data, path, read_series(tmp_path / "scan"), names, ALGORITHM, WHEN)
+    expected = {value: f"{name}/{value}" for value, name in NAMES.items()}
+    assert read_seg(path).facts.labels.names == expected
+    file = pydicom.dcmread(path)
+    file.SegmentSequence[0].SegmentLabel = ["left", "kidney"]  # as other programs write it
+    file.save_as(path)
+    assert read_seg(path).facts.labels.names[min(NAMES)] == "left/kidney"
+
+
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 def test_of_an_enhanced_file(oblique, order, tmp_path):
     image, labels = oblique

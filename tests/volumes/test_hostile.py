@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import os
+import re
 import resource
 import socket
 import tracemalloc
@@ -216,6 +217,32 @@ def test_metaimage_without_a_spacing_is_taken_as_1_mm_which_is_noted(tmp_path):
     path.write_bytes(content.replace(b"NDims = 3", b"NDims = 4"))
     with pytest.raises(VolumeError, match="axes: 4, lengths: 3"):
         read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "mm", "said"),
+    [
+        ("DistanceUnits = um", 0.001, ["lengths became mm"]),
+        ("DistanceUnits = cm", 10, ["lengths became mm"]),
+        ("DistanceUnits = mm", 1, []),
+        ("DistanceUnits = ?", None, "the header's units are ?"),
+        ("ElementToIntensityFunctionSlope = 2", 1, ["not applied"]),
+        ("ElementToIntensityFunctionOffset = -1024", 1, ["not applied"]),
+        ("ElementToIntensityFunctionSlope = 1.0", 1, []),
+        ("ElementToIntensityFunctionSlope = ", 1, []),
+        ("ElementToIntensityFunctionSlope = x", None, "ElementToIntensityFunctionSlope is x"),
+    ],
+)
+def test_metaimage_says_what_itk_does_not_do(tmp_path, line, mm, said):
+    path, _ = itk_pair(tmp_path, "a.mha")
+    path.write_bytes(path.read_bytes().replace(b"DimSize", line.encode() + b"\nDimSize"))
+    if mm is None:
+        with pytest.raises(VolumeError, match=re.escape(said)):
+            read_volume(path)
+        return
+    found = read_volume(path)
+    assert found.volume.spacing == pytest.approx((mm, mm, mm))
+    assert [any(word in note for word in said) for note in found.facts.notes] == [True] * len(said)
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])

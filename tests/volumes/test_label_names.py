@@ -58,6 +58,33 @@ def test_the_table_of_totalsegmentator_is_read(tmp_path):
     assert read_volume(tmp_path / "m.nii.gz").facts.labels.names == {1: "spleen", 2: "kidney_right"}
 
 
+def test_names_of_a_file_are_one_line_that_can_be_printed(tmp_path):
+    """A name goes to terminals, file names, headers of a line for each key, and task files."""
+    odd = {1: "li\nver", 2: "a\u009b31m\u202eb", 3: " \n ", 4: "n" * 5000, 5: "  left   kidney "}
+    _, mask = make_phantom((5, 30, 20))
+    image = nib.Nifti1Image(mask.data.T, mask.affine[:, [2, 1, 0, 3]])
+    rows = "".join(f'<Label Key="{v}"><![CDATA[{name}]]></Label>' for v, name in odd.items())
+    xml = f"<CaretExtension><VolumeInformation><LabelTable>{rows}</LabelTable></VolumeInformation>"
+    table = f"{xml}</CaretExtension>".encode()
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, table))
+    nib.save(image, tmp_path / "m.nii.gz")
+    labels = read_volume(tmp_path / "m.nii.gz").facts.labels
+    expected = {1: "li ver", 2: "a 31m b", 4: "n" * 200, 5: "left kidney"}
+    assert labels.names == expected
+    for name in ("m.seg.nrrd", "m2.nii"):
+        write_mask(mask.data, tmp_path / name, SourceGrid.of(mask), Labels(odd))
+        assert read_volume(tmp_path / name).facts.labels.names == expected
+
+
+@pytest.mark.parametrize("name", ["m.seg.nrrd", "m.nrrd", "m.nii"])
+def test_a_backslash_comes_back(tmp_path, name):
+    """NRRD doubles it in a header, where it is the sign for the end of a line before n."""
+    labels = Labels({1: r"left\new", 2: r"a\\b"})
+    _, mask = make_phantom((5, 30, 20))
+    write_mask(mask.data, tmp_path / name, SourceGrid.of(mask), labels)
+    assert read_volume(tmp_path / name).facts.labels == labels
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -24,7 +24,7 @@ from dpcenet.volumes.io import files_of, mask_suffix, read_volume, stem
 from dpcenet.volumes.mask_checks import check_mask
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, parse_options
-from raw_layouts import made_case, write_dicom
+from raw_layouts import made_case, write_dicom, write_nifti
 
 SHAPE = (5, 30, 20)
 
@@ -183,6 +183,74 @@ def test_a_folder_of_pictures(tmp_path, suffix):
         np.testing.assert_array_equal(found.volume.data, data)
     z, y, x = found.volume.affine[:3, :3].T
     assert z[2] > 0 and y[1] < 0 and x[0] < 0  # to the head, the back, the left
+
+
+@pytest.mark.parametrize(
+    ("names", "between"),
+    [
+        ("1 2 3 5 6 7", "3.png and 5.png"),
+        ("a007 a009 a013 a015 a017 a019", "a009.png and a013.png"),
+        ("1 2 3 4 6 7 8 9 11 12", "4.png and 6.png, and at 1 more place"),
+        ("1 2 3 4 5 6", ""),
+        ("10 20 30 40 50", ""),
+        ("a b c d e", ""),
+        ("3 17 18 90 95", ""),  # these count nothing
+        ("1 3 5", ""),
+    ],
+)
+def test_a_picture_that_the_names_leave_out_is_noted(tmp_path, names, between):
+    image, _ = made_case(shape=(len(names.split()), 9, 7))
+    plain = write_nifti(image, tmp_path / "scan.nii.gz")
+    for folder in ("pictures", "masks"):
+        (tmp_path / folder).mkdir()
+        for z, name in enumerate(names.split()):
+            plane = np.random.default_rng(z).integers(0, 255, (9, 7), dtype=np.uint8)
+            Image.fromarray(plane).save(tmp_path / folder / f"{name}.png")
+    scan = read_volume(tmp_path / "pictures", options=ReadOptions(spacing=(4.0, 1.0, 1.0)))
+    mask = read_mask(tmp_path / "masks", read_volume(plain))
+    for notes in (scan.facts.notes, mask.facts.notes):
+        said = [note for note in notes if "is a picture missing" in note]
+        assert len(said) == bool(between) and all(f"between {between}?" in note for note in said)
+
+
+def test_a_palette_of_greys_is_its_greys_in_a_scan_and_its_indices_in_a_mask(tmp_path):
+    image, _ = made_case(shape=(4, 9, 7))
+    plain = write_nifti(image, tmp_path / "scan.nii.gz")
+    greys = np.random.default_rng(0).permutation(64).astype(np.uint8)[:63].reshape(9, 7)
+    palette = np.repeat(255 - 2 * np.arange(256) % 256, 3).astype(np.uint8)
+    (tmp_path / "p").mkdir()
+    for z in range(4):
+        picture = Image.fromarray(greys)
+        picture.putpalette(palette.tobytes())
+        picture.save(tmp_path / f"p/{z}.png")
+    scan = read_volume(tmp_path / "p", options=ReadOptions(spacing=(4.0, 1.0, 1.0)))
+    np.testing.assert_array_equal(scan.volume.data, [palette[::3][greys]] * 4)
+    mask = read_mask(tmp_path / "p", read_volume(plain))
+    np.testing.assert_array_equal(mask.volume.data, [greys] * 4)
+    colours = palette.copy()
+    colours[1::3] = 0
+    picture.putpalette(colours.tobytes())
+    picture.save(tmp_path / "p/3.png")
+    with pytest.raises(VolumeError, match="the picture is coloured"):
+        read_volume(tmp_path / "p", options=ReadOptions(spacing=(4.0, 1.0, 1.0)))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_in_which_0_is_white(tmp_path, kind):
+    data = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (9, 7), dtype=kind)
+    for name, photometric in (("black", 1), ("white", 0)):
+        file = tmp_path / f"{name}.tif"
+        Image.fromarray(data).save(file)
+        with Image.open(file) as picture:  # the same bytes, which the tag calls otherwise
+            stored = file.read_bytes().replace(
+                (262).to_bytes(2, "little") + b"\3\0\1\0\0\0\1\0",
+                (262).to_bytes(2, "little") + b"\3\0\1\0\0\0" + bytes([photometric, 0]),
+            )
+            assert picture.tag_v2[262] == 1
+        file.write_bytes(stored)
+        found = read_volume(file, options=ReadOptions(spacing=(4.0, 1.0, 1.0)))
+        expected = data if photometric else np.iinfo(kind).max - data
+        np.testing.assert_array_equal(found.volume.data[0], expected)
 
 
 def test_pages_of_a_tiff_and_16_bits(tmp_path):

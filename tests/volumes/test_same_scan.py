@@ -17,7 +17,7 @@ from raw_layouts import made_case, write_dicom
 
 def test_type_and_array_order_are_no_matter_and_voxels_and_place_are() -> None:
     image, _ = made_case()
-    known = ScanIdentity.of("a", image)
+    known = ScanIdentity.of("a", image, lambda: image)
     assert known.is_of(Volume(image.data.astype(np.float64), image.affine))
     assert known.is_of(moved(image, (2, 0, 1), (True, False, True)))
     changed, elsewhere = image.data.copy(), image.affine.copy()
@@ -29,17 +29,25 @@ def test_type_and_array_order_are_no_matter_and_voxels_and_place_are() -> None:
 
 
 def test_voxels_are_looked_at_only_on_the_same_grid(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of a thousand scans is not hashed for one copy."""
+    """Of a folder of a thousand scans none is hashed without need, nor is the labelled scan."""
     image, _ = made_case()
-    known, looked = ScanIdentity.of("a", image), list[int]()
+    looked: list[int] = []
+    read: list[str] = []
 
     def look(data: npt.NDArray[np.generic]) -> str:
         looked.append(data.size)
-        return ""
+        return str(data.sum())
+
+    def again() -> Volume:
+        read.append("again")
+        return image
 
     monkeypatch.setattr("dpcenet.volumes.same_scan.voxels_digest", look)
-    assert not known.is_of(Volume(image.data[1:], image.affine)) and not looked
-    assert not known.is_of(image) and looked == [image.data.size]
+    known = ScanIdentity.of("a", image, again)
+    assert not known.is_of(Volume(image.data[1:], image.affine)) and not looked and not read
+    assert known.is_of(image) and looked == [image.data.size] * 2
+    assert not known.is_of(Volume(image.data + 1, image.affine))
+    assert looked == [image.data.size] * 3 and read == ["again"]
 
 
 def test_a_series_and_its_copy(tmp_path: Path) -> None:
@@ -48,4 +56,4 @@ def test_a_series_and_its_copy(tmp_path: Path) -> None:
     write_dicom(image, tmp_path / "a")
     write_dicom(image, tmp_path / "b", order=[*range(len(image.data))][::-1])
     one, other = (read_volume(tmp_path / name).volume for name in "ab")
-    assert ScanIdentity.of("a", one).is_of(other)
+    assert ScanIdentity.of("a", one, lambda: one).is_of(other)

@@ -205,3 +205,13 @@ def test_maps_of_many_labels_are_masks(tmp_path: Path) -> None:
     save(tmp_path / "ct_gt.nii", MASK)
     scans, aside = looked(tmp_path)
     assert scans == ["ct.nii"] and set(aside.values()) == {"a mask"} and len(aside) == 6
+
+
+def test_a_zip_beside_scans_is_named(tmp_path: Path) -> None:
+    """It may hold a scan, which nobody would miss."""
+    save(tmp_path / "a.nii.gz", SCAN)
+    for name in ("b.zip", "C.ZIP", "notes.txt"):
+        (tmp_path / name).write_bytes(b"PK")
+    scans, aside = looked(tmp_path)
+    assert scans == ["a.nii.gz"] and sorted(aside) == ["C.ZIP", "b.zip"]
+    assert all("read if you name it" in why for why in aside.values())

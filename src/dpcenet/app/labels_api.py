@@ -12,8 +12,8 @@ from fastapi import APIRouter, Body, Header, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from dpcenet.app.drawing import Change, Drawing
-from dpcenet.app.mask_files import put_aside, read_labels, state_of
-from dpcenet.app.program import InputError, property_of, start_names, suffix_of
+from dpcenet.app.mask_files import put_aside, read_named, state_of
+from dpcenet.app.program import InputError, VolumeError, property_of, start_names, suffix_of
 from dpcenet.app.project import COLOURS, Label
 from dpcenet.app.session import Session
 
@@ -116,21 +116,26 @@ def router(session: Session) -> APIRouter:
             with path.open("wb") as file:
                 async for chunk in request.stream():
                     file.write(chunk)
-            return await run_in_threadpool(_take_mask, session, scan_id, path)
+            return await run_in_threadpool(_take_mask, session, scan_id, path, name)
 
     return api
 
 
-def _take_mask(session: Session, scan_id: str, path: Path) -> dict[str, Any]:
-    """Make a file's labels the whole mask of a scan."""
+def _take_mask(session: Session, scan_id: str, path: Path, name: str) -> dict[str, Any]:
+    """Make a file's labels the whole mask of a scan; `name` is what the person calls the file."""
     drawing = session.drawing(scan_id)
     with refused():
-        labels = read_labels(path, drawing.facts)
-        present = [int(v) for v in np.unique(labels) if v]
-        session.project.add_labels(present)
-        drawing.replace(labels, np.flatnonzero(labels.any(axis=(1, 2))).tolist())
+        try:
+            found = read_named(path, drawing.facts).by_name(session.project.labels, path)
+        except VolumeError as error:  # it lies in a temporary folder, which tells nobody anything
+            called = Path(name).name or "the mask"
+            raise VolumeError(called, error.found, error.expected, error.remedy) from error
+        present = [int(v) for v in np.unique(found.shown) if v]
+        session.project.add_labels({v: found.names.get(v, "") for v in present})
+        drawn = np.flatnonzero(found.shown.any(axis=(1, 2))).tolist()
+        drawing.replace(found.shown, drawn)
         drawing.finish(session.project.labels, "file")
-    return _state(drawing)
+    return {**_state(drawing), "notes": list(found.notes)}
 
 
 @contextlib.contextmanager

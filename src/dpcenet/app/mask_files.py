@@ -7,6 +7,8 @@ MASK.json says how: drawn, filled in from what was drawn, or taken from a file.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +20,19 @@ from dpcenet.app.program import (
     ScanFile,
     Volume,
     __version__,
+    background_doubts,
     check_mask,
+    distinct_names,
+    given_names,
     is_corrected,
     is_foreign,
     is_written,
-    open_mask,
+    one_line,
+    open_labelled,
+    plain_name,
     read_or_set_aside,
     record_path,
+    table_by_names,
     write_atomically,
     write_json,
     write_mask,
@@ -145,19 +153,68 @@ def _kept_result(scan: Scan) -> Path:
     return scan.cache / f"result{scan.mask.name[len(scan.query.name.name) :]}"
 
 
+@dataclass(frozen=True)
+class NamedLabels:
+    """Labels of a file.
+
+    Attributes:
+        shown: (Z, Y, X) as shown.
+        names: of the values that occur, where the file has them.
+        notes: what was done to them, or is unlikely, a line each.
+    """
+
+    shown: npt.NDArray[np.uint8]
+    names: Mapping[int, str]
+    notes: tuple[str, ...] = ()
+
+    def by_name(self, labels: Sequence[Label], path: Path) -> NamedLabels:
+        """The same in the values of a project: a label that it knows by name gets its value there.
+
+        Values without a name in the file are those of the project.
+
+        Args:
+            labels: of the project.
+            path: of the file, for the error.
+
+        Raises:
+            VolumeError: there are too many labels.
+        """
+        known = given_names({label.value: label.name for label in labels})
+        values = {plain_name(name): value for value, name in known.items()}
+        nameless = {int(value) for value in np.unique(self.shown)} - {0, *self.names}
+        table = table_by_names(self.names, values, nameless, str(path))
+        changed = np.arange(256, dtype=np.uint8)
+        changed[list(table)] = list(table.values())
+        names = {table[value]: name for value, name in self.names.items()}
+        return replace(self, shown=changed[self.shown], names=names)
+
+
 def read_labels(path: Path, facts: Facts) -> npt.NDArray[np.uint8]:
     """Labels of a file on the scan's grid, (Z, Y, X) as shown.
 
     Raises:
         VolumeError: it lies on another grid, or holds no labels.
     """
+    return read_named(path, facts).shown
+
+
+def read_named(path: Path, facts: Facts) -> NamedLabels:
+    """As `read_labels`, with what the file says of its labels.
+
+    Raises:
+        VolumeError: as `read_labels`.
+    """
     grid = facts.source_grid
     blank = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.matrix)
-    mask = open_mask(path, ScanFile(blank, grid))
-    if not mask.data.any():
-        return np.zeros(facts.shape, np.uint8)
-    data = check_mask(mask, blank, path).astype(np.uint8)
-    return np.ascontiguousarray(facts.orient.apply(Volume(data, blank.affine)).data)
+    mask = open_labelled(path, ScanFile(blank, grid))
+    if not mask.volume.data.any():
+        return NamedLabels(np.zeros(facts.shape, np.uint8), {})
+    data = check_mask(mask.volume, blank, path).astype(np.uint8)
+    shown = np.ascontiguousarray(facts.orient.apply(Volume(data, blank.affine)).data)
+    names = given_names(mask.facts.labels.names)
+    present = np.unique(shown).tolist() if names else []
+    names = distinct_names({v: one_line(name).strip() for v, name in names.items() if v in present})
+    return NamedLabels(shown, names, (*mask.facts.notes, *background_doubts(data)))
 
 
 def write_shown(

@@ -9,7 +9,14 @@ from dpcenet import __version__
 from dpcenet.data.datasets.folder import SPEC
 from dpcenet.data.datasets.spec import RawCase, SourceCase
 from dpcenet.data.doctor.examine import CaseReport, examine
-from dpcenet.errors import ConfigError, DatasetError, DpcenetError, InputError, VolumeError
+from dpcenet.errors import (
+    ConfigError,
+    DatasetError,
+    DpcenetError,
+    InputError,
+    VolumeError,
+    one_line,
+)
 from dpcenet.segmentation.accepted import DECISIONS, decisions_in
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality
@@ -33,12 +40,18 @@ from dpcenet.system.tables import table_text
 from dpcenet.system.texts import SAID, words_of
 from dpcenet.system.validated import validated
 from dpcenet.types import Volume
-from dpcenet.volumes.adapters import open_mask
+from dpcenet.volumes.adapters import open_labelled
 from dpcenet.volumes.dicom.segment_descriptions import Algorithm
 from dpcenet.volumes.geometry import Orientation, orient
 from dpcenet.volumes.io import read_volume, stem, suffix_of
-from dpcenet.volumes.label_names import name_for
-from dpcenet.volumes.mask_checks import check_mask
+from dpcenet.volumes.label_names import (
+    distinct_names,
+    given_names,
+    name_for,
+    plain_name,
+    table_by_names,
+)
+from dpcenet.volumes.mask_checks import background_doubts, check_mask
 from dpcenet.volumes.mask_record import is_corrected, is_foreign, is_written, record_path
 from dpcenet.volumes.metrics import dice
 from dpcenet.volumes.modality import choose_modality
@@ -78,16 +91,19 @@ __all__ = [
     "Volume",
     "VolumeError",
     "__version__",
+    "background_doubts",
     "by_reason",
     "case_name",
     "check_mask",
     "choose_modality",
     "decisions_in",
     "dice",
+    "distinct_names",
     "doctor_report",
     "end_after",
     "file_hash",
     "find_queries",
+    "given_names",
     "hash_of",
     "held",
     "is_corrected",
@@ -96,9 +112,11 @@ __all__ = [
     "measure_labels",
     "mendable",
     "name_for",
-    "open_mask",
+    "one_line",
+    "open_labelled",
     "orient",
     "out_of_space",
+    "plain_name",
     "property_of",
     "read_cases",
     "read_json",
@@ -109,6 +127,7 @@ __all__ = [
     "start_names",
     "stem",
     "suffix_of",
+    "table_by_names",
     "table_text",
     "validated",
     "whole_folder",

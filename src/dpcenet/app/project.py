@@ -15,7 +15,7 @@ Nothing is written beside the scans.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ from dpcenet.app.program import (
     find_queries,
     hash_of,
     held,
+    name_for,
     read_json,
     validated,
     write_json,
@@ -41,6 +42,8 @@ from dpcenet.app.program import (
 
 FORMAT = "dpcenet project 1"
 MAX_LABELS = 32
+MOST_LETTERS = 60
+"""Of a label's name."""
 COLOURS = ("#00c2ff", "#ff9f43", "#5bd16a", "#ff6b81", "#b58cff", "#ffd84d", "#4de0c8", "#f28ad6")
 """Of labels, in order: apart from each other on grey, also for most people who see red as green."""
 
@@ -51,7 +54,7 @@ class Label(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: int = Field(ge=1, le=255)
-    name: str = Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f]+$")
+    name: str = Field(min_length=1, max_length=MOST_LETTERS, pattern=r"^[^\x00-\x1f]+$")
     colour: str = Field(pattern=r"^#[0-9a-f]{6}$")
 
 
@@ -174,13 +177,25 @@ class Project:
         ordered = sorted(labels, key=lambda label: label.value)
         self.change("project.json", {"labels": [label.model_dump() for label in ordered]})
 
-    def add_labels(self, values: list[int]) -> None:
-        """Give names to values that came with a mask."""
-        known = self.labels
-        new = sorted(set(values) - {label.value for label in known})
-        made = [Label(value=v, name=f"label {v}", colour=COLOURS[(v - 1) % 8]) for v in new]
-        if made:
-            self.set_labels([*known, *made])
+    def add_labels(self, names: Mapping[int, str]) -> None:
+        """Add the labels that came with a mask: value → name, "" where the file has none.
+
+        A label that had no name of its own gets the file's.
+        """
+        known = {label.value: label for label in self.labels}
+        taken = {label.name for label in known.values()}
+        for value, said in names.items():
+            plain = name_for({}, value)
+            name = said[:MOST_LETTERS].strip()
+            name = name if name and name not in taken else plain
+            old = known.get(value)
+            if old is None:
+                colour = COLOURS[(value - 1) % len(COLOURS)]
+                known[value] = Label(value=value, name=name, colour=colour)
+            elif old.name == plain:
+                known[value] = old.model_copy(update={"name": name})
+            taken.add(known[value].name)
+        self.set_labels(list(known.values()))
 
     def change(self, name: str, changes: dict[str, Any]) -> dict[str, Any]:
         """Change entries of a JSON file of the project, whole or not at all."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from dpcenet.errors import ConfigError
+from dpcenet.errors import ConfigError, one_line
 from dpcenet.system.progress import Kind, progress_as
 
 GROUPS = {
@@ -137,7 +137,8 @@ def parse_label_name(text: str, flag: str = "--name") -> tuple[int, str]:
     Raises:
         ConfigError: it is not of this form; the message names the flag.
     """
-    value, separator, name = text.partition("=")
-    if not separator or not value.isdecimal() or not name:
-        raise ConfigError(f"{flag} {text}: write it as VALUE=NAME, such as 1=liver")
+    value, _, name = text.partition("=")
+    name = one_line(name).strip()
+    if not (value.isascii() and value.isdecimal()) or not name:
+        raise ConfigError(one_line(f"{flag} {text}: write it as VALUE=NAME, such as 1=liver"))
     return int(value), name

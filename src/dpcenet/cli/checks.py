@@ -11,6 +11,20 @@ from dpcenet.system import plugins
 from dpcenet.system.assets import asset
 
 
+def check_words(words: Sequence[str]) -> None:
+    """Refuse a word of the command line that is empty: as a path it means the current folder.
+
+    A variable of the shell that was never set leaves one, and all that lies there would be taken.
+
+    Raises:
+        ConfigError: the message says behind which word it stands.
+    """
+    for before, word in zip(("dpcenet", *words), words, strict=False):
+        if not word.strip() or (word.startswith("--") and word.endswith("=")):
+            where = word if word.strip() else f"behind {before}"
+            raise ConfigError(f"{where}: an empty word; is a variable of the shell not set?")
+
+
 def check_folder(flag: str, folder: Path | None) -> None:
     """Refuse what is no folder; None is none that was asked for.
 

@@ -22,6 +22,7 @@ from dpcenet.cli.scan_options import (
     SupportImage,
     SupportMask,
 )
+from dpcenet.errors import one_line
 from dpcenet.segmentation.check_input import labelled_scans
 from dpcenet.system.words import counted
 
@@ -103,4 +104,4 @@ def show(file: Annotated[Path, typer.Argument(help="A task file.")]) -> None:
         z, windows = scan["spacing"][0], scan["closeups"]
         held = "their images" if windows is None else counted(len(windows), "window")
         lines += [f"          {counted(scan['slices'], 'slice')}, {z:.2f} mm apart; {held}"]
-    typer.echo("\n".join(lines))
+    typer.echo("\n".join(map(one_line, lines)))  # a file of others may hold signs for a terminal

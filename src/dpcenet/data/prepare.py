@@ -26,6 +26,7 @@ from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.errors import ConfigError, DatasetError, InputError
 from dpcenet.system.faults import mendable, out_of_memory, out_of_space
 from dpcenet.system.progress import progress_bar
+from dpcenet.system.quiet_dicom import silence_dicom
 from dpcenet.volumes.geometry import orient
 from dpcenet.volumes.modality import choose_modality
 from dpcenet.volumes.preprocess import Preprocessing, in_plane_spacing
@@ -231,7 +232,7 @@ def _each(
             yield case, _attempt(case, out, recipe)
         return
     context = multiprocessing.get_context("spawn")  # fork would copy the locks of torch's threads
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, context, silence_dicom) as pool:
         waiting = {pool.submit(_attempt, case, out, recipe): case for case in cases}
         for future in as_completed(waiting):
             try:

@@ -85,7 +85,7 @@ class Support:
         names: of label values, where they are known.
         notes: what was done to the labelled scans beyond reading them, a line each.
         codes: of label values, where a mask's file has them.
-        sources: the labelled scans as their files hold them; a task file does not say it.
+        sources: the labelled scans that are files, as those hold them; a task file does not say it.
     """
 
     scans: tuple[LabelledScan, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -28,6 +29,8 @@ def load_tensors(path: Path) -> tuple[State, dict[str, str]]:
         RunError: the file is missing or damaged.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for, without an end
+            raise OSError("this is not a regular file")
         with safe_open(path, framework="pt") as stream:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
             return tensors, stream.metadata() or {}

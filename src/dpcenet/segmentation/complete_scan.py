@@ -22,7 +22,7 @@ from dpcenet.volumes.label_names import CommonLabels, name_for
 from dpcenet.volumes.mask_files import MaskFile, paths_of
 from dpcenet.volumes.mask_record import record_path
 from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions
-from dpcenet.volumes.write_masks import in_format, paths_for, write_somehow
+from dpcenet.volumes.write_masks import check_suffix, in_format, paths_for, write_somehow
 
 FORMAT = "dpcenet completion 1"
 
@@ -106,6 +106,7 @@ def complete_file(
         ConfigError: a label is not in the mask, or `out` is a file that is not ours.
     """
     out = in_format(out, form)
+    check_suffix(out)
     for path in paths_for(out):
         if path.exists() and not _is_ours(path):
             raise ConfigError(

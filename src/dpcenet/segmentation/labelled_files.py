@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +16,15 @@ from dpcenet.inference.support import LabelledScan
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import Scan, name_of, open_labelled, open_scan
 from dpcenet.volumes.boxes_and_values import values_in
+from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.label_names import CommonLabels, renumbered
-from dpcenet.volumes.mask_checks import check_mask, check_whole
+from dpcenet.volumes.mask_checks import background_doubts, check_mask, check_whole
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.modality import rules_for
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
 from dpcenet.volumes.record import Record
+from dpcenet.volumes.same_scan import ScanIdentity
 from dpcenet.volumes.scan_file import AS_IT_IS, NO_LABELS, Labels, ReadOptions, ScanFile
 
 
@@ -77,7 +81,7 @@ def read_labelled(
     table = common.table_for(stored, name_of(mask))
     truth = Volume(renumbered(stored.volume.data, table), stored.volume.affine)
     check_intensities(scan.volume, name_of(image))
-    found = values_in(check_mask(truth, scan.volume, name_of(mask), scan.grid))
+    drawn = check_mask(truth, scan.volume, name_of(mask), scan.grid)
     rules = first.record.rules if first else rules or rules_for(scan)
     like = first.affine if first else None
     prepared, record = preprocess(scan, rules, like=like)
@@ -87,7 +91,7 @@ def read_labelled(
     slices = predictor.encode(prepared.image, prepared.spacing)
     label = preprocess_labels(truth, record)
     labelled = LabelledScan.of(name_of(image), prepared.image, slices, label, prepared.affine)
-    values = tuple(int(value) for value in found if value)
+    values = tuple(int(value) for value in values_in(drawn) if value)
     notes = [
         f"{name_of(each)}: {note}"
         for each, file in ((image, scan), (mask, stored))
@@ -96,7 +100,8 @@ def read_labelled(
     if names := stored.facts.labels.names:
         known = ", ".join(f"{table[v]} = {name}" for v, name in names.items() if v in table)
         notes.append(f"{name_of(mask)}: labels {known}")
-    notes += [f"{name_of(mask)}: {lost}" for lost in lost_labels(values, label)]
+    doubts = (*background_doubts(drawn), *lost_labels(values, label))
+    notes += [f"{name_of(mask)}: {doubt}" for doubt in doubts]
     return LabelledFiles(
         scan, truth, values, labelled, record, prepared.affine, common.labels, tuple(notes)
     )
@@ -140,6 +145,21 @@ def _same_scan(one: LabelledFiles, other: LabelledFiles) -> bool:
     if one.scan.name != other.scan.name:
         return False
     return np.array_equal(one.file.volume.data, other.file.volume.data)
+
+
+def identities(
+    images: Sequence[Scan], opened: Sequence[LabelledFiles], options: ReadOptions
+) -> tuple[ScanIdentity, ...]:
+    """What copies of labelled scans are known by; of scans that are files, which have copies."""
+    return tuple(
+        ScanIdentity.of(each.scan.name, each.file.volume, partial(_read_again, image, options))
+        for image, each in zip(images, opened, strict=True)
+        if isinstance(image, Path | str | Series)
+    )
+
+
+def _read_again(scan: Path | str | Series, options: ReadOptions) -> Volume:
+    return open_scan(scan, options).volume
 
 
 def gap_note(name: str, counts: Mapping[int, int], names: Mapping[int, str]) -> str:

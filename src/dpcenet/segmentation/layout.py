@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dpcenet import __version__
-from dpcenet.system.files import write_json, write_text
+from dpcenet.system.files import hash_of, write_json, write_text
 
 Layout = Literal["default", "bids", "totalsegmentator", "nnunet"]
 NIFTI = ".nii.gz"
+_WORD = 60
+"""Letters of a label's word: a file's name has 255 bytes, and a letter up to four."""
+_DIGITS = 8
 _CHANNEL = re.compile(r"_0000$")  # nnU-Net's name of the first and only channel
 _IGNORED = (
     "*.nii.gz.json",
@@ -51,16 +56,35 @@ def mask_name(name: Path, suffix: str, layout: Layout) -> Path:
 
 
 def probability_path(mask: Path, name: str, value: int, label: str, layout: Layout) -> Path:
-    """Path of a label's probability, beside the mask."""
+    """Path of a label's probability, beside the mask; `label` is its word of `label_words`."""
     if layout == "bids":
-        return mask.with_name(mask.name.replace("_dseg", f"_label-{_alnum(label)}_probseg"))
+        return mask.with_name(mask.name.replace("_dseg", f"_label-{label}_probseg"))
     return mask.with_name(f"{name}_prob_{value}{NIFTI}")
 
 
 def label_path(mask: Path, label: str) -> Path:
-    """Path of the mask of one label, as TotalSegmentator writes it."""
-    organ = re.sub(r"[^\w.-]+", "_", label.strip())
-    return mask.with_name(mask.name.removesuffix(NIFTI)) / f"{organ}{NIFTI}"
+    """Path of the mask of one label, as TotalSegmentator writes it; `label` as above."""
+    return mask.with_name(mask.name.removesuffix(NIFTI)) / f"{label}{NIFTI}"
+
+
+def label_words(names: Mapping[int, str], layout: Layout) -> dict[int, str]:
+    """Each label in the names of files: no two are alike, also where case is no matter.
+
+    Args:
+        names: of all labels that are written.
+        layout: BIDS allows letters and digits only.
+    """
+    if layout == "bids":
+        words = {value: _alnum(name)[:_WORD] for value, name in names.items()}
+    else:
+        words = {v: re.sub(r"[^\w.-]+", "_", name.strip())[:_WORD] for v, name in names.items()}
+        words = {value: word.strip(".") or f"label_{value}" for value, word in words.items()}
+    often = Counter(word.casefold() for word in words.values())
+    behind = "x" if layout == "bids" else "_"
+    return {
+        value: word if often[word.casefold()] == 1 else f"{word}{behind}{value}"
+        for value, word in words.items()
+    }
 
 
 def write_layout_files(out: Path, names: Mapping[int, str], layout: Layout) -> None:
@@ -99,8 +123,15 @@ def _bids(name: Path, ending: str) -> Path:
 
 
 def _alnum(text: str) -> str:
-    """Letters and digits of a text, as BIDS allows them in labels."""
-    return re.sub(r"[^A-Za-z0-9]", "", text)
+    """Letters and digits of a text, as BIDS allows them in labels.
+
+    Letters of other scripts cannot stand there: a number that is made of the whole text takes
+    their place, so that two patients do not become one.
+    """
+    kept = re.sub(r"[^A-Za-z0-9]", "", text)
+    if kept and text.isascii():
+        return kept
+    return kept + hash_of(unicodedata.normalize("NFC", text))[:_DIGITS]
 
 
 class Named(NamedTuple):
@@ -121,7 +152,7 @@ def distinct(scans: Sequence[Named]) -> list[Path]:
         alike.setdefault(scan.name, []).append(number)
     names = [scan.name for scan in scans]
     for same in (numbers for numbers in alike.values() if len(numbers) > 1):
-        places = [scans[number].folder.absolute() for number in same]
+        places = [Path(os.path.normpath(scans[number].folder.absolute())) for number in same]
         common = os.path.commonpath(places)
         for number, place in zip(same, places, strict=True):
             names[number] = place.relative_to(common) / names[number].name

@@ -53,10 +53,14 @@ def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
         ConfigError: two queries have one name, a file is there that this program did not write,
             or the folder cannot be written.
     """
-    names = [query.name for query in queries]
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{twice[0]}: two queries have this name; segment them into two folders")
+    taken: dict[Path, Query] = {}
+    for query in queries:
+        for mask in query.mask_names:
+            if (other := taken.setdefault(mask, query)) is not query:
+                raise ConfigError(
+                    f"{other.files[0]} and {query.files[0]}: the masks of both would be {mask}; "
+                    "rename one, or segment them into two folders"
+                )
     for mask in (options.out / name for query in queries for name in query.mask_names):
         mask_record.set_damaged_aside(mask)
         if mask_record.is_foreign(mask) and mask.resolve() not in options.keep:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dpcenet import __version__
 from dpcenet.methods.base import Method
-from dpcenet.segmentation.layout import Layout, label_path, probability_path
+from dpcenet.segmentation.layout import Layout, label_path, label_words, probability_path
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.system.large_arrays import blocks, changed, give_back, room_for
 from dpcenet.types import Volume
@@ -75,14 +75,15 @@ def write_outputs(
     written, note = write_somehow(
         result.mask.data, _cleared(mask), scan, known, algorithm, labels.codes
     )
+    words = label_words(known, outputs.layout)
     paths = [written]
     for value, probability in result.probability.items():
         if outputs.layout == "totalsegmentator":
-            paths.append(_cleared(label_path(mask, known[value])))
+            paths.append(_cleared(label_path(mask, words[value])))
             paths[-1].parent.mkdir(exist_ok=True)
             write_mask(_only(result.mask.data, value), paths[-1], scan.grid)
         if outputs.probability:
-            path = probability_path(mask, name, value, known[value], outputs.layout)
+            path = probability_path(mask, name, value, words[value], outputs.layout)
             paths.append(_cleared(path))
             write_nifti(result.record.restore_probability(probability), paths[-1], scan.grid)
         if outputs.mesh:

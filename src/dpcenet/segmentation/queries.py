@@ -143,11 +143,17 @@ def find_queries(
     """
     search = _Search(pattern, out, [] if aside is None else aside, links_out)
     queries = [query for path in paths for query in _queries_of(str(path), search)]
-    queries = list({query.files: replace(query, options=options) for query in queries}.values())
+    queries = list({_place(query): replace(query, options=options) for query in queries}.values())
     if form is not None:
         queries = [replace(query, suffix=SUFFIX_OF[form]) for query in queries]
     queries = _with_own_names(queries)
     return [part for query in queries for part in _parts(query)] if split else queries
+
+
+def _place(query: Query) -> tuple[str, tuple[str, ...]]:
+    """Where the files of a query lie, by whatever path they are named; they lie in one folder."""
+    names = tuple(path.name for path in query.files)
+    return os.path.realpath(_folder_of(query)), names  # not `resolve`, which raises at a loop
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ def _queries_of(text: str, search: _Search) -> list[Query]:
         fitting = f" whose name fits {search.pattern!r}" if search.pattern else ""
         raise DatasetError(
             f"{text}: no scan found{fitting}; expected NIfTI, NRRD or MetaImage files, or DICOM "
-            "series, that are not masks"
+            "series, that are not masks; a zip is read if you name it"
         )
     return queries
 

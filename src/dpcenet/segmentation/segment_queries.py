@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dpcenet
-from dpcenet.errors import InputError, NotAScanError
+from dpcenet.errors import InputError, NotAScanError, one_line
 from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap
@@ -251,7 +251,7 @@ def _write(
 
 def _failed(query: Query, error: Exception) -> Outcome:
     """The outcome of a query that raised an error; its message names the query."""
-    text, source = str(error), str(query.source)
+    text, source = one_line(str(error)), one_line(str(query.source))
     if out_of_memory(error):
         text = "not enough memory; crop the scan, or take fewer --jobs"
     elif isinstance(error, RuntimeError):

@@ -22,6 +22,7 @@ from dpcenet.segmentation.labelled_files import (
     LabelledFiles,
     check_meanings,
     gap_note,
+    identities,
     read_labelled,
 )
 from dpcenet.segmentation.result import SegmentationResult
@@ -41,7 +42,6 @@ from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.label_names import CommonLabels
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.preprocess import Prepared, Preprocessing, Record, preprocess
-from dpcenet.volumes.same_scan import ScanIdentity
 from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, ScanFile
 
 ShippedMethod = Literal["incontext", "dpcenet"]
@@ -183,7 +183,7 @@ class Segmenter:
         labelled = tuple(scan for scan, _ in filled)
         read = [note for each in opened for note in each.notes]
         rules, said = first.record.rules, (*read, *notes)
-        sources = tuple(ScanIdentity.of(each.scan.name, each.file.volume) for each in opened)
+        sources = identities(scans, opened, options)
         return Support(labelled, values, first.affine, rules, known, said, codes, sources)
 
     @overload

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from dpcenet.errors import ConfigError
 from dpcenet.system.faults import mendable, out_of_space
+from dpcenet.system.quiet_dicom import silence_dicom
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,7 +108,9 @@ def on_ray(address: str | None, cpus: float, gpus: float) -> Engine:
     def run(
         function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[ItemOutcome[Result]]:
-        remote: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(attempt)
+        remote: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(
+            _attempt_in_worker
+        )
         waiting = {remote.remote(function, index, item): index for index, item in enumerate(items)}
         while waiting:
             (ready,), _ = ray.wait(list(waiting), num_returns=1)
@@ -141,7 +144,15 @@ def _in_child(function: Callable[[Item], Result], index: int, item: Item) -> Ite
 def _serve(answer: Connection, function: Callable[[Item], Result], index: int, item: Item) -> None:
     """Run one item in the child process and send its outcome to the parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    answer.send(attempt(function, index, item))
+    answer.send(_attempt_in_worker(function, index, item))
+
+
+def _attempt_in_worker(
+    function: Callable[[Item], Result], index: int, item: Item
+) -> ItemOutcome[Result]:
+    """As `attempt`, in a process that knows nothing of this one's filters of warnings."""
+    silence_dicom()
+    return attempt(function, index, item)
 
 
 def _end_with_parent() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
-import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from dpcenet.errors import DpcenetError, one_line
 from dpcenet.system.faults import mendable
+from dpcenet.system.quiet_dicom import silence_dicom
 
 
 def end_after(program: Callable[[], object]) -> NoReturn:
@@ -21,31 +23,44 @@ def end_after(program: Callable[[], object]) -> NoReturn:
         SystemExit: with its exit code.
         Exception: what nobody but a programmer can mend.
     """
+    _print_all()
+    silence_dicom()
     try:
-        _silence_dicom()
         program()
     except SystemExit as ended:
         sys.exit(_flushed(ended.code))
     except DpcenetError as error:
         _refuse(str(error))
     except Exception as error:
-        text = mendable(error)
+        text = mendable(error) or _without_folder(error)
         if not text:
             raise
         _refuse(one_line(text))
     sys.exit(_flushed(0))
 
 
-def _silence_dicom() -> None:
-    """Keep warnings of DICOM libraries back, also in processes that are started later.
+def _print_all() -> None:
+    """Let no letter that a terminal or a file lacks end a command: its code stands there instead.
 
-    They say that an attribute breaks the standard, for each file, in two lines of Python. What
-    matters of it is refused or noted in our words. `python -W` and PYTHONWARNINGS show them.
+    What is redirected on Windows has the letters of one country, and none such as "³".
     """
-    if sys.warnoptions:
-        return
-    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\.")
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _without_folder(error: Exception) -> str:
+    """What to do where the folder in which the command was called is deleted; "" where it is not.
+
+    Whatever asks for it raises an error without a name.
+    """
+    if not isinstance(error, FileNotFoundError):
+        return ""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the current folder is not there any more; change to another one"
+    return ""
 
 
 def _refuse(text: str) -> NoReturn:

@@ -17,12 +17,14 @@ from dpcenet.volumes.dicom.find_series import Folders, Series
 from dpcenet.volumes.dicom.headers import is_dicom
 from dpcenet.volumes.dicom.read_series import split_series
 from dpcenet.volumes.intensities import holds_labels, is_label_map
-from dpcenet.volumes.io import files_of, read_volume, suffix_of, volumes_in
+from dpcenet.volumes.io import ZIP_SUFFIX, files_of, read_volume, suffix_of, volumes_in
 from dpcenet.volumes.mask_record import without_results
 from dpcenet.volumes.scan_file import sidecar_of
 from dpcenet.volumes.walk_folders import LEADS_OUT, Folder, LeftAside, folders_below, lies_in
 
 _BESIDE = "beside a link that leads out of the folder: nobody knows whether the series is whole"
+
+_ZIP = "a zip, which is read if you name it: name it too, or unpack it"
 
 _MASK_WORD = re.compile(
     r"(?<![a-z])(labels?|masks?|d?seg|segmentations?|gt|annotations?|total|a?parc|aseg|labelmap)"
@@ -163,13 +165,15 @@ def _without_voxels_elsewhere(each: Folder, home: Path | None, aside: list[LeftA
 def _look(each: Folder, root: Path, aside: list[LeftAside]) -> Place:
     """What lies directly in a folder."""
     folder, files, outside = each
-    volumes = [file for file in files if suffix_of(file)]
+    dicom = {file for file in files if is_dicom(file)}  # some exports call them .nii or .hdr
+    volumes = [file for file in files if suffix_of(file) and file not in dicom]
     left: list[LeftAside] = []
     scans = scans_among(volumes, root, left, outside)
     masks = [each.path for each in left if each.why == "a mask"]
     aside += left
+    aside += [LeftAside(file, _ZIP) for file in files if file.suffix.lower() == ZIP_SUFFIX]
     series: list[Series] = []
-    if any(file.suffix.lower() == ".dcm" or is_dicom(file) for file in files):
+    if dicom or any(file.suffix.lower() == ".dcm" for file in files):
         if outside:  # a series is known by its folder, and files of this one are not to be opened
             aside.append(LeftAside(folder, _BESIDE))
             return Place(folder, tuple(scans), tuple(masks))

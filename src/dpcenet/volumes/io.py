@@ -162,7 +162,12 @@ def _read(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
     if name.endswith(ZIP_SUFFIX):
         return _read_zip(path, max_bytes, options)
     if path.suffix.lower() != DICOM_SUFFIX and not is_dicom(path):
-        raise unknown_suffix(path)
+        raise VolumeError(
+            path,
+            f"the suffix {path.suffix!r} is unknown",
+            f"{' or '.join(SUFFIXES)}, or DICOM",
+            "Convert the scan, for instance to .nii.gz.",
+        )
     if not is_segmentation(path):
         return read_series(path, max_bytes, options)
     return read_seg(path, max_bytes, options)
@@ -196,12 +201,3 @@ def _read_zip(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
             raise VolumeError(path, inside + error.found, error.expected, error.remedy) from error
         # The files are gone in a moment: no SEG can refer to them.
         return ScanFile(found.volume, found.grid, facts=found.facts)
-
-
-def unknown_suffix(path: Path) -> VolumeError:
-    return VolumeError(
-        path,
-        f"the suffix {path.suffix!r} is unknown",
-        f"{' or '.join(SUFFIXES)}, or DICOM",
-        "Convert the scan, for instance to .nii.gz.",
-    )

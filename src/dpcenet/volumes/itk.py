@@ -53,6 +53,8 @@ _PATIENT = (
     *("ras", "las", "lps"),
 )
 """Spaces of NRRD whose axes are the patient's."""
+_FUNCTION = {"elementtointensityfunctionslope": 1.0, "elementtointensityfunctionoffset": 0.0}
+"""What MetaImage may do to its values, which ITK does not do; and what does nothing."""
 _ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
 
 _PIXEL_BYTES = {
@@ -215,7 +217,8 @@ def _mm_in(header: Header, path: Path) -> float:
     """Millimetres in the header's unit of length; it has one, and each axis a direction."""
     if header.fields.get("dimension") == "3" and "none" in header.fields.get("spacedirections", ""):
         raise unreadable(path, "an axis has no direction: several numbers in a voxel, or a slice")
-    units = re.findall(r'"([^"]*)"', header.fields.get("spaceunits", ""))[:3] or [""]
+    units = re.findall(r'"([^"]*)"', header.fields.get("spaceunits", ""))[:3]
+    units = units or [header.fields.get("distanceunits", "") if not header.nrrd else ""]
     scales = {_UNITS.get(unit.strip().lower()) for unit in units}
     scale = scales.pop()
     if scale is None or scales:
@@ -249,6 +252,12 @@ def _unsaid(header: Header) -> list[str]:
         placed = fields.get("space", "").lower().removesuffix("-time") in _PATIENT
     else:
         placed = any(name in fields for name in ("transformmatrix", "rotation", "orientation"))
+    if not header.nrrd and any(
+        float(word) != usual
+        for name, usual in _FUNCTION.items()
+        for word in fields.get(name, "").split()
+    ):
+        notes.append("the header scales its values (ElementToIntensityFunction): not applied here")
     if not placed:
         notes.append("the header does not say how the patient lies: left and right are a guess")
     return notes

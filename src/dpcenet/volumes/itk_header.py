@@ -18,7 +18,8 @@ _META_FIELDS = {
         *("NDims", "DimSize", "ElementSpacing", "ElementSize", "ElementType", "ElementDataFile"),
         *("TransformMatrix", "Rotation", "Orientation", "Offset", "Position", "Origin"),
         *("BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData"),
-        *("CompressedDataSize", "HeaderSize", "ElementNumberOfChannels"),
+        *("CompressedDataSize", "HeaderSize", "ElementNumberOfChannels", "DistanceUnits"),
+        *("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"),
     )
 }
 """What decides how a MetaImage is read, by its lower-case name."""
@@ -90,7 +91,7 @@ def _read_fields(path: Path, nrrd: bool) -> Header:
                 continue
             name, found, value = line.partition(":" if nrrd else "=")
             if nrrd and value.startswith("="):
-                keys[_text(name)] = _text(value[1:])
+                keys[_text(name)] = _unescaped(_text(value[1:]))
                 continue
             if not nrrd:
                 keys[_text(name)] = _text(value)
@@ -116,8 +117,11 @@ def _check_field(path: Path, name: str, plain: str, fields: dict[str, str], nrrd
 
 
 def _check_numbers(path: Path, fields: dict[str, str]) -> None:
-    """Refuse a place or a size of a MetaImage that is no number; ITK takes another one."""
-    for name in ("offset", "position", "origin", "elementspacing", "elementsize"):
+    """Refuse what is no number in a MetaImage; ITK takes another one."""
+    for name in (
+        *("offset", "position", "origin", "elementspacing", "elementsize"),
+        *("elementtointensityfunctionslope", "elementtointensityfunctionoffset"),
+    ):
         for text in fields.get(name, "").split():
             try:
                 finite = math.isfinite(float(text))
@@ -130,6 +134,11 @@ def _check_numbers(path: Path, fields: dict[str, str]) -> None:
 def _text(latin: str) -> str:
     """UTF-8 that was read byte by byte."""
     return latin.encode("latin-1").decode("utf-8", "replace").strip()
+
+
+def _unescaped(value: str) -> str:
+    """A value of a free key of NRRD, which has a sign for the end of a line and for backslash."""
+    return re.sub(r"\\([n\\])", lambda found: "\n" if found[1] == "n" else "\\", value)
 
 
 def storage_of(path: Path, header: Header) -> Storage:

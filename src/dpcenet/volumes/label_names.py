@@ -51,9 +51,9 @@ class CommonLabels:
         """
         known, codes = given_names(mask.facts.labels.names), mask.facts.labels.codes
         present = _present(mask)
-        names = _distinct({v: self._said[v] for v in present if v in self._said} | known)
+        names = distinct_names({v: self._said[v] for v in present if v in self._said} | known)
         nameless = present - set(names)
-        table = _table(names, self._values, nameless | set(self._nameless), path)
+        table = table_by_names(names, self._values, nameless | set(self._nameless), path)
         for value in nameless:
             if value in self.labels.names:
                 raise _nameless(path, value, "an earlier mask", self.labels.names[value])
@@ -98,10 +98,20 @@ def renumbered(data: npt.NDArray[Any], table: dict[int, int]) -> npt.NDArray[Any
     return out
 
 
-def _table(
+def table_by_names(
     names: Mapping[int, str], values: dict[str, int], kept: set[int], path: str
 ) -> dict[int, int]:
-    """Stored value → common value of the named labels of one mask; no new one is in `kept`."""
+    """Stored value → common value of the named labels of one mask.
+
+    Args:
+        names: stored value → name.
+        values: plain name → the common value that it has already.
+        kept: values that no new name may get.
+        path: for the error.
+
+    Raises:
+        VolumeError: there are too many labels.
+    """
     taken = set(values.values())
     table: dict[int, int] = {}
     for value, name in names.items():
@@ -117,7 +127,7 @@ def _table(
     return table
 
 
-def _distinct(names: Mapping[int, str]) -> dict[int, str]:
+def distinct_names(names: Mapping[int, str]) -> dict[int, str]:
     """The names, with the value behind one that another label has as well: "lesion (2)"."""
     often = Counter(map(plain_name, names.values()))
     return {

@@ -71,6 +71,21 @@ def check_whole(data: npt.NDArray[Any], path: Path | str) -> None:
         raise _bad_labels(path, found, "Was it resampled? Use nearest neighbours for labels.")
 
 
+def background_doubts(labels: npt.NDArray[Any]) -> tuple[str, ...]:
+    """A note where a label (Z, Y, X) lies where the background does: values from 1, or inverted."""
+    corners = labels[[0, -1]][:, [0, -1]][:, :, [0, -1]]
+    value = corners.flat[0]
+    if value == 0 or (corners != value).any():
+        return ()
+    filled = sum(int(np.count_nonzero(plane == value)) for plane in planes(labels))
+    if filled <= labels.size / 2:
+        return ()
+    return (
+        f"label {value:g} fills {filled / labels.size:.0%} of the scan, and its corners: if it is "
+        "the background, give it the value 0",
+    )
+
+
 def whole_labels(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Labels 0…255 as whole numbers: some programs store 0.99999."""
     if data.dtype == np.uint8:

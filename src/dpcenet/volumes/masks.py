@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,19 @@ import numpy as np
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
 from dpcenet.volumes.dicom.find_series import find_segmentation
-from dpcenet.volumes.dicom.headers import LABEL_MAP, SEGMENTATION, STRUCTURES, kind_of
+from dpcenet.volumes.dicom.headers import (
+    LABEL_MAP,
+    SEGMENTATION,
+    STRUCTURES,
+    doubts_of_origin,
+    kind_of,
+)
 from dpcenet.volumes.dicom.read_seg import spread
 from dpcenet.volumes.dicom.rtstruct import read_rtstruct
 from dpcenet.volumes.io import read_volume, suffix_of
 from dpcenet.volumes.mask_files import MaskFile, OrganMasks
 from dpcenet.volumes.organ_masks import Part, masks_in, merged
-from dpcenet.volumes.pictures import is_picture, natural, pictures_in, stack_of
+from dpcenet.volumes.pictures import is_picture, missing_in, natural, pictures_in, stack_of
 from dpcenet.volumes.scan_file import AS_IT_IS, SPLIT, Facts, ReadOptions, ScanFile, SourceGrid
 from dpcenet.volumes.size_guards import MAX_BYTES
 
@@ -73,8 +80,11 @@ def _read_one(path: Path, image: ScanFile, max_bytes: int, options: ReadOptions)
     elif is_picture(path) and path.is_file():
         return _from_pictures(path, image, max_bytes)
     kind = kind_of(path)
+    known = (SEGMENTATION, LABEL_MAP, STRUCTURES)
+    doubts = doubts_of_origin(path, image.files[0]) if image.files and kind in known else ()
     if kind == STRUCTURES:
-        return read_rtstruct(path, image)
+        filled = read_rtstruct(path, image)
+        return replace(filled, facts=filled.facts.noting(*doubts))
     try:
         mask = read_volume(path, max_bytes, options)
     except VolumeError as error:
@@ -83,7 +93,7 @@ def _read_one(path: Path, image: ScanFile, max_bytes: int, options: ReadOptions)
         raise VolumeError(path, error.found, "one label map", _ONE_MAP) from error
     if kind in (SEGMENTATION, LABEL_MAP) or suffix_of(path) == ".seg.nrrd":
         volume = spread(mask.volume, image.volume, path)
-        return ScanFile(volume, SourceGrid.of(volume), facts=mask.facts)
+        return ScanFile(volume, SourceGrid.of(volume), facts=mask.facts.noting(*doubts))
     return mask
 
 
@@ -106,4 +116,5 @@ def _from_pictures(path: Path, image: ScanFile, max_bytes: int) -> ScanFile:
     else:
         note = "pictures taken for the scan's slices in the order of its array"
     volume = Volume(np.ascontiguousarray(planes), image.volume.affine)
-    return ScanFile(volume, SourceGrid.of(volume), facts=Facts(notes=(note,)))
+    missing = missing_in(pictures_in(path)) if path.is_dir() else []
+    return ScanFile(volume, SourceGrid.of(volume), facts=Facts(notes=(note, *missing)))

@@ -6,6 +6,7 @@ order of their names, rows to the back and columns to the left; masks come back 
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageSequence
 
 from dpcenet.errors import DpcenetError, VolumeError
+from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes import size_guards as payload
 from dpcenet.volumes.scan_file import AS_IT_IS, Facts, ReadOptions, ScanFile, SourceGrid
@@ -28,7 +30,13 @@ _PIXELS_IN_A_BYTE = 10_000
 _ALWAYS_PIXELS = 1 << 24
 """So many are allowed whatever the file's size."""
 SIDE = "pictures do not say how the patient lies: left and right are a guess"
+_COUNTED = 4
+"""Pictures from which on their names say something of their number."""
+_REGULAR = 0.7
+"""Part of the steps from name to name that are alike where names count."""
 _GREY = ("1", "L", "P", "I", "F", "I;16", "I;16B", "I;16L")
+_PHOTOMETRIC = 262
+"""TIFF's tag that says whether 0 is black or white."""
 _COLOUR = ("RGB", "RGBA", "LA", "PA")
 
 
@@ -80,9 +88,32 @@ def read_pictures(
             "Give --spacing Z,Y,X, or better the DICOM series that they were made from.",
         )
     files = pictures_in(path) if path.is_dir() else [path]
-    planes = _planes(files, path, max_bytes)
+    planes = _planes(files, path, max_bytes, indices=False)
     volume = Volume(planes, _affine(options.spacing, path))
-    return ScanFile(volume, SourceGrid.of(volume), facts=Facts(notes=(SIDE,)))
+    return ScanFile(volume, SourceGrid.of(volume), facts=Facts(notes=(SIDE, *missing_in(files))))
+
+
+def missing_in(files: list[Path]) -> list[str]:
+    """A note where the names count their pictures and leave a number out: a slice may be missing.
+
+    Args:
+        files: in the order of their names.
+    """
+    found = [re.findall(r"\d+", file.stem) for file in files]
+    if len(files) < _COUNTED or not all(found):
+        return []
+    numbers = [int(each[-1]) for each in found]
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    usual = max(set(steps), key=steps.count)
+    wide = [at for at, step in enumerate(steps) if step > usual]
+    if usual < 1 or not wide or steps.count(usual) < _REGULAR * len(steps):
+        return []
+    between = f"{files[wide[0]].name} and {files[wide[0] + 1].name}"
+    more = f", and at {counted(len(wide) - 1, 'more place')}" if len(wide) > 1 else ""
+    return [
+        f"is a picture missing between {between}{more}? The names jump there, and all pictures "
+        "count as equally far apart"
+    ]
 
 
 def stack_of(path: Path, max_bytes: int = payload.MAX_BYTES) -> npt.NDArray[Any]:
@@ -91,15 +122,16 @@ def stack_of(path: Path, max_bytes: int = payload.MAX_BYTES) -> npt.NDArray[Any]
     Raises:
         VolumeError: as `read_pictures`, but for the spacing.
     """
-    return _planes(pictures_in(path) if path.is_dir() else [path], path, max_bytes)
+    files = pictures_in(path) if path.is_dir() else [path]
+    return _planes(files, path, max_bytes, indices=True)
 
 
-def _planes(files: list[Path], path: Path, max_bytes: int) -> npt.NDArray[Any]:
+def _planes(files: list[Path], path: Path, max_bytes: int, indices: bool) -> npt.NDArray[Any]:
     planes: list[npt.NDArray[Any]] = []
     size = 0
     for file in files:
         payload.check_file(file)
-        for plane in _pages(file, max_bytes - size):
+        for plane in _pages(file, max_bytes - size, indices):
             if planes and plane.shape != planes[0].shape:
                 found = f"it is {plane.shape}, and {files[0].name} is {planes[0].shape} pixels"
                 raise VolumeError(file, found, "pictures of one size", "Leave the odd one out.")
@@ -113,7 +145,7 @@ def _planes(files: list[Path], path: Path, max_bytes: int) -> npt.NDArray[Any]:
     return np.stack(planes)
 
 
-def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
+def _pages(file: Path, left: int, indices: bool) -> Iterator[npt.NDArray[Any]]:
     """The pages of a picture, each (Y, X)."""
     most = max(_ALWAYS_PIXELS, _PIXELS_IN_A_BYTE * file.stat().st_size)
     try:
@@ -130,7 +162,7 @@ def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
                     if min(left, most) < 0 or number >= MOST_PAGES:
                         found = f"{width} × {height} pixels on page {number + 1}"
                         raise VolumeError(file, found, "a smaller stack", "Crop or split it.")
-                    yield _grey(page, file)
+                    yield _grey(page, file, indices)
     except (DpcenetError, MemoryError):
         raise
     except Exception as error:  # Pillow meets SyntaxError, struct.error, zlib.error and others
@@ -138,9 +170,13 @@ def _pages(file: Path, left: int) -> Iterator[npt.NDArray[Any]]:
         raise VolumeError(file, found, "a PNG, JPEG or TIFF", payload.COPY_AGAIN) from error
 
 
-def _grey(page: Image.Image, file: Path) -> npt.NDArray[Any]:
-    """The values of a page; a palette's are its indices, as masks are saved."""
+def _grey(page: Image.Image, file: Path, indices: bool) -> npt.NDArray[Any]:
+    """The values of a page; of a palette its indices, as masks are saved, or its greys."""
+    if page.mode in ("P", "PA") and not indices:
+        page = page.convert("RGBA" if page.mode == "PA" else "RGB")
     pixels = np.array(page)
+    if page.mode.startswith("I;16") and getattr(page, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        return np.iinfo(np.uint16).max - pixels  # 0 is white, which Pillow turns in 8 bits alone
     if page.mode in _GREY:
         return pixels.astype(np.uint8) if page.mode == "1" else pixels
     if page.mode in _COLOUR:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,27 +20,38 @@ from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, Affine, orient, same_gri
 class ScanIdentity:
     """What a scan is known by, under any name and in any format and array order.
 
+    Its voxels are read again when they are first asked for: most scans are never compared with
+    another on the same grid, and to hash them all takes seconds, to keep them memory.
+
     Attributes:
         name: by which messages call it.
         shape: of its voxels, oriented as `geometry.orient` does.
         affine: (4, 4) of those.
-        digest: of those; see `voxels_digest`.
+        read: gives the scan (Z, Y, X) once more.
     """
 
     name: str
     shape: tuple[int, ...]
     affine: Affine
-    digest: str
+    read: Callable[[], Volume]
 
     @staticmethod
-    def of(name: str, volume: Volume) -> ScanIdentity:
-        """The identity of a scan (Z, Y, X)."""
+    def of(name: str, volume: Volume, read: Callable[[], Volume]) -> ScanIdentity:
+        """The identity of a scan (Z, Y, X) that `read` gives once more."""
         oriented, _ = orient(volume)
-        shape = oriented.data.shape
-        return ScanIdentity(name, shape, oriented.affine, voxels_digest(oriented.data))
+        return ScanIdentity(name, oriented.data.shape, oriented.affine, read)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its voxels; see `voxels_digest`."""
+        return voxels_digest(orient(self.read())[0].data)
 
     def is_of(self, volume: Volume) -> bool:
-        """Whether a scan (Z, Y, X) is this one; its voxels are looked at only on the same grid."""
+        """Whether a scan (Z, Y, X) is this one; voxels are looked at only on the same grid.
+
+        Raises:
+            VolumeError: this one cannot be read any more.
+        """
         oriented, _ = orient(volume)
         grid = Volume(np.broadcast_to(np.uint8(0), self.shape), self.affine)
         if not same_grid(oriented, grid) <= GRID_TOLERANCE_MM:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dpcenet.errors import ConfigError, VolumeError
+from dpcenet.errors import ConfigError, VolumeError, one_line
 from dpcenet.system.files import read_json
 from dpcenet.types import Volume
 
@@ -32,6 +32,8 @@ class Code:
 class Labels:
     """What the values of a mask mean.
 
+    Names come from files: they are one line that can be printed, and an empty one is none.
+
     Attributes:
         names: label value → name.
         codes: label value → what the label shows, by a coding scheme.
@@ -40,7 +42,14 @@ class Labels:
     names: Mapping[int, str] = field(default_factory=dict)
     codes: Mapping[int, Code] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        plain = {v: " ".join(one_line(name).split()) for v, name in self.names.items()}
+        names = {value: name[:MOST_LETTERS] for value, name in plain.items() if name}
+        object.__setattr__(self, "names", names)
 
+
+MOST_LETTERS = 200
+"""Of a label's name; a longer one is cut."""
 NO_LABELS = Labels()
 
 

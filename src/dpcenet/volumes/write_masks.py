@@ -18,9 +18,9 @@ from dpcenet.volumes.io import (
     DEFAULT_SUFFIX,
     DICOM_SUFFIX,
     FORMATS,
+    WRITABLE,
     stem,
     suffix_of,
-    unknown_suffix,
 )
 from dpcenet.volumes.scan_file import NO_LABELS, Code, Labels, ScanFile, SourceGrid
 
@@ -39,6 +39,16 @@ def in_format(path: Path, form: str | None) -> Path:
         return path
     name = path.stem if path.suffix.lower() == DICOM_SUFFIX else stem(path)
     return path.with_name(f"{name}{SUFFIX_OF[form]}")
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a name in whose format no mask is written.
+
+    Raises:
+        VolumeError: the message says in which it is.
+    """
+    if suffix_of(path) not in WRITABLE and path.suffix.lower() != DICOM_SUFFIX:
+        raise _no_format(path)
 
 
 def paths_for(path: Path) -> tuple[Path, ...]:
@@ -126,7 +136,12 @@ def write_mask(
         found = f"labels from {low} to {high}"
         raise VolumeError(path, found, "0 to 65535", "Renumber the labels.")
     stored = changed(mask, np.uint8 if high <= np.iinfo(np.uint8).max else np.uint16)
-    write = FORMATS[suffix_of(path)].write if suffix_of(path) else None
+    write = FORMATS[suffix_of(path)].write if suffix_of(path) in WRITABLE else None
     if write is None:
-        raise unknown_suffix(path)
+        raise _no_format(path)
     write(stored, path, grid, labels)
+
+
+def _no_format(path: Path) -> VolumeError:
+    found = f"no mask is written as {path.suffix!r}"
+    return VolumeError(path, found, f"{', '.join(WRITABLE)} or {DICOM_SUFFIX}", "Rename it.")

@@ -105,3 +105,15 @@ def test_another_dataset_json_is_refused_in_a_line(tmp_path: Path, text: str) ->
     with pytest.raises(DatasetError, match=r"dataset\.json: ") as error:
         find_cases(tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", ".", "", "a/b", "a\\b", "a\0b"])
+def test_a_case_whose_name_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    """Prepared cases lie in folders of their names."""
+    write_nnunet(tmp_path, [made_case(), made_case(1)], NAMES)
+    files = {"images": ["imagesTr/case_000_0000.nii.gz"], "label": "labelsTr/case_000.nii.gz"}
+    change(tmp_path, dataset={"case_000": files})
+    assert [case.name for case in find_cases(tmp_path).cases] == ["case_000"]
+    change(tmp_path, dataset={name: files})
+    with pytest.raises(DatasetError, match="which is no name of a folder; rename it"):
+        find_cases(tmp_path)

@@ -7,6 +7,7 @@ only scan in its folder. Several masks of one scan are one for each organ.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from unicodedata import normalize
 
 from dpcenet.data.datasets import dataset_json
 from dpcenet.data.datasets.spec import DatasetSpec, SourceCase, SourceFolder
-from dpcenet.errors import DatasetError
+from dpcenet.errors import DatasetError, one_line
 from dpcenet.volumes.dicom.find_series import Series, plain
 from dpcenet.volumes.dicom.headers import is_dicom, referred_series
 from dpcenet.volumes.find_scans import Place, walk
@@ -51,6 +52,9 @@ def find_cases(folder: Path, spec: DatasetSpec | None = None) -> SourceFolder:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(f"{folder}: several files for one case: {', '.join(twice)}")
+    if odd := [name for name in names if name in ("", ".", "..") or re.search(r"[/\\\0]", name)]:
+        found = f"{folder}: a case is called {odd[0]!r}, which is no name of a folder"
+        raise DatasetError(one_line(f"{found}; rename it"))
     return source
 
 

@@ -16,6 +16,7 @@ from dpcenet.system.words import counted
 from dpcenet.types import Volume
 from dpcenet.volumes.geometry import GRID_TOLERANCE_MM, match_axes, orient, same_grid, slice_axis
 from dpcenet.volumes.intensities import check_intensities
+from dpcenet.volumes.mask_checks import background_doubts
 from dpcenet.volumes.modality import Modality, choose_modality, doubts_of
 from dpcenet.volumes.nifti import forms_apart_mm
 from dpcenet.volumes.same_scan import voxels_digest
@@ -191,6 +192,7 @@ def _labels(report: CaseReport, raw: RawCase) -> CaseReport:
         if np.isfinite(value) and value != 0 and value == int(value)
     }
     report = report.add(notes=_gaps(labels, sorted(volumes)))
+    report = report.add(notes=background_doubts(labels.data))
     apart = same_grid(match_axes(labels, image.affine)[0], image)
     if np.isfinite(apart):
         return replace(report, label_ml=volumes, label_offset_mm=round(apart, 3))

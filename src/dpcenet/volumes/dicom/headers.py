@@ -82,6 +82,31 @@ def referred_series(path: Path) -> str:
         return ""
 
 
+def doubts_of_origin(mask: Path, scan: Path) -> tuple[str, ...]:
+    """Notes where a SEG or RTSTRUCT says that it belongs to another scan.
+
+    It is no error: an export that hides names may do so in the scan alone.
+
+    Args:
+        mask: a file that could be read.
+        scan: a file of the series on which it is used.
+    """
+    theirs, ours = read_header(mask), read_header(scan)
+    with parsing(mask):
+        referred = theirs.get("ReferencedFrameOfReferenceSequence", None) or ()
+        frames = {str(each.get("FrameOfReferenceUID", "") or "") for each in (theirs, *referred)}
+        patients = {str(each.get("PatientID", "") or "").strip() for each in (theirs, ours)}
+        frame = str(ours.get("FrameOfReferenceUID", "") or "")
+    notes = []
+    if "" not in patients and len(patients) > 1:
+        notes.append("it names another patient than the scan: do they belong together?")
+    if frame and (frames - {""}) and frame not in frames:
+        notes.append(
+            "it was drawn in another frame of reference than the scan: look whether it fits"
+        )
+    return tuple(notes)
+
+
 def read_header(path: Path) -> FileDataset:
     """Everything of a DICOM file but its pixels.
 

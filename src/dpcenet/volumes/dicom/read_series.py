@@ -83,7 +83,8 @@ def read_series(
     slices = list(headers.slices)
     _check_claims(slices, series.folder, max_bytes)
     data = _voxels(slices)
-    facts = Facts(slices[0].modality, _padding(slices), notes=headers.notes)
+    notes = (*headers.notes, *_no_hounsfield(slices))
+    facts = Facts(slices[0].modality, _padding(slices), notes=notes)
     if options.resample:
         volume, notes = on_regular_grid(data, slices)
         if notes:
@@ -149,6 +150,8 @@ def _check_claims(slices: list[Slice], folder: Path, max_bytes: int) -> None:
     check_claim(folder, claimed, max_bytes, available)
 
 
+_HOUNSFIELD = {"HU", "HU_MOD", "US", ""}
+"""RescaleType of a CT: Hounsfield units, or not said, which the standard takes for the same."""
 _KEPT = 32
 """Slices after which the memory of a large array is given back."""
 
@@ -171,6 +174,14 @@ def _voxels(slices: list[Slice]) -> npt.NDArray[Any]:
             give_back(data)
     assert data is not None  # `arrange` refuses a series without slices
     return data
+
+
+def _no_hounsfield(slices: list[Slice]) -> list[str]:
+    """A note where a CT holds something else, such as a map of iodine."""
+    units = sorted({each.unit for each in slices if each.modality == "CT"} - _HOUNSFIELD)
+    return (
+        [f"its values are no Hounsfield units: the header says {', '.join(units)}"] if units else []
+    )
 
 
 def _padding(slices: list[Slice]) -> tuple[float, float] | None:
@@ -221,12 +232,14 @@ def _pixel_source(first: Slice) -> Path | FileDataset:
     if first.stored.compressed or (first.stored.frames > 1 and first.stored.syntax):
         return first.path
     file = read_whole(first.path)
+    implicit, little = file.original_encoding
     if not first.stored.packed:
         # An old export lacks the group that names the encoding, and some files name a wrong one.
-        implicit, little = file.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-    _check_length(first, len(file.get("PixelData", None) or b""))
+    pixels = file.get("PixelData", None) or b""
+    _check_length(first, len(pixels))
+    _check_bits(first, pixels, "<u2" if little else ">u2")
     return file
 
 
@@ -241,6 +254,21 @@ def _check_length(first: Slice, found: int) -> None:
     if found >= expected + row:
         said = f"{found:,} bytes of pixels"
         raise bad(first.path, said, f"{expected:,.0f} as the header says")
+
+
+def _check_bits(first: Slice, pixels: bytes, kind: str) -> None:
+    """Refuse values that lie in the upper bits, as HighBit says: pydicom takes the lower ones.
+
+    Many files have a wrong HighBit; where no value is too large for the lower bits it lies there.
+    """
+    stored = first.stored
+    if stored.bits != 16 or not 0 < stored.used <= stored.top < 16:
+        return
+    above = np.frombuffer(pixels[: len(pixels) // 2 * 2], kind) >> stored.used
+    negative = (1 << (16 - stored.used)) - 1 if stored.signed else 0
+    if ((above != 0) & (above != negative)).any():
+        found = f"its values lie in the upper bits (BitsStored {stored.used}, HighBit {stored.top})"
+        raise bad(first.path, found, f"HighBit {stored.used - 1}, as the standard has it")
 
 
 def _undecodable(path: Path, stored: Stored, error: Exception) -> VolumeError:

@@ -19,6 +19,7 @@ from dpcenet.volumes.structures import ANATOMICAL_STRUCTURE, Code, property_of
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
     from highdicom.sr import CodedConcept
+    from pydicom import Dataset
 
 
 SCT = "SCT"
@@ -75,7 +76,7 @@ def describe(
         code = terms.get(value) or TermCode(SCT, *shown.kind)
         segment = hd.seg.SegmentDescription(
             segment_number=number,
-            segment_label=name[:_LONG_STRING],
+            segment_label=name.replace("\\", "/")[:_LONG_STRING],  # between two values in DICOM
             segmented_property_category=_coded(shown.category),
             segmented_property_type=_coded((code.value, code.meaning), code.scheme),
             algorithm_type=algorithm.kind,
@@ -103,7 +104,13 @@ def labels_of(seg: Segmentation) -> tuple[dict[int, int], dict[int, str]]:
     written = [int(match[1]) for text in texts if (match := _VALUE.match(text))]
     ours = len(set(written)) == len(numbers) and max(written) <= np.iinfo(np.uint16).max
     values = dict(zip(numbers, written if ours else numbers, strict=True))
-    return values, {values[each.segment_number]: str(each.segment_label) for each in described}
+    return values, {values[each.segment_number]: _label(each) for each in described}
+
+
+def _label(segment: Dataset) -> str:
+    """A segment's name; one with a backslash comes as several values."""
+    label = segment.get("SegmentLabel", None) or ""
+    return label if isinstance(label, str) else "/".join(map(str, label))
 
 
 def codes_of(seg: Segmentation, values: Mapping[int, int]) -> dict[int, TermCode]:

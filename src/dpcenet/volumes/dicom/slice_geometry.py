@@ -70,7 +70,11 @@ def affine_of(slices: list[Slice]) -> Vector:
 
 
 def _check_alike(each: Slice, first: Slice) -> None:
-    """Refuse a slice of another size, spacing or direction, or whose grey runs the other way."""
+    """Refuse a slice of another patient, size, spacing or direction, or of the other grey."""
+    for what, value in each.origin.items():
+        if first.origin.get(what, value) != value:
+            found = f"another {what} than {first.path.name}, in one series"
+            raise bad(each.path, found, "a series of its own for each")
     if each.shape != first.shape or not np.allclose(each.spacing, first.spacing, rtol=1e-3):
         raise bad(each.path, f"another size or spacing than {first.path.name}", "the same")
     turned = np.abs(np.subtract([each.row, each.column], [first.row, first.column])).max()

@@ -5,8 +5,8 @@ A slice is a file, or a frame of an enhanced file. DICOM's millimetres are LPS+.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,6 +50,8 @@ _MARKS: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     "acquisition": ((("AcquisitionNumber", ""),), ""),
     "acquisition time": ((("AcquisitionTime", ""),), ""),
 }
+_ORIGIN = {"PatientID": "patient", "StudyInstanceUID": "study"}
+"""What is one in a series; exports that number anew give several series one UID."""
 _GREY = ("MONOCHROME2", "MONOCHROME1")
 _MODALITIES = {"2": "CT", "4": "MR", "128": "PT", "130": "PT"}
 _ROOT = "1.2.840.10008.5.1.4.1.1."
@@ -62,6 +64,7 @@ class Stored:
     Attributes:
         bits: allocated for each.
         used: bits of them that hold the value.
+        top: the highest of these, from 0; `used` - 1 by the standard.
         signed: whether values may be below 0.
         photometric: whether larger is brighter ("MONOCHROME2") or darker ("MONOCHROME1").
         syntax: name of the transfer syntax; "" where the file has none.
@@ -73,6 +76,7 @@ class Stored:
 
     bits: int
     used: int
+    top: int
     signed: bool
     photometric: str
     syntax: str
@@ -99,6 +103,8 @@ class Slice:
         modality: DICOM's word; "" where the header has none.
         thickness: mm of the slice, or from slice to slice; 0 where the header does not say.
         marks: what may tell volumes in one series apart, such as ("echo", "2.3 ms").
+        unit: of the values, by RescaleType; "" where the header does not say.
+        origin: what is one in a series → its value, such as "study" → a UID, where it has one.
     """
 
     path: Path
@@ -114,6 +120,8 @@ class Slice:
     modality: str = ""
     thickness: float = 0.0
     marks: tuple[tuple[str, str], ...] = ()
+    unit: str = ""
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 def slices_of(header: FileDataset, path: Path) -> list[Slice]:
@@ -134,6 +142,12 @@ def _slices_of(header: FileDataset, path: Path) -> list[Slice]:
     grey = str(header.get("PhotometricInterpretation", None) or _GREY[0])
     if int(header.get("SamplesPerPixel", 1)) != 1 or grey not in _GREY:
         raise bad(path, f"the pixels are coloured ({grey})", "one grey value in each pixel")
+    if "MOSAIC" in _hint(partial(_text, header, [], "ImageType", ""), "").upper().split():
+        remedy = "Convert it with dcm2niix to .nii.gz."
+        raise bad(path, "a mosaic: all slices in one picture", "a picture for each", remedy)
+    if header.get("ModalityLUTSequence", None):
+        found = "what its pixels mean stands in a table (Modality LUT)"
+        raise bad(path, found, "a slope and an intercept")
     frames = list(header.get("PerFrameFunctionalGroupsSequence", None) or ())
     count = int(header.get("NumberOfFrames", None) or 1)
     if frames and len(frames) != count:
@@ -182,6 +196,8 @@ def _slice(
         modality=said or _MODALITIES.get(kind, ""),
         thickness=_hint(lambda: _thickness(header, groups), 0.0),
         marks=_marks(header, groups),
+        unit=_hint(lambda: str(_value(header, groups, _VALUES, "RescaleType") or ""), ""),
+        origin=_origin(header),
     )
 
 
@@ -195,6 +211,7 @@ def _stored(header: FileDataset) -> Stored:
     return Stored(
         bits,
         used,
+        _hint(lambda: int(header.get("HighBit", used - 1)), used - 1),
         signed,
         str(header.get("PhotometricInterpretation", "")),
         str(syntax.name) if syntax is not None else "",
@@ -231,6 +248,14 @@ def _marks(header: FileDataset, groups: list[Dataset]) -> tuple[tuple[str, str],
         if text := next(filter(None, texts), ""):
             found.append((mark, f"{text} {unit}".strip()))
     return tuple(found)
+
+
+def _origin(header: FileDataset) -> dict[str, str]:
+    said = {
+        what: _hint(partial(_text, header, [], name, ""), "").strip()
+        for name, what in _ORIGIN.items()
+    }
+    return {what: value for what, value in said.items() if value}
 
 
 def _text(header: FileDataset, groups: list[Dataset], name: str, group: str) -> str:

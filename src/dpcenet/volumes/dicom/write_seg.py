@@ -157,6 +157,9 @@ def _sources(headers: Headers, names: Collection[str]) -> list[Dataset]:
         if "SpacingBetweenSlices" in header:  # some programs write 1 there, and it would be copied
             header.SpacingBetweenSlices = f"{between:.6g}"
         found.append(header)
+    if len({str(header.SOPInstanceUID) for header in found}) < len(found):
+        said = "several files have one SOPInstanceUID, so nobody knows which a SEG refers to"
+        raise bad(first.path.parent, said, "a UID for each", _AS_NIFTI)
     return found
 
 
