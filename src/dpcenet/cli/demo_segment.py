@@ -117,7 +117,7 @@ def _show_in_page(
     scan = next(s for s in project.scans.values() if s.source.resolve() == labelled.resolve())
     if names and not project.labels:
         project.set_labels([Label(value=v, name=n, colour=COLOURS[v]) for v, n in names.items()])
-    project.add_labels(values)
+    project.add_labels(dict.fromkeys(values, ""))
     if not scan.mask.is_file():
         take_file(label, scan, make_ready(scan), project.labels)
 
