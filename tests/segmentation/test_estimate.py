@@ -30,8 +30,8 @@ def test_a_check_and_more_labels_take_longer(
     slices, labels = len(support.scans[0].label), len(support.values)
     of_slice = 1.0 / min(8, slices)
     plain = estimate(segmenter, support, 3, check=False, jobs=1)
-    assert plain.each == pytest.approx(slices * of_slice * (6 + 11 * labels))
+    assert plain.each == pytest.approx(slices * of_slice * (13 + 4.6 * labels))
     checked = estimate(segmenter, support, 3, check=True, jobs=1)
-    assert checked.each == pytest.approx(plain.each + slices * of_slice * (5 + 6 * labels))
+    assert checked.each == pytest.approx(plain.each + slices * of_slice * (2.6 + 0.9 * labels))
     fewer = estimate(segmenter, support.only(support.values[:1]), 3, check=False, jobs=1)
     assert fewer.each < plain.each
