@@ -20,6 +20,7 @@ from dpcenet.errors import DpcenetError
 from dpcenet.evaluation.benchmark.plan import load_plan
 from dpcenet.evaluation.benchmark.run_experiment import state_of
 from dpcenet.evaluation.report.sections import sections_of
+from dpcenet.nn.tensor_files import load_tensors, save_tensors
 from dpcenet.segmentation.review.quality import Quality
 from dpcenet.segmentation.review.reviewed_case import ReviewedCase, read_cases, save_case
 from dpcenet.segmentation.segmenter import Segmenter
@@ -27,7 +28,6 @@ from dpcenet.segmentation.task_file import _digest, read_task, task_facts, write
 from dpcenet.system.assets import asset
 from dpcenet.system.files import write_json
 from dpcenet.training.adapt import kept_state
-from dpcenet.training.checkpoint import load_tensors, save_tensors
 from dpcenet.training.config import config_to_dict, load_options, load_preset
 from dpcenet.training.incontext_trainer import PretrainConfig
 from dpcenet.training.log import read_log

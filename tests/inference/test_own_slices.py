@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from dpcenet.inference import looks
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.own_slices import (
     closer_by_own_slices,
     helpers,
     labelled_by_itself,
     own_tasks,
+    shared_by_neighbours,
 )
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import MatchedSlices
@@ -72,6 +75,43 @@ def test_a_voxel_of_a_scan_labelled_by_itself_has_its_likeliest_label() -> None:
     assert (label[1] == np.where(one[1] > 0, 4, 0)).all()
     assert (label[2, 24:36, 26:32] == 7).all() and (label[2] > 0).sum() == 12 * 6
     assert own_tasks(label, 7, [0, 1, 2]) == [SliceTask((SupportSlice(0, 2),), (1,))]
+
+
+def test_what_neighbouring_slices_share() -> None:
+    same = square(5, 1, 2, 3)
+    assert shared_by_neighbours(same, [1, 2, 3]) == 1
+    assert shared_by_neighbours(same, [0, 1, 2, 3, 4]) == pytest.approx(2 * 2 / (3 + 3))
+    moved = square(2, 0, 1)
+    moved[1] = np.roll(moved[0], 6, axis=1)  # half of the square's side
+    assert shared_by_neighbours(moved, [0, 1]) == pytest.approx(0.5)
+    assert shared_by_neighbours(np.zeros((3, 8, 8), np.float32), [0, 1, 2]) == 0
+    assert shared_by_neighbours(same, [2]) == 0  # nothing beside it that could help
+
+
+@pytest.mark.parametrize(("rolled", "looked_again"), [(0, []), (20, [5])])
+def test_labels_whose_slices_share_little_are_looked_at_again(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, rolled: int, looked_again: list[int]
+) -> None:
+    """`copy` finds the support's label where it is: the same place on each slice, or not."""
+    label = np.where(square(5, 1, 2, 3) > 0, 5, 0).astype(np.uint8)
+    label[2] = np.roll(label[2], rolled, axis=0)
+    seen: list[int] = []
+    again = looks.refine_in_windows
+
+    def spied(*args: Any) -> list[torch.Tensor]:
+        seen.extend(answer.value for answer in args[4])
+        return again(*args)
+
+    monkeypatch.setattr("dpcenet.inference.predictor.refine_in_windows", spied)
+    whole = MatchedSlices(known=(np.arange(5),))
+    labelled = LabelledScan("a", scan(5), label)
+    found = predictor.segment([labelled], scan(5), whole, [5])
+    assert sorted(set(seen)) == looked_again
+    assert (found.at_first[5] == (label == 5)).all()
+    two = predictor.segment(
+        [labelled, labelled], scan(5), MatchedSlices(known=whole.known * 2), [5]
+    )
+    assert not two.at_first  # what one of them alone shows is not known
 
 
 def test_a_slice_is_segmented_by_its_neighbours_through_a_window(predictor: Predictor) -> None:

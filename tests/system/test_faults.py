@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from dpcenet.data.prepare_case import save
+from dpcenet.nn.tensor_files import save_tensors
 from dpcenet.system.faults import mendable, out_of_memory, out_of_space
 from dpcenet.system.files import whole_folder, write_atomically, write_json
-from dpcenet.training.checkpoint import save_tensors
 from full_disk import full_disk
 
 LIMIT = 50_000

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from dpcenet.errors import RunError, TaskError
+from dpcenet.nn.tensor_files import load_tensors, save_tensors
 from dpcenet.segmentation.task_file import task_facts
 from dpcenet.training.checkpoint import (
     load_checkpoint,
     load_parts,
-    load_tensors,
     optimiser_state,
     restore_optimiser,
     save_parts,
-    save_tensors,
 )
 
 NEEDS = {"step": int}

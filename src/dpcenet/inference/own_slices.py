@@ -25,6 +25,9 @@ from dpcenet.system.large_arrays import give_back, room_for
 from dpcenet.volumes.boxes_and_values import Mask, above
 
 Floats = npt.NDArray[np.float32]
+ENOUGH_SHARED = 0.7
+"""Dice of a label on neighbouring slices with each other, from which on these help each other more
+than a second look at the labelled slices does; what was measured: docs/log.md."""
 LARGEST = 0.45  # half of a window's side at most, of a slice's
 Helpers = dict[int, list[int]]
 """Query slice → the slices on either side in which the label was found."""
@@ -47,6 +50,26 @@ def labelled_by_itself(query: EncodedScan, found: Mapping[int, Floats]) -> Label
     for each in (label, *found.values()):
         give_back(each)
     return LabelledScan("the scan itself", query, label)
+
+
+def shared_by_neighbours(found: Floats, slices: Sequence[int]) -> float:
+    """Dice of a label on neighbouring slices with each other, over all of them; 0 if not found.
+
+    Thin slices through a large organ share nearly all, thick ones through a ring of muscle little.
+
+    Args:
+        found: (Z, H, W), probability of the label.
+        slices: those that were segmented, in order.
+    """
+    shared = both = 0
+    before = found[slices[0]] > 0.5
+    for z in range(slices[0] + 1, slices[-1] + 1):
+        here = found[z] > 0.5
+        shared += int(np.count_nonzero(here & before))
+        both += int(np.count_nonzero(here) + np.count_nonzero(before))
+        before = here
+    give_back(found)
+    return 2 * shared / both if both else 0.0
 
 
 def helpers(shown: Mask, served: Sequence[int]) -> Helpers:

@@ -4,7 +4,7 @@
     query ──────────┘                      │                            │
     plan: which slices show the same ──────┘                            │
                                                                         │
-    probabilities ◀─ as one volume ◀─ own slices ◀─ segment ◀───────────┘
+    probabilities ◀─ as one volume ◀─ own slices ◀─ one or two looks ◀──┘
 
 What is found in slices that make up a volume is improved by the query itself: its own slices serve
 each other, and the whole has its say. Protocols of the literature ask for single slices.
@@ -15,8 +15,8 @@ each other, and the whole has its say. Protocols of the literature ask for singl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,16 +26,23 @@ from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.alignment import AlignmentSearch
 from dpcenet.inference.encoded import EncodedScan, encode_scan
 from dpcenet.inference.looks import (
+    FirstAnswer,
     first_answers,
     in_groups,
     pieces,
     reach_of,
     refine_in_windows,
 )
-from dpcenet.inference.own_slices import closer_by_own_slices, labelled_by_itself, own_tasks
+from dpcenet.inference.own_slices import (
+    ENOUGH_SHARED,
+    closer_by_own_slices,
+    labelled_by_itself,
+    own_tasks,
+    shared_by_neighbours,
+)
 from dpcenet.inference.pose import align_support
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
-from dpcenet.inference.support import LabelledScan, with_neighbours
+from dpcenet.inference.support import LabelledScan, SliceTask, masks_of, with_neighbours
 from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method, SecondLook
 from dpcenet.system.device import Precision
@@ -57,12 +64,15 @@ class Segmented:
         slices: which slices of them served.
         probability: label value → (Z, H, W) float32; 0 on slices that nothing served.
         cut: above which probability a label is.
+        at_first: label value → (Z, H, W) bool, what the labelled scan shows slice by slice, before
+            windows and the whole have their say; empty where several scans or slices serve.
     """
 
     scans: tuple[LabelledScan, ...]
     slices: SliceMap
     probability: dict[int, npt.NDArray[np.float32]]
     cut: float = 0.5
+    at_first: Mapping[int, Mask] = field(default_factory=dict)
 
     @property
     def masks(self) -> dict[int, Mask]:
@@ -85,8 +95,8 @@ class Predictor:
         neighbours: support slices on either side of the chosen one that help; None takes the
             method's own number.
         align: whether labelled scans are aligned with the query in the plane.
-        second_look: whether slices are segmented once more through windows, and by the query's own
-            slices where they make up a volume.
+        second_look: whether slices are segmented once more through windows; where they make up a
+            volume, by the query's own slices, and through windows only where these share little.
         as_volume: whether the answers for slices are seen as one volume; see `whole_scan`.
         one_part: whether a label that is in one part in the labelled scans is so in a query.
     """
@@ -160,11 +170,16 @@ class Predictor:
             reach = reach_of(self.method, volume and look is not None)
         labels = [scan.label for scan in aligned]
         tasks = {v: with_neighbours(each, labels, v, reach) for v, each in chosen.tasks.items()}
+        found = self._first_look(aligned, query, tasks)
+        at_first: dict[int, Mask] = {}
         if volume:
-            probability = self._of_volume(aligned, query, tasks, look)
-        else:
-            probability = self._probability(aligned, query, tasks, look)
-        return Segmented(tuple(aligned), replace(chosen, tasks=tasks), probability)
+            if len(aligned) == 1 and reach == 0:
+                at_first = {value: above(each, 0.5) for value, each in found.items()}
+            self._as_volume(found, aligned, query, tasks, look)
+        elif look is not None:
+            self._second_look(aligned, query, tasks, look, found)
+        slices = replace(chosen, tasks=tasks)
+        return Segmented(tuple(aligned), slices, found, at_first=at_first)
 
     def _aligned(self, request: Request, plan: SlicePlan) -> Sequence[LabelledScan]:
         if not self.align or self.method.pose_search is None:
@@ -175,30 +190,33 @@ class Predictor:
             for scan, pairs in zip(request.support, plan.pairs(request), strict=True)
         ]
 
-    def _of_volume(
+    def _as_volume(
         self,
+        found: Probabilities,
         scans: Sequence[LabelledScan],
         query: EncodedScan,
         tasks: Tasks,
         look: SecondLook | None,
-    ) -> Probabilities:
-        """What is found in slices that make up a volume; see `own_slices` and `whole_scan`."""
-        found = self._probability(scans, query, tasks, look)
+    ) -> None:
+        """Mend what was found in slices that make up a volume; see `own_slices`, `whole_scan`."""
         served = {v: sorted({z for task in each for z in task.query}) for v, each in tasks.items()}
         served = {value: slices for value, slices in served.items() if slices}
         boxes, mm = [label_boxes(scan.label) for scan in scans], query.spacing[0]
         parts = {v: OnePart.of(scans, boxes, v, mm) if self.one_part else None for v in served}
+        if look is not None:
+            own_help = {v: shared_by_neighbours(found[v], z) for v, z in served.items()}
+            unlike = {v: tasks[v] for v, shared in own_help.items() if shared < ENOUGH_SHARED}
+            self._second_look(scans, query, unlike, look, found)
         self._see_whole(found, query, served, parts)
         if look is None:
-            return found
+            return
         itself = labelled_by_itself(query, found)
         own = {v: own_tasks(itself.label, v, slices) for v, slices in served.items()}
-        self._probability([itself], query, own, onto=found)
+        self._first_look([itself], query, own, onto=found)
         self._see_whole(found, query, served, parts)
         for value, slices in served.items():
             closer_by_own_slices(self.method, look, query, found[value], slices, self.precision)
         self._see_whole(found, query, served, parts)
-        return found
 
     def _see_whole(
         self,
@@ -215,12 +233,11 @@ class Predictor:
             give_back(found[value])
             query.give_back()
 
-    def _probability(
+    def _first_look(
         self,
         scans: Sequence[LabelledScan],
         query: EncodedScan,
         tasks: Tasks,
-        look: SecondLook | None = None,
         onto: Probabilities | None = None,
     ) -> Probabilities:
         """Foreground probability (Z, H, W) of each label; 0 on slices that no task covers.
@@ -229,20 +246,51 @@ class Predictor:
         """
         shape = (len(query), *query.images.shape[-2:])
         whole = onto or {value: room_for(shape, np.float32) for value in tasks}
-        every = (
-            (value, piece)
-            for value, of_label in tasks.items()
-            for task in of_label
-            for piece in pieces(task)
-        )
-        for group in in_groups(every):
+        for group in in_groups(_pieces_of(tasks)):
             answers = first_answers(self.method, scans, query, group)
-            found = [answer.probability for answer in answers]
-            if look is not None:
-                found = refine_in_windows(self.method, look, scans, query, answers, self.precision)
-            for (value, task), one in zip(group, found, strict=True):
-                whole[value][list(task.query)] = one.cpu().numpy()
-                give_back(whole[value])
-            for each in (query, *(scan.slices for scan in scans)):
-                each.give_back()
+            self._keep([(a.value, a.task, a.probability) for a in answers], whole, scans, query)
         return whole
+
+    def _second_look(
+        self,
+        scans: Sequence[LabelledScan],
+        query: EncodedScan,
+        tasks: Tasks,
+        look: SecondLook,
+        found: Probabilities,
+    ) -> None:
+        """Segment once more through windows around the labels; `found` is changed inside them."""
+        for group in in_groups(_pieces_of(tasks)):
+            answers = [
+                FirstAnswer(
+                    value,
+                    task,
+                    masks_of(scans, task.support, value),
+                    torch.from_numpy(found[value][list(task.query)]).to(query.images.device),
+                )
+                for value, task in group
+            ]
+            closer = refine_in_windows(self.method, look, scans, query, answers, self.precision)
+            changed = [(a.value, a.task, one) for a, one in zip(answers, closer, strict=True)]
+            self._keep(changed, found, scans, query)
+
+    @staticmethod
+    def _keep(
+        answers: Sequence[tuple[int, SliceTask, torch.Tensor]],
+        whole: Probabilities,
+        scans: Sequence[LabelledScan],
+        query: EncodedScan,
+    ) -> None:
+        """Put answers for slices into the whole, and let go of what was read to make them."""
+        for value, task, probability in answers:
+            whole[value][list(task.query)] = probability.cpu().numpy()
+            give_back(whole[value])
+        for each in (query, *(scan.slices for scan in scans)):
+            each.give_back()
+
+
+def _pieces_of(tasks: Tasks) -> Iterator[tuple[int, SliceTask]]:
+    """Label values and their tasks, cut into pieces of bounded size."""
+    return (
+        (value, piece) for value, each in tasks.items() for task in each for piece in pieces(task)
+    )

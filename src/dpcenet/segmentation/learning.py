@@ -22,6 +22,7 @@ from dpcenet.errors import ConfigError, InputError
 from dpcenet.inference.encoded import encode_slices
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
+from dpcenet.nn.tensor_files import save_tensors
 from dpcenet.nn.weights import hash_of_state, load_weights
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import file_hash, read_json, write_json
@@ -119,7 +120,6 @@ def learn_into(
         ConfigError: see `learn`.
     """
     from dpcenet.training.checked_training import AdaptOptions
-    from dpcenet.training.checkpoint import save_tensors
     from dpcenet.training.learn import STEPS
 
     options = AdaptOptions(minutes, STEPS)

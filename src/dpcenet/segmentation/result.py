@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.slice_plans import Tasks
 from dpcenet.inference.support import LabelledScan, Matches
 from dpcenet.types import Volume
+from dpcenet.volumes.boxes_and_values import Mask
 from dpcenet.volumes.record import Record
 
 
@@ -31,6 +33,7 @@ class SegmentationResult:
             the more probable one wins.
         alignments: for each labelled scan how the query lies to it; None where the scan shows none
             of the labels, empty where slices were matched one by one.
+        at_first: see `Segmented`.
     """
 
     query: EncodedScan
@@ -41,3 +44,4 @@ class SegmentationResult:
     record: Record
     mask: Volume
     alignments: tuple[Alignment | None, ...] = ()
+    at_first: Mapping[int, Mask] = field(default_factory=dict)

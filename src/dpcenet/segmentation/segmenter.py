@@ -231,6 +231,7 @@ class Segmenter:
             record,
             mask,
             result.slices.alignments,
+            result.at_first,
         )
 
 

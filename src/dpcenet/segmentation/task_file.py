@@ -29,11 +29,11 @@ from dpcenet.inference.encoded_windows import encode_windows
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.methods.base import Method
+from dpcenet.nn.tensor_files import load_tensors, save_tensors
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.task_record import TaskRecord, TaskScan, check_task
 from dpcenet.system.device import Precision
 from dpcenet.system.structured import MAX_JSON, parse_json
-from dpcenet.training.checkpoint import load_tensors, save_tensors
 from dpcenet.types import Features
 from dpcenet.volumes.label_names import name_for
 

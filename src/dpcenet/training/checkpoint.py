@@ -6,23 +6,20 @@ A frozen trunk does not change, so it is written once beside the checkpoint and 
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from dpcenet.errors import RunError
 from dpcenet.methods.base import Method
-from dpcenet.system.files import write_atomically
+from dpcenet.nn.tensor_files import State, load_tensors, save_tensors
 from dpcenet.system.structured import Needs, parse_json
 from dpcenet.system.validated import validated
-from dpcenet.training.kept_weights import Check, KeptWeights, State
+from dpcenet.training.kept_weights import Check, KeptWeights
 
 FORMAT = "1"
 CHECKPOINT = "checkpoint.safetensors"
@@ -43,30 +40,6 @@ class Checkpoint:
     def to_predict(self) -> Checkpoint:
         """The same with the weights that predict."""
         return replace(self, model={**self.model, **self.kept.to_predict})
-
-
-def save_tensors(path: Path, tensors: State, metadata: dict[str, str]) -> None:
-    """Write tensors as safetensors, whole or not at all."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, lambda temporary: save_file(plain, temporary, metadata))
-
-
-def load_tensors(path: Path) -> tuple[State, dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for, without an end
-            raise OSError("this is not a regular file")
-        with safe_open(path, framework="pt") as stream:
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            return tensors, stream.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{path}: cannot be read ({error}); train again or restore the file"
-        ) from error
 
 
 def split_state(method: Method) -> tuple[State, State]:

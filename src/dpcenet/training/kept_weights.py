@@ -16,11 +16,10 @@ from torch import Tensor
 
 from dpcenet.inference.encoded import extract
 from dpcenet.methods.base import Method
+from dpcenet.nn.tensor_files import State
 from dpcenet.system.device import Precision
 from dpcenet.training.episodes import EpisodeSampler
 from dpcenet.types import Episode, Features
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)

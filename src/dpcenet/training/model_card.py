@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from dpcenet.nn.tensor_files import load_tensors
 from dpcenet.system.files import file_hash
-from dpcenet.training.checkpoint import facts_of, load_tensors
+from dpcenet.training.checkpoint import facts_of
 
 _WORDS = """
 Intended use: research, segmenting structures in MR or CT volumes from one labelled volume of the

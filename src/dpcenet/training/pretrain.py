@@ -21,6 +21,7 @@ from dpcenet.data.synthetic.preview import save_contact_sheet
 from dpcenet.errors import RunError
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext
+from dpcenet.nn.tensor_files import save_tensors
 from dpcenet.system.device import choose_device
 from dpcenet.system.environment import machine, versions
 from dpcenet.system.files import write_text
@@ -31,7 +32,6 @@ from dpcenet.training.checkpoint import (
     optimiser_state,
     restore_optimiser,
     save_parts,
-    save_tensors,
 )
 from dpcenet.training.incontext_trainer import PairTraining, PretrainConfig, learning_rate_at
 from dpcenet.training.log import LOG, Log, read_log

@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, Union, cast
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 import torch
 from nibabel.nifti1 import Nifti1Pair
 from nibabel.spatialimages import SpatialImage
@@ -28,15 +27,17 @@ from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.dicom.read_series import read_series
 from dpcenet.volumes.geometry import LPS_TO_RAS, check_affine
 from dpcenet.volumes.io import read_volume
-from dpcenet.volumes.itk import affine_of
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.masks import read_mask
 from dpcenet.volumes.nifti import geometry_fields, header_for, unit_of
 from dpcenet.volumes.scan_file import AS_IT_IS, ReadOptions, ScanFile, SourceGrid
 from dpcenet.volumes.torchio_images import TorchIO, is_torchio, label_volume, scan_volume, with_mask
 
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
 Native = ScanFile | Volume | Series | Path | str
-Image = SpatialImage | sitk.Image | torch.Tensor
+Image = Union[SpatialImage, "sitk.Image", torch.Tensor]
 ArrayPair = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 Scan = Native | Image | ArrayPair | TorchIO
 ImageT = TypeVar("ImageT", bound=Image | ArrayPair | TorchIO)
@@ -70,7 +71,7 @@ def open_scan(scan: Scan, options: ReadOptions = AS_IT_IS) -> ScanFile:
         volume = scan
     elif isinstance(scan, SpatialImage):
         volume = _from_nibabel(scan)
-    elif isinstance(scan, sitk.Image):
+    elif _is_simpleitk(scan):
         volume = _from_simpleitk(scan)
     elif _is_metatensor(scan):
         volume = _from_monai(scan)
@@ -116,10 +117,8 @@ def same_kind(mask: Volume, scan: Scan) -> Any:
     """
     if isinstance(scan, SpatialImage):
         return _to_nibabel(mask, scan)
-    if isinstance(scan, sitk.Image):
-        image = sitk.GetImageFromArray(np.ascontiguousarray(mask.data))
-        image.CopyInformation(scan)
-        return image
+    if _is_simpleitk(scan):
+        return _to_simpleitk(mask, scan)
     if isinstance(scan, torch.Tensor):
         return _to_monai(mask, scan)
     if is_torchio(scan):
@@ -169,11 +168,28 @@ def _to_nibabel(mask: Volume, scan: SpatialImage) -> SpatialImage:
     return type(scan)(data, scan.affine, header_for(grid), dtype=data.dtype)
 
 
+def _is_simpleitk(scan: object) -> TypeGuard[sitk.Image]:
+    """SimpleITK takes longer to import than a scan to read: it is not, to know its images."""
+    return type(scan).__module__.partition(".")[0] == "SimpleITK" and hasattr(scan, "GetOrigin")
+
+
 def _from_simpleitk(image: sitk.Image) -> Volume:
+    import SimpleITK as sitk
+
+    from dpcenet.volumes.itk import affine_of
+
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         found = f"{image.GetDimension()} axes, {image.GetNumberOfComponentsPerPixel()} numbers each"
         raise VolumeError("the image", found, "a 3-D grey image", "Take one volume of it.")
     return Volume(sitk.GetArrayFromImage(image), affine_of(image))
+
+
+def _to_simpleitk(mask: Volume, scan: sitk.Image) -> sitk.Image:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(mask.data))
+    image.CopyInformation(scan)
+    return image
 
 
 def _is_metatensor(scan: object) -> bool:

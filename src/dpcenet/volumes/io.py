@@ -18,7 +18,6 @@ from dpcenet.volumes.dicom.find_series import find_series
 from dpcenet.volumes.dicom.headers import is_dicom, is_segmentation
 from dpcenet.volumes.dicom.read_seg import read_seg
 from dpcenet.volumes.dicom.read_series import read_series
-from dpcenet.volumes.itk import read_itk, write_itk
 from dpcenet.volumes.itk_header import voxels_of
 from dpcenet.volumes.mgh import read_mgh
 from dpcenet.volumes.nifti import read_nifti, volumes_in_nifti, write_nifti
@@ -43,14 +42,26 @@ class Format:
     write: Writer | None = None
 
 
+def _read_itk(path: Path, max_bytes: int, options: ReadOptions) -> ScanFile:
+    from dpcenet.volumes.itk import read_itk  # SimpleITK takes long to import; most files are NIfTI
+
+    return read_itk(path, max_bytes, options)
+
+
+def _write_itk(data: npt.NDArray[np.generic], path: Path, grid: SourceGrid, labels: Labels) -> None:
+    from dpcenet.volumes.itk import write_itk
+
+    write_itk(data, path, grid, labels)
+
+
 FORMATS: Mapping[str, Format] = {  # the longest suffix that fits decides
     ".nii.gz": Format(read_nifti, write_nifti),
     ".nii": Format(read_nifti, write_nifti),
-    ".seg.nrrd": Format(read_itk, write_itk),
-    ".nrrd": Format(read_itk, write_itk),
-    ".nhdr": Format(read_itk, write_itk),
-    ".mha": Format(read_itk, write_itk),
-    ".mhd": Format(read_itk, write_itk),
+    ".seg.nrrd": Format(_read_itk, _write_itk),
+    ".nrrd": Format(_read_itk, _write_itk),
+    ".nhdr": Format(_read_itk, _write_itk),
+    ".mha": Format(_read_itk, _write_itk),
+    ".mhd": Format(_read_itk, _write_itk),
     ".mgz": Format(read_mgh),
     ".mgh": Format(read_mgh),
     ".hdr": Format(read_analyze),

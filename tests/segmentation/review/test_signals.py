@@ -60,6 +60,20 @@ def test_the_reverse_check_scores_the_answer_carried_back_against_the_true_mask(
     assert signals.volume_ratio == pytest.approx((smaller > 0.5).sum() / truth.sum())
 
 
+def test_agreement_is_with_what_the_labelled_scan_alone_found(
+    copier: Segmenter, itself: tuple[Support, SegmentationResult]
+) -> None:
+    found = itself[1]
+    at_first = {value: each > 0.5 for value, each in found.probability.items()}
+    half = at_first[1].copy()
+    half[:, :, :36] = False
+    signals = measure(copier.predictor, replace(found, at_first={**at_first, 1: half}))[1]
+    assert 0 < signals.agreement < 1 and signals.reverse == 1.0
+    assert signals.agreement == pytest.approx(overlap(half, at_first[1]))
+    assert not found.at_first  # `copy` makes no volume: one slice for each, once more
+    assert measure(copier.predictor, found)[1].agreement == 1.0
+
+
 def test_nothing_is_encoded(
     copier: Segmenter, itself: tuple[Support, SegmentationResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,9 +170,12 @@ def _round_trip(
         predictor.blind_plan([query], scan.slices, WAY_BACK), scan.slices, scan.label, shown
     )
     back = once.segment([query], scan.slices, way_back, shown)
-    one_by_one = _thinned(MatchedSlices((matches,)), result.query, label_map, shown)
     reverse = _agreements(back, scan.label, way_back)
     taken = {v: taken_in_support(back.mask(v), scan.label, v) for v in shown}
+    if result.at_first:
+        there = {v: dice(result.at_first[v], label_map == v) for v in shown}
+        return _RoundTrip(scan, reverse, taken, there, centres)
+    one_by_one = _thinned(MatchedSlices((matches,)), result.query, label_map, shown)
     alone = once.segment([scan], result.query, one_by_one, shown)
     return _RoundTrip(scan, reverse, taken, _agreements(alone, label_map, one_by_one), centres)
 
