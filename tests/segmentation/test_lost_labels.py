@@ -68,7 +68,7 @@ def test_labelled_scans_that_are_unlike_the_first_are_named(tmp_path: Path) -> N
     (first, second) = write_scans(tmp_path, 2)
     file, label = nibabel.load(second[0]), nibabel.load(second[1])
     in_hu = np.asarray(file.dataobj).astype(np.float32) - 1000
-    turned = file.affine @ np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    turned = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]]) @ file.affine
     for name, voxels, affine in (("ct", in_hu, file.affine), ("other", file.dataobj, turned)):
         nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / f"{name}.nii.gz")
         mask = nibabel.Nifti1Image(np.asarray(label.dataobj), affine)
