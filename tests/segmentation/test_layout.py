@@ -86,9 +86,32 @@ def test_scans_whose_masks_would_have_one_name_are_refused(
         place.parent.mkdir(parents=True, exist_ok=True)
         write_scans(tmp_path / "more", 2)[1][0].replace(place)
     options = SegmentOptions(tmp_path / "out", OutputOptions(layout=layout))
-    with pytest.raises(ConfigError, match=r"the masks of both would be .*rename one"):
+    with pytest.raises(ConfigError, match=r"a result of both would be .*rename one"):
         segment_folder([tmp_path / "scans"], QuickInput(image, mask), options, quiet=True)  # type: ignore[arg-type]
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "names"),
+    [
+        (OutputOptions(layout="totalsegmentator"), ("scan", "scan/label_1")),
+        (OutputOptions(layout="nnunet", probability=True), ("scan", "scan_prob_2")),
+    ],
+)
+def test_a_mask_is_not_written_over_what_lies_beside_another(
+    tmp_path: Path, outputs: OutputOptions, names: tuple[str, str]
+) -> None:
+    image, mask = write_scans(tmp_path / "labelled", 1)[0]
+    for name in names:
+        place = tmp_path / "scans" / f"{name}.nii.gz"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_scans(tmp_path / "more", 2)[1][0].replace(place)
+    options = SegmentOptions(tmp_path / "out", outputs)
+    with pytest.raises(ConfigError, match=rf"a result of both would be {names[1]}\.nii\.gz"):
+        segment_folder([tmp_path / "scans"], QuickInput(image, mask), options, quiet=True)  # type: ignore[arg-type]
+    options = SegmentOptions(tmp_path / "out")
+    done = segment_folder([tmp_path / "scans"], QuickInput(image, mask), options, quiet=True)  # type: ignore[arg-type]
+    assert not any(outcome.error for outcome in done.outcomes)
 
 
 @pytest.mark.parametrize("layout", ["bids", "totalsegmentator"])

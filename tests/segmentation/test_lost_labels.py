@@ -49,3 +49,33 @@ def test_a_label_in_place_of_the_background_is_named(tmp_path: Path, kind: str) 
     assert all(f"organs.nii.gz: label {value} fills " in text for text in said)
     case = SourceCase("a", image, tmp_path / "organs.nii.gz")
     assert len([n for n in examine(case, SPEC).notes if "background" in n]) == len(said)
+
+
+def test_a_label_where_the_scan_is_empty_is_named(tmp_path: Path) -> None:
+    ((image, mask),) = write_scans(tmp_path, 1)
+    file, label = nibabel.load(image), np.asarray(nibabel.load(mask).dataobj)
+    scan = np.asarray(file.dataobj).copy()
+    scan[label == 2] = scan.min()
+    nibabel.save(nibabel.Nifti1Image(scan, file.affine), tmp_path / "cut.nii.gz")
+    support = quick_segmenter().support([tmp_path / "cut.nii.gz"], [mask])
+    (note,) = [text for text in support.notes if "its lowest value" in text]
+    assert "label_01.nii.gz: 100% of label 2 lie where" in note
+    assert not any("lowest" in text for text in quick_segmenter().support([image], [mask]).notes)
+
+
+def test_labelled_scans_that_are_unlike_the_first_are_named(tmp_path: Path) -> None:
+    """All of them are prepared as the first one is."""
+    (first, second) = write_scans(tmp_path, 2)
+    file, label = nibabel.load(second[0]), nibabel.load(second[1])
+    in_hu = np.asarray(file.dataobj).astype(np.float32) - 1000
+    turned = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]]) @ file.affine
+    for name, voxels, affine in (("ct", in_hu, file.affine), ("other", file.dataobj, turned)):
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / f"{name}.nii.gz")
+        mask = nibabel.Nifti1Image(np.asarray(label.dataobj), affine)
+        nibabel.save(mask, tmp_path / f"{name}_labels.nii.gz")
+    for name, said in (("ct", "looks like CT"), ("other", "another plane")):
+        images = [first[0], tmp_path / f"{name}.nii.gz"]
+        masks = [first[1], tmp_path / f"{name}_labels.nii.gz"]
+        notes = quick_segmenter().support(images, masks).notes
+        assert [said in text and f"{name}.nii.gz: " in text for text in notes] == [True]
+    assert not quick_segmenter().support([first[0], second[0]], [first[1], second[1]]).notes

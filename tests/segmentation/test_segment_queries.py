@@ -24,6 +24,7 @@ from dpcenet.segmentation.outputs import OutputOptions
 from dpcenet.segmentation.postprocess import Consistency
 from dpcenet.segmentation.queries import find_queries
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
+from dpcenet.volumes.io import read_volume
 from made_scans import quick_segmenter, segment_files, write_scans
 
 SEGMENTER = quick_segmenter()
@@ -176,10 +177,36 @@ def test_corrected_masks_are_kept(scans: Path, support: Support, tmp_path: Path)
     assert corrected.read_bytes() != before
 
 
+def test_a_damaged_mask_is_no_correction(scans: Path, support: Support, tmp_path: Path) -> None:
+    """A disk that failed would else be taken for a person, and the mask be kept for good."""
+    out = tmp_path / "out"
+    name = segment(scans, support, SegmentOptions(out))[0].mask
+    assert name is not None
+    for content in (b"", name.read_bytes()[:40]):
+        name.write_bytes(content)
+        first, *others = segment(scans, support, SegmentOptions(out))
+        assert f"{name}: the mask is damaged (" in first.error and "--overwrite" in first.error
+        assert name.read_bytes() == content and not any(each.error for each in others)
+    first = segment(scans, support, SegmentOptions(out, overwrite=True))[0]
+    assert not first.error and read_volume(name).volume.data.any()
+
+
+def test_a_folder_in_place_of_a_mask_is_named(
+    scans: Path, support: Support, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    mask = segment(scans, support, SegmentOptions(out))[0].mask
+    assert mask is not None
+    mask.unlink()
+    mask.mkdir()
+    first = segment(scans, support, SegmentOptions(out))[0]
+    assert first.error.endswith(f"{mask}: Is a directory; choose another folder")
+
+
 def test_two_queries_of_one_name_are_refused(scans: Path, support: Support, tmp_path: Path) -> None:
     write_scans(tmp_path / "more", 1)
     queries = [*find_queries([scans]), *find_queries([tmp_path / "more"])]
-    with pytest.raises(ConfigError, match="the masks of both would be image_01_seg"):
+    with pytest.raises(ConfigError, match="a result of both would be image_01_seg"):
         segment_files(SEGMENTER, queries, support, SegmentOptions(tmp_path / "out"))
 
 

@@ -129,3 +129,9 @@ def test_masks_on_the_command_line(tmp_path: Path) -> None:
         parse_masks(["a", "b", "c"], 2, "--m")
     with pytest.raises(ConfigError, match="write it as PATH=NAME"):
         parse_masks(["liver.nii.gz="], 1, "--m")
+
+
+def test_a_folder_without_a_mask_is_said_to_be_one(image: ScanFile, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(VolumeError, match="no mask lies in this folder"):
+        read_mask(tmp_path, image)

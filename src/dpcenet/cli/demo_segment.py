@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dpcenet.app.mask_files import take_file
-from dpcenet.app.project import COLOURS, Label, Project
+from dpcenet.app.project import Project
 from dpcenet.app.shown_scan import make_ready
 from dpcenet.cli.demo_table import result_table
 from dpcenet.data.datasets.folder import find_cases
@@ -116,7 +116,7 @@ def _show_in_page(
     """Make the labels known to the page, and the labelled scan one that a person labelled."""
     scan = next(s for s in project.scans.values() if s.source.resolve() == labelled.resolve())
     if names and not project.labels:
-        project.set_labels([Label(value=v, name=n, colour=COLOURS[v]) for v, n in names.items()])
+        project.add_labels(names)
     project.add_labels(dict.fromkeys(values, ""))
     if not scan.mask.is_file():
         take_file(label, scan, make_ready(scan), project.labels)

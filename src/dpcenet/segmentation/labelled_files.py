@@ -13,13 +13,19 @@ import numpy.typing as npt
 from dpcenet.errors import ConfigError
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
+from dpcenet.segmentation.mismatch import unlike
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import Scan, name_of, open_labelled, open_scan
 from dpcenet.volumes.boxes_and_values import values_in
 from dpcenet.volumes.dicom.find_series import Series
 from dpcenet.volumes.intensities import check_intensities
 from dpcenet.volumes.label_names import CommonLabels, renumbered
-from dpcenet.volumes.mask_checks import background_doubts, check_mask, check_whole
+from dpcenet.volumes.mask_checks import (
+    background_doubts,
+    check_mask,
+    check_whole,
+    empty_doubts,
+)
 from dpcenet.volumes.mask_files import OrganMasks
 from dpcenet.volumes.modality import rules_for
 from dpcenet.volumes.preprocess import Preprocessing, preprocess, preprocess_labels
@@ -100,7 +106,15 @@ def read_labelled(
     if names := stored.facts.labels.names:
         known = ", ".join(f"{table[v]} = {name}" for v, name in names.items() if v in table)
         notes.append(f"{name_of(mask)}: labels {known}")
-    doubts = (*background_doubts(drawn), *lost_labels(values, label))
+    if first:
+        notes += [
+            f"{name_of(image)}: {each}" for each in unlike(scan, rules.modality, first.affine)
+        ]
+    doubts = (
+        *background_doubts(drawn),
+        *empty_doubts(drawn, scan.volume.data, values),
+        *lost_labels(values, label),
+    )
     notes += [f"{name_of(mask)}: {doubt}" for doubt in doubts]
     return LabelledFiles(
         scan, truth, values, labelled, record, prepared.affine, common.labels, tuple(notes)

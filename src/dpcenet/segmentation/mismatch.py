@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dpcenet.inference.support import Support
-from dpcenet.volumes.geometry import plane_angle
-from dpcenet.volumes.modality import other_modality
+from dpcenet.volumes.geometry import Affine, plane_angle
+from dpcenet.volumes.modality import Modality, other_modality
 from dpcenet.volumes.scan_file import ScanFile
 
 OTHER_PLANE = 45.0
@@ -18,11 +18,22 @@ def mismatches(scan: ScanFile, support: Support) -> tuple[str, ...]:
         scan: the query as it was read.
         support: the labelled scans.
     """
-    return (*other_modality(scan, support.rules.modality), *_other_plane(scan, support))
+    return unlike(scan, support.rules.modality, support.affine)
 
 
-def _other_plane(scan: ScanFile, support: Support) -> tuple[str, ...]:
-    angle = plane_angle(scan.volume, support.affine)
+def unlike(scan: ScanFile, modality: Modality, affine: Affine) -> tuple[str, ...]:
+    """What a scan has not in common with the first labelled scan, in words.
+
+    Args:
+        scan: as it was read.
+        modality: of the labelled scan.
+        affine: (4, 4) of the labelled scan as it is prepared.
+    """
+    return (*other_modality(scan, modality), *_other_plane(scan, affine))
+
+
+def _other_plane(scan: ScanFile, affine: Affine) -> tuple[str, ...]:
+    angle = plane_angle(scan.volume, affine)
     if angle <= OTHER_PLANE:
         return ()
     return (f"its slices lie in another plane than the labelled scan's ({angle:.0f}° apart)",)

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dpcenet.errors import ConfigError
+from dpcenet.segmentation.outputs import paths_beside
 from dpcenet.segmentation.queries import Query
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.system.faults import mendable, out_of_space
@@ -46,19 +48,28 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def check_targets(queries: Sequence[Query], options: SegmentOptions) -> None:
+def check_targets(
+    queries: Sequence[Query],
+    options: SegmentOptions,
+    names: Mapping[int, str] = MappingProxyType({}),
+) -> None:
     """Refuse what must fail before anything is computed.
 
+    Args:
+        queries, options: of the call.
+        names: of all labels that are segmented, some of which get files of their own.
+
     Raises:
-        ConfigError: two queries have one name, a file is there that this program did not write,
+        ConfigError: two files would have one name, a file is there that this program did not write,
             or the folder cannot be written.
     """
     taken: dict[Path, Query] = {}
     for query in queries:
-        for mask in query.mask_names:
-            if (other := taken.setdefault(mask, query)) is not query:
+        beside = paths_beside(query.mask_name, query.name.name, names, options.outputs)
+        for path in (*query.mask_names, *beside):
+            if (other := taken.setdefault(path, query)) is not query:
                 raise ConfigError(
-                    f"{other.files[0]} and {query.files[0]}: the masks of both would be {mask}; "
+                    f"{other.files[0]} and {query.files[0]}: a result of both would be {path}; "
                     "rename one, or segment them into two folders"
                 )
     for mask in (options.out / name for query in queries for name in query.mask_names):
@@ -118,4 +129,6 @@ def _write_cases(outcomes: Sequence[Outcome], out: Path, about: Mapping[str, Any
 def _cannot_write(out: Path, error: OSError) -> ConfigError:
     if out_of_space(error):
         return ConfigError(mendable(OSError(error.errno, error.strerror, str(out))))
-    return ConfigError(f"{out}: cannot be written ({error.strerror}); choose another --out")
+    return ConfigError(
+        f"{out}: cannot be written ({error.strerror or error}); choose another --out"
+    )

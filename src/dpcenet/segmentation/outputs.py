@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,21 +75,39 @@ def write_outputs(
     written, note = write_somehow(
         result.mask.data, _cleared(mask), scan, known, algorithm, labels.codes
     )
-    words = label_words(known, outputs.layout)
+    beside = paths_beside(mask, name, known, outputs)  # in the order in which they are made
     paths = [written]
     for value, probability in result.probability.items():
         if outputs.layout == "totalsegmentator":
-            paths.append(_cleared(label_path(mask, words[value])))
+            paths.append(_cleared(next(beside)))
             paths[-1].parent.mkdir(exist_ok=True)
             write_mask(_only(result.mask.data, value), paths[-1], scan.grid)
         if outputs.probability:
-            path = probability_path(mask, name, value, words[value], outputs.layout)
-            paths.append(_cleared(path))
+            paths.append(_cleared(next(beside)))
             write_nifti(result.record.restore_probability(probability), paths[-1], scan.grid)
         if outputs.mesh:
-            paths.append(_cleared(mask.with_name(f"{name}_mesh_{value}.stl")))
+            paths.append(_cleared(next(beside)))
             write_stl(surface(result.mask, value), paths[-1])
     return paths, note
+
+
+def paths_beside(
+    mask: Path, name: str, names: Mapping[int, str], outputs: OutputOptions
+) -> Iterator[Path]:
+    """What `write_outputs` writes beside a mask.
+
+    Args:
+        mask, name: as there.
+        names: label value → name.
+        outputs: which files.
+    """
+    for value, word in label_words(names, outputs.layout).items():
+        if outputs.layout == "totalsegmentator":
+            yield label_path(mask, word)
+        if outputs.probability:
+            yield probability_path(mask, name, value, word, outputs.layout)
+        if outputs.mesh:
+            yield mask.with_name(f"{name}_mesh_{value}.stl")
 
 
 def _only(labels: npt.NDArray[Any], value: int) -> npt.NDArray[np.uint8]:

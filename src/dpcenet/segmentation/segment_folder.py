@@ -26,6 +26,7 @@ from dpcenet.segmentation.statistics_table import write_statistics
 from dpcenet.segmentation.workers import segment_on, segment_shares
 from dpcenet.system.parallel import Engine
 from dpcenet.system.progress import say
+from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.mask_files import all_files
 from dpcenet.volumes.walk_folders import LeftAside
 
@@ -115,7 +116,8 @@ def segment_folder(
     if location is None:
         say(f"segment: {estimate(segmenter, support, len(queries), options.check, jobs)}", quiet)
     with locked(options.out):
-        check_targets(queries, options)
+        called = {value: name_for(support.names, value) for value in support.values}
+        check_targets(queries, options, called)
         write_layout_files(options.out, support.names, options.outputs.layout)
         about: dict[str, Any] = {"accept_dice": options.accept_dice} if options.check else {}
         if options.learn is not None and queries:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dpcenet
-from dpcenet.errors import InputError, NotAScanError, one_line
+from dpcenet.errors import InputError, NotAScanError, VolumeError, one_line
 from dpcenet.inference.support import Support
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import memory_cap
@@ -35,6 +35,7 @@ from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.faults import NO_SPACE, mendable, out_of_memory
 from dpcenet.volumes import mask_record
+from dpcenet.volumes.io import read_volume
 from dpcenet.volumes.modality import intensity_doubts
 from dpcenet.volumes.same_scan import ScanIdentity
 from dpcenet.volumes.scan_file import AS_IT_IS, Labels, ScanFile
@@ -139,8 +140,10 @@ def _read(
     name = query.name.as_posix()
     try:
         for mask in masks:
-            corrected = mask_record.is_corrected(mask) and not options.overwrite
-            if corrected or mask.resolve() in options.keep:
+            if mask.resolve() in options.keep:
+                return Outcome(query.name, mask, skipped=True, corrected=True)
+            if mask_record.is_corrected(mask) and not options.overwrite:
+                _check_corrected(mask)
                 return Outcome(query.name, mask, skipped=True, corrected=True)
         inputs = {"query": query.digest(), **common}
         for mask in masks:
@@ -154,6 +157,20 @@ def _read(
     except CAUGHT as error:
         return _failed(query, error)
     return _ReadQuery(query, masks[0], inputs, scan)
+
+
+def _check_corrected(mask: Path) -> None:
+    """Refuse what is no correction, but a damaged file: as a person's it would be kept for good.
+
+    Raises:
+        VolumeError: it cannot be read.
+    """
+    try:
+        read_volume(mask)
+    except VolumeError as error:
+        found = f"the mask is damaged ({error.found})"
+        remedy = "Bring it back from a copy, or segment again with --overwrite."
+        raise VolumeError(mask, found, "what was written, or a correction", remedy) from error
 
 
 def _check_new(query: Query, scan: ScanFile, known: Sequence[ScanIdentity]) -> None:
@@ -259,6 +276,8 @@ def _failed(query: Query, error: Exception) -> Outcome:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         text = f"{mendable(error)} (what is finished is kept)"
         return Outcome(query.name, None, text, final=True)
+    if isinstance(error, OSError):
+        text = one_line(mendable(error)) or text
     aside = query.searched and isinstance(error, NotAScanError)
     named = text if source in text else f"{source}: {text}"
     return Outcome(query.name, None, named, aside=aside)

@@ -48,7 +48,8 @@ def out_of_space(error: BaseException) -> bool:
 
 def mendable(error: Exception) -> str:
     """What a person can do about a fault of the machine; "" where it is none."""
-    name = getattr(error, "filename", None)
+    # Of two names the second is where a file was to be moved.
+    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if out_of_memory(error):
         return "not enough memory; close other programs, take fewer --jobs, or smaller scans"
     if out_of_space(error):

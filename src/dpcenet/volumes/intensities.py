@@ -43,8 +43,9 @@ WHOLE = 1e-3
 """Labels may lie this far from whole numbers: some programs store 0.99999."""
 BLANK = 0.999
 """A large file with one value in this part of its voxels would be copied several times for none."""
-MOST = 1e30
-"""Larger intensities leave 32-bit numbers when they are normalised."""
+MOST, FINEST = 1e30, 2.0**-16
+"""Larger intensities leave 32-bit numbers when they are normalised, and differences that are a
+smaller part of the intensities get lost in them."""
 
 FILLERS = (-1000, -1024, -2000, -2048, -3000, -3024, -3071, -4096, -8192, -9999, -32767, -32768)
 """Values that exports write where nothing was measured."""
@@ -78,9 +79,11 @@ def check_intensities(volume: Volume, path: Path | str) -> None:
             "Export the scan again, or let `dpcenet doctor SCAN --fix OUT` replace these voxels.",
         )
     low, high = low_and_high(data)
-    if max(abs(float(low)), abs(float(high))) > MOST:
+    most = max(abs(float(low)), abs(float(high)))
+    if most > MOST or 0 < float(high) - float(low) < FINEST * most:
         found_ = f"values from {float(low):g} to {float(high):g}"
-        raise VolumeError(path, found_, f"up to {MOST:g}", "Export the scan again; is it damaged?")
+        expected = f"up to {MOST:g}, and no tiny differences between large values"
+        raise VolumeError(path, found_, expected, "Export the scan again; is it damaged?")
     if low == high:
         raise VolumeError(
             path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,27 @@ def background_doubts(labels: npt.NDArray[Any]) -> tuple[str, ...]:
     return (
         f"label {value:g} fills {filled / labels.size:.0%} of the scan, and its corners: if it is "
         "the background, give it the value 0",
+    )
+
+
+def empty_doubts(
+    labels: npt.NDArray[Any], image: npt.NDArray[Any], values: Sequence[int]
+) -> tuple[str, ...]:
+    """A note for each label that lies where its scan (Z, Y, X) holds nothing but its lowest value.
+
+    A mask that is turned over, or of another scan on the same grid, does so in cut-out scans.
+    """
+    low, _ = low_and_high(image)
+    size = max(values, default=0) + 1
+    inside, empty = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    for drawn, plane in zip(planes(labels), planes(image), strict=True):
+        inside += np.bincount(drawn.ravel(), minlength=size)
+        empty += np.bincount(drawn[plane == low].ravel(), minlength=size)
+    return tuple(
+        f"{empty[value] / inside[value]:.0%} of label {value} lie where the scan has its lowest "
+        f"value ({low:g}): is the mask turned over, or of another scan?"
+        for value in values
+        if empty[value] > inside[value] / 2
     )
 
 

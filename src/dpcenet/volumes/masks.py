@@ -10,7 +10,7 @@ import numpy as np
 
 from dpcenet.errors import VolumeError
 from dpcenet.types import Volume
-from dpcenet.volumes.dicom.find_series import find_segmentation
+from dpcenet.volumes.dicom.find_series import find_segmentation, find_series
 from dpcenet.volumes.dicom.headers import (
     LABEL_MAP,
     SEGMENTATION,
@@ -76,6 +76,9 @@ def _read_one(path: Path, image: ScanFile, max_bytes: int, options: ReadOptions)
         organs = masks_in(path) if found is None else None
         if organs is not None:
             return read_mask(organs, image, max_bytes, options)
+        if found is None and not find_series(path):
+            expected = "a file of labels, one for each organ, or a picture for each slice"
+            raise VolumeError(path, "no mask lies in this folder", expected, "Check the path.")
         path = found or path
     elif is_picture(path) and path.is_file():
         return _from_pictures(path, image, max_bytes)
