@@ -24,8 +24,9 @@ browser:
 	  { [ "$$(id -u)" = 0 ] && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
 	  echo "no Chromium: the page is not tested (Debian: apt-get install chromium)"
 
+# Two files at a time, each on one core: what is small gains nothing from a second one.
 test: setup browser
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: setup browser
 	$(BIN)/pytest
