@@ -6,13 +6,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+
+from dpcenet import Volume
+from dpcenet.volumes.nifti import write_nifti
+from dpcenet.volumes.scan_file import SourceGrid
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 MODULES = ("speed", "page", "works", "turn", "stages")
@@ -163,6 +169,58 @@ def test_another_commit_has_no_alternatives(scripts: dict[str, ModuleType]) -> N
     assert not any(work.theirs for n, work in chosen([], "gpu").items() if n.startswith("step-"))
     with pytest.raises(SystemExit, match="nothing: no such work"):
         chosen(["nothing"], "works")
+
+
+# What a turn is made of, and its scores ---------------------------------------------------------
+
+
+def test_scans_follow_the_labelled_one(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
+    from inputs import Inputs
+
+    for number in ("01", "02", "19", "20"):
+        (tmp_path / f"image_{number}.nii.gz").touch()
+    words = Inputs(tmp_path, tmp_path, None, None, False).words("four").split()
+    assert words[:4:2] == ["--support-image", "--support-mask"]
+    names = [Path(word).name.removesuffix(".nii.gz") for word in (words[1], *words[3:])]
+    assert names == ["image_19", "label_19", "image_20", "image_01", "image_02"]
+    with pytest.raises(SystemExit, match=r"give --ct FOLDER"):
+        Inputs(tmp_path, tmp_path, None, None, False).words("ct")
+
+
+def test_masks_are_compared_with_each_other_and_the_truth(
+    scripts: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    labels = np.zeros((2, 4, 4), np.uint8)
+    labels[:, :2], labels[:, 2:] = 1, 2
+    half = labels.copy()
+    half[0] = 0
+    grid = SourceGrid.of(Volume(labels, np.eye(4)))
+    named = {"ours/image_02_seg": labels, "theirs/image_02_seg": half, "label_02": labels}
+    named |= {"ours/image_01_seg": half, "label_01": labels}  # the labelled scan does not count
+    for name, data in named.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_nifti(data, tmp_path / f"{name}.nii.gz", grid)
+    folders = [str(tmp_path / side) for side in ("ours", "theirs")]
+    given = Namespace(words=folders, support_mask=tmp_path / "label_01.nii.gz")
+    found = scripts["turn"].score(given)
+    two_thirds = pytest.approx(2 / 3)
+    assert found["Dice"] == found["least"] == two_thirds
+    assert found["truth ours"] == {"mean": 1.0, "each": [1.0]}
+    assert found["truth theirs"]["mean"] == two_thirds
+
+
+def test_labels_that_differ_are_not_compared(
+    scripts: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    made = runner(scripts, tmp_path)
+    del made.scores
+    asked: list[list[str]] = []
+    made.turn = lambda words, checkout, out: asked.append(words) or {"seconds": 1, "Dice": 0.5}
+    outs = [tmp_path / "ours", tmp_path / "theirs"]
+    for masks in (("a", "a"), ("a", "b")):
+        commands = [["dpcenet", "--support-mask", mask] for mask in masks]
+        assert made.scores(commands, outs) == {"Dice": 0.5}
+    assert [len(words) for words in asked] == [5, 4]  # both folders, and ours alone
 
 
 # The page ---------------------------------------------------------------------------------------
