@@ -172,9 +172,13 @@ def summary(taken: dict[str, list[Row]]) -> Row:
 
 
 def commit(checkout: Path) -> str:
-    """Of a folder; nothing where it is no checkout."""
-    words = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+    """The last commit that changed what is measured; nothing where a folder is no checkout."""
+    git, places = ["git", "-C", str(checkout)], ["--", "src", "benchmarks"]
+    last, changed = (
+        subprocess.run([*git, *words, *places], capture_output=True, text=True).stdout.strip()
+        for words in (["log", "-1", "--format=%h"], ["status", "--porcelain"])
+    )
+    return f"{last}-dirty" if changed else last
 
 
 def machine() -> dict[str, str]:
@@ -247,11 +251,12 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         options += ["--tiny"] if tiny else []
         runner = Runner(Path(folder), options, tiny, ends, hidden=not gpu)
+        rows = found.setdefault(part, {}) if asked else {}
         for name, work in asked.items():
-            rows = found.setdefault(part, {})
-            if resume and rows.get(name, {}).get("way") == way:
-                continue
             count = 1 if tiny or gpu or work.once else turns
+            before = rows.get(name, {})
+            if resume and (before.get("way"), before.get("turns")) == (way, count):
+                continue
             try:
                 rows[name] = {**runner.row(work, count, against), "way": way}
             except FailedError as failed:

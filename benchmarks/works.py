@@ -21,7 +21,7 @@ SIZES = {
     **{"ten": (10, 0), "hour": (60, 0)},
     **{"steps": ("2 1 5", "1 1 1"), "ahead": ("4 4 3", "4 4 1"), "bank": ("96 4 8", "1 1 1")},
     "small": ("", "".join(f" --set {key}=32" for key in SMALL) + " --set batch=2"),
-    **{"mr": ("36 256", "8 64"), "large": ("130 512", "10 64")},
+    **{"mr": ("36 256", "8 64"), "large": ("130 512", "10 64"), "low": ("bfloat16", "float32")},
 }
 """Word in braces → what it stands for, and when everything is tried on small sizes. Of steps: those
 before the first that counts, those in a unit, units."""
@@ -80,9 +80,9 @@ one  | nnunet-60 |      | dpcenet segment {four} --out OUT | instead nnunet {hou
      | four CHAOS scans with the check, against nnU-Net v2 trained for 60 minutes
 train | pretrain | 1.3  | steps {steps} pretrain --set validation_batches=1{small} |
      | a step of the in-context network on 8 made-up pairs, which are made too
-gpu  | gpu-mr    |      | scan {mr} bfloat16 --out OUT | scan {mr} float32 --out OUT
+gpu  | gpu-mr    |      | scan {mr} {low} --out OUT | scan {mr} float32 --out OUT
      | a scan of 36 slices of 256 x 256, in bfloat16 against float32
-gpu  | gpu-ct    |      | scan {large} bfloat16 --out OUT | scan {large} float32 --out OUT
+gpu  | gpu-ct    |      | scan {large} {low} --out OUT | scan {large} float32 --out OUT
      | a scan of 130 slices of 512 x 512, in bfloat16 against float32
 """
 """Group | name | least | ours | theirs | says; a line that begins with spaces goes on."""

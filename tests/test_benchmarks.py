@@ -129,6 +129,51 @@ def test_minutes_end_a_turn_that_goes_on(scripts: dict[str, ModuleType], tmp_pat
             made.turn(["dpcenet"], endless, tmp_path)
 
 
+def test_what_was_measured_in_the_same_way_is_not_measured_again(
+    scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = iter(range(100))
+    row = {"turns": 5, "ours": {"seconds": 1.0}}
+    monkeypatch.setattr(scripts["speed"].Runner, "row", lambda *_: {**row, "number": next(count)})
+    monkeypatch.setattr(scripts["speed"], "commit", lambda _: "abc")
+
+    def number(**options: Any) -> int:
+        scripts["speed"].main(["start"], out=tmp_path, **options)
+        found = json.loads((tmp_path / "speed.json").read_text())
+        return int(found["works"]["start"]["number"])
+
+    assert [number(), number(resume=True), number()] == [0, 0, 1]
+    assert number(resume=True, trunk=tmp_path / "weights") == 2
+    monkeypatch.setattr(scripts["speed"], "commit", lambda _: "def")
+    assert number(resume=True) == 3
+
+
+def test_a_commit_is_the_last_that_changed_the_code(
+    scripts: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
+        command = ["git", "-C", str(tmp_path), *identity, *words]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def write(name: str, text: str) -> str:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        return str(scripts["speed"].commit(tmp_path))
+
+    assert scripts["speed"].commit(tmp_path) == ""
+    git("init", "-q")
+    write("src/a.py", "1")
+    write("docs/speed.json", "1")
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    first = scripts["speed"].commit(tmp_path)
+    assert first and write("docs/speed.json", "2") == first
+    git("commit", "-qam", "numbers")
+    assert scripts["speed"].commit(tmp_path) == first
+    assert write("src/a.py", "2") == f"{first}-dirty"
+
+
 def test_words_in_braces_are_replaced(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
     made = runner(scripts, tmp_path)
     asked: list[list[str]] = []
