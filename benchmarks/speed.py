@@ -266,7 +266,9 @@ def main(
             print(f"{name}: {json.dumps(rows[name])}", flush=True)
         if run:
             told = runner.turn(["trained", *map(str, run)], ROOT, Path(folder))
-            found["trained"] = {k: v for k, v in told.items() if isinstance(v, dict)}
+            found.setdefault("trained", {}).update(
+                {method: row for method, row in told.items() if isinstance(row, dict)}
+            )
     write(found, part, out)
 
 
