@@ -90,7 +90,7 @@ class Inputs:
 
         folder = self.place / kind
         if not folder.exists():
-            write_phantoms(folder, 3, shape=(8, 64, 64), spacing=(18.0, 4.0, 4.0))
+            write_phantoms(folder, 2, shape=(8, 64, 64), spacing=(18.0, 4.0, 4.0))
         return folder
 
     def _served(self, kind: str, count: int) -> list[Path | str]:

@@ -315,7 +315,7 @@ def test_a_long_scan_and_an_alternative(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "speed.json").read_text())["works"]
     assert rows["long"]["ours"]["GB"] > 0.1
     truths = [rows["register"][f"truth {side}"] for side in ("ours", "theirs")]
-    assert all(0 < truth["mean"] <= 1 and len(truth["each"]) == 2 for truth in truths)
+    assert all(0 < truth["mean"] <= 1 and len(truth["each"]) == 1 for truth in truths)
     if "nnunet-10" in works:
         assert "nnunet-10: left out: nnunetv2 is not installed" in shown
 
