@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from dpcenet import Volume
+from dpcenet.data.phantom.phantom import phantom
 from dpcenet.volumes.nifti import write_nifti
 from dpcenet.volumes.scan_file import SourceGrid
 
@@ -252,6 +253,21 @@ def test_masks_are_compared_with_each_other_and_the_truth(
     assert found["Dice"] == found["least"] == two_thirds
     assert found["truth ours"] == {"mean": 1.0, "each": [1.0]}
     assert found["truth theirs"]["mean"] == two_thirds
+
+
+def test_registered_labels_lie_where_the_scan_does(
+    scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import alternatives
+
+    image, label = phantom(1, (5, 16, 20), (20.0, 16.0, 16.0), axes="IAR")
+    paths = tmp_path / "image_01.nii.gz", tmp_path / "label_01.nii.gz"
+    for path, volume in zip(paths, (image, label), strict=True):
+        write_nifti(volume.data, path, SourceGrid.of(volume))
+    monkeypatch.setattr(alternatives, "carry_labels", lambda labels, *_: labels)
+    (found,) = alternatives.register(tmp_path, paths, [paths[0]])
+    same = scripts["turn"].label_dices(found, paths[1])
+    assert len(same) > 1 and set(same) == {1.0}
 
 
 def test_labels_that_differ_are_not_compared(
