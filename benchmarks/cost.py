@@ -12,20 +12,11 @@ from __future__ import annotations
 
 import sys
 
+from works import OFFICIAL
+
 from dpcenet.evaluation.benchmark.flops import arithmetic
 from dpcenet.methods.registry import preset_names
 from dpcenet.training.config import load_preset
-
-# Official code: parameters (M), those with gradient (M), GFLOP of a test slice and of a step.
-OFFICIAL = {
-    "panet/paper": (14.71, 14.71, 101.9, 305.3),
-    "adnet/fixed": (59.21, 43.02, 179.4, 537.6),
-    "ssl_alpnet/fixed": (59.21, 43.02, 179.5, 537.7),
-    "catnet/official": (60.76, 43.83, 184.2, 545.8),
-    "qnet/official": (46.12, 46.12, 530.8, 1591.7),
-    "rpt/official": (50.33, 49.28, 529.2, 1587.0),
-    "gmrd/official": (100.03, 81.97, 643.9, 2126.3),
-}
 
 
 def main() -> None:

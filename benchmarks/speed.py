@@ -1,220 +1,276 @@
-"""Ours against the loops of the official code, in the same run: writes docs/speed.md.
+"""Runs the table of works, ours and what it is measured against by turns: writes docs/speed.md.
 
-    python benchmarks/speed.py [WORK ...] [--trunk FILE] [--runs FOLDER] [--scans FOLDER] [--resume]
-    python benchmarks/speed.py --quick --out FOLDER
-    python benchmarks/speed.py --table
+    python benchmarks/speed.py [WORK ...] [--chaos FOLDER] [--ct FOLDER] [--trunk FILE] [--resume]
+    python benchmarks/speed.py [WORK ...] --against CHECKOUT
+    python benchmarks/speed.py --run RUN --run RUN
+    python benchmarks/speed.py --gpu [--minutes 9]
+    python benchmarks/speed.py --tiny --out FOLDER
 
-Each work adds its row to speed.json as soon as it is measured, and speed.md is made of that file
-alone: after a kill, `--resume` leaves out what was measured in the same way. `--trunk` names a
-ResNet-50's weights; without it weights are random. `--runs` names a folder with trained runs of
-`dpcenet train`, on whose weights and scans the predictions are then compared; without it they are
-compared on made patients, with heads that nobody trained. `--scans` names a folder of CHAOS scans
-(image_NN.nii.gz, label_NN.nii.gz), on which precisions, and other ways to use one labelled scan,
-are compared.
-`--quick` tries everything once.
+A work's row goes into speed.json as soon as it is measured, and speed.md is made of that file
+alone: after a kill, `--resume` leaves out what was measured in the same way. Folders hold real
+scans, image_N.nii.gz and label_N.nii.gz; works whose scans are not given are left out. `--trunk`
+names a ResNet-50's weights; without it weights are random. `--against` names a folder with another
+commit: ours is then measured against the same work there. `--run` names runs of `dpcenet train`, on
+whose weights and scans predictions are compared with the loops of the official code.
+
+`--gpu` needs no file: made scans, a training step of every method, a step of pretraining, on the
+GPU where there is one. It writes gpu.json, which the page shows if it lies beside speed.json; what
+is not done when the minutes are over is left out.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from multiprocessing import get_context
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Annotated, Any
 
-import torch
-from agreement import run_of, trained_agreement
-from alternatives import Labelled, compare
-from flatness import FLAT, flatness
-from gpu import table
-from kinds import KINDS
-from measure import (
-    Pair,
-    high_water,
-    in_pairs,
-    machine,
-    peak_memory,
-)
+import typer
 from page import page
-from precision import precisions
-from works import Work
+from works import SIZES, WORKS, Work
 
-from dpcenet.evaluation.benchmark.flops import giga_operations
-
-DOCS = Path(__file__).parents[1] / "docs"
-ORGAN_SLICES = 3  # of each organ, on which predictions are compared
+ROOT = Path(__file__).parents[1]
+TURN = Path(__file__).with_name("turn.py")
+Row = dict[str, Any]
 
 
-def main() -> None:
-    """Measure what is asked for, and write the tables."""
-    options = _options()
-    if options.memory:
-        print(json.dumps(_memory(options.works[0], options.memory, options.slices)))
-        return
-    results = options.out / "speed.json"
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name in [] if options.table else _asked(options):
-        found, way = _read(results), _way(name, options)
-        if options.resume and found.get(name, {}).get("way") == way:
-            continue
-        start = time.perf_counter()
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-            row = fresh.submit(_row_of, name, options).result()
-        found |= {name: {**row, "way": way}, "machine": machine()}
-        results.write_text(json.dumps(found, indent=1) + "\n")
-        print(f"{name}, {time.perf_counter() - start:.0f} s:", json.dumps(row), flush=True)
-        _write(found, options.out)
-    _write(_read(results), options.out)
+class FailedError(Exception):
+    """A turn ended with an error; the message is its last line."""
 
 
-def _write(found: dict[str, Any], out: Path) -> None:
-    """speed.md, with what `gpu.py` measured where its file lies beside it."""
-    lines = page(found, [*OTHERS])
-    if (out / "gpu.json").exists():
-        gpu = json.loads((out / "gpu.json").read_text())
-        lines += "\n".join(["", "## On a GPU", "", *table(gpu)]) + "\n"
-    (out / "speed.md").write_text(lines)
+@dataclass
+class Runner:
+    """Runs turns, each in processes of its own.
+
+    Attributes:
+        place: folder for what is made.
+        options: words of what a person gives.
+        tiny: whether everything is small.
+        ends: when nothing is begun or goes on any more, by `time.monotonic`.
+        hidden: GPUs are, so that all is done on the CPU.
+        known: what words in braces stand for.
+    """
+
+    place: Path
+    options: list[str]
+    tiny: bool
+    ends: float
+    hidden: bool
+    known: dict[str, str] = field(default_factory=dict)
+
+    def row(self, work: Work, turns: int, against: Path | None) -> Row:
+        """Measure a work; where theirs fails, the row says so and has ours alone.
+
+        Raises:
+            FailedError: a turn of ours failed.
+        """
+        sides = {"ours": (ROOT, self.words(work.ours))}
+        if against:
+            sides["theirs"] = (against, sides["ours"][1])
+        elif work.theirs:
+            sides["theirs"] = (ROOT, self.words(work.theirs))
+        taken: dict[str, list[Row]] = {side: [] for side in sides}
+        failed: Row = {}
+        for _ in range(turns):
+            for side, (checkout, words) in [*sides.items()]:
+                try:
+                    taken[side].append(self.turn(words, checkout, self.emptied(side)))
+                except FailedError as error:
+                    if side == "ours":
+                        raise
+                    failed = {"theirs failed": str(error)}
+                    del sides[side], taken[side]
+        commands = [words for _, words in sides.values()]
+        same = self.scores(commands, [self.place / side for side in sides])
+        return {**summary(taken), **same, **failed}
+
+    def emptied(self, name: str) -> Path:
+        """An empty folder for what a turn writes."""
+        shutil.rmtree(self.place / name, ignore_errors=True)
+        (self.place / name).mkdir()
+        return self.place / name
+
+    def words(self, text: str) -> list[str]:
+        """A command of the table, its words in braces replaced."""
+        names = {name for name in re.findall(r"{(\w+)}", text) if name not in self.known}
+        self.known |= {name: str(SIZES[name][self.tiny]) for name in names if name in SIZES}
+        if new := [name for name in names if name not in SIZES]:
+            words = ["make", *new, "--out", str(self.place), *self.options]
+            self.known |= self.turn(words, ROOT, self.place)
+        return shlex.split(text.format_map(self.known))
+
+    def turn(self, words: list[str], checkout: Path, out: Path) -> Row:
+        """What one turn took, in a process of its own."""
+        program = words[0] == "dpcenet"
+        command = [sys.executable, *(["-m", "dpcenet"] if program else [str(TURN), words[0]])]
+        command += [str(out) if word == "OUT" else word for word in words[1:]]
+        environment = {**os.environ, "PYTHONPATH": f"{checkout}/src"}
+        environment |= {"CUDA_VISIBLE_DEVICES": ""} if self.hidden else {}
+        took, said = self.finished(command, environment)
+        return took if program else {**took, **json.loads(said.splitlines()[-1])}
+
+    def finished(self, command: list[str], environment: dict[str, str]) -> tuple[Row, str]:
+        """What a program took, with all that it started, and what it printed.
+
+        Raises:
+            FailedError: it failed, or the minutes are over.
+        """
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise FailedError(OVER)
+        with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as wrong:
+            start = time.perf_counter()
+            process = subprocess.Popen(command, env=environment, stdout=said, stderr=wrong)
+            timer = threading.Timer(min(left, threading.TIMEOUT_MAX), process.kill)
+            timer.start()
+            _, status, used = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+            timer.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+            said.seek(0)
+            wrong.seek(0)
+            if process.returncode:
+                lines = wrong.read().strip().splitlines() or [f"exit code {process.returncode}"]
+                raise FailedError(OVER if time.monotonic() >= self.ends else lines[-1])
+            cpu, memory = used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+            return {"seconds": seconds, "cpu": cpu, "GB": memory}, said.read()
+
+    def scores(self, commands: list[list[str]], outs: list[Path]) -> Row:
+        """Agreement of what the last turns wrote, where both were asked for the same labels."""
+        masks = [c[c.index(MASK) + 1] for c in commands if MASK in c]
+        outs = outs if len(set(masks)) < 2 else outs[:1]
+        given = [MASK, masks[0]] if masks else [MASK, str(self.place / "none")]
+        found = self.turn(["score", *map(str, outs), *given], ROOT, self.place)
+        return {key: value for key, value in found.items() if key not in ("seconds", "cpu", "GB")}
 
 
-def _asked(options: argparse.Namespace) -> list[str]:
-    """The works to be measured; some need scans."""
-    every = [name for name in (*KINDS, *OTHERS) if name not in ON_SCANS or options.scans]
-    return options.works or every
+MASK, OVER = "--support-mask", "the minutes are over"
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("works", nargs="*", metavar="WORK", help=f"{', '.join([*KINDS, *OTHERS])}")
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--slices", type=int, help="of the volume, for all works alike")
-    parser.add_argument("--trunk", help="weights of a ResNet-50")
-    parser.add_argument("--runs", type=Path, help="folder of trained runs")
-    parser.add_argument("--scans", type=Path, help="folder of CHAOS scans")
-    parser.add_argument("--nnunet", type=float, nargs="*", help="minutes of training of nnU-Net")
-    parser.add_argument("--resume", action="store_true", help="only what was not measured yet")
-    parser.add_argument("--quick", action="store_true", help="one pair, three slices")
-    parser.add_argument("--out", type=Path, default=DOCS)
-    parser.add_argument("--table", action="store_true", help="only write the page again")
-    parser.add_argument("--memory", choices=SIDES, help="used by the runner itself")
-    options = parser.parse_args()
-    if options.quick:
-        options.pairs, options.slices = 1, 3
-    return options
+def summary(taken: dict[str, list[Row]]) -> Row:
+    """Medians of each side, the most memory, and the ratios of each turn, theirs to ours."""
+    found: Row = {"turns": len(taken["ours"])}
+    for side, turns in taken.items():
+        middle = {key: median(turn[key] for turn in turns) for key in ("seconds", "cpu")}
+        found[side] = {**turns[-1], **middle, "GB": max(turn["GB"] for turn in turns)}
+    if "theirs" in taken:
+        pairs = list(zip(taken["ours"], taken["theirs"], strict=True))
+        ratios = [theirs["seconds"] / ours["seconds"] for ours, theirs in pairs]
+        found |= {"ratio": median(ratios), "low": min(ratios), "high": max(ratios)}
+        found["cpu_ratio"] = median(theirs["cpu"] / ours["cpu"] for ours, theirs in pairs)
+    return found
 
 
-def _way(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """How a work is measured."""
-    slices = options.slices or (KINDS[name].slices if name in KINDS else None)
-    return {
-        "pairs": options.pairs,
-        "slices": slices,
-        "trunk": "ImageNet" if options.trunk else "random",
-        "runs": options.runs is not None,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _row_of(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    slices = options.slices or 36
-    if name in ON_SCANS:
-        labelled, *others = (
-            (options.scans / f"image_{n}.nii.gz", options.scans / f"label_{n}.nii.gz")
-            for n in (CHAOS, *QUERIES)
-        )
-        if name == "precision":
-            return precisions(labelled, others)
-        return compare(Labelled(*labelled), others, options.nnunet)
-    return flatness(name, options.pairs, slices) if name in FLAT else _measure(name, options)
-
-
-def _read(results: Path) -> dict[str, Any]:
-    """What was measured so far."""
-    if not results.exists():
-        return {}
-    content: dict[str, Any] = json.loads(results.read_text())
-    return content
-
-
-def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One row: GFLOP, agreement, times and memory."""
-    torch.manual_seed(0)
-    slices = options.slices or KINDS[name].slices
-    work = Work(KINDS[name], slices, options.trunk)
-    row: dict[str, Any] = {
-        "GFLOP": giga_operations(work.counted()),
-        "slices": slices,
-        "precision": work.precision,
-    }
-    if work.kind.task == "segment":
-        # Before any agreement, which allocates much: that changed the times of the 64x64 loops by
-        # a third.
-        pair = segment_pair(work, [slices // 3, slices // 2], options.pairs)
-        row |= _agreement(work, options.runs)
-    else:
-        ours, theirs, steps = work.training()
-        row |= work.losses()
-        ours()  # fills the bank, and whatever else is done once
-        pair = in_pairs(ours, theirs, (steps, 1), options.pairs)
-    sides = SIDES if name == "segment-dpcenet" else SIDES[:2]
-    row["memory"] = {side: _peak(name, slices, side) for side in sides}
-    return row | asdict(pair)
-
-
-def _agreement(work: Work, runs: Path | None) -> dict[str, Any]:
-    """Dice with the loop, of a trained run where there is one of this method."""
-    run = None if runs is None else run_of(runs, work.config.method)
-    if run is None:
-        return work.agreement([work.slices // 2])
-    return {"trained": trained_agreement(run, ORGAN_SLICES)}
-
-
-def segment_pair(work: Work, places: list[int], count: int) -> Pair:
-    """Seconds of a slice of a 36-slice volume; ours computes all slices, theirs one of `places`."""
-    turns = iter(places * count)
-    return in_pairs(
-        work.segment_ours,
-        lambda: work.segment_theirs([next(turns)]),
-        (work.slices, 1),
-        count,
-        before=work.encode_support,
-        share=1 / 36,
+def commit(checkout: Path) -> str:
+    """The last commit that changed what is measured; nothing where a folder is no checkout."""
+    git, places = ["git", "-C", str(checkout)], ["--", "src", "benchmarks"]
+    last, changed = (
+        subprocess.run([*git, *words, *places], capture_output=True, text=True).stdout.strip()
+        for words in (["log", "-1", "--format=%h"], ["status", "--porcelain"])
     )
+    return f"{last}-dirty" if changed else last
 
 
-def _peak(name: str, slices: int, side: str) -> float:
-    return peak_memory(Path(__file__), name, "--slices", str(slices), "--memory", side)
+def machine() -> dict[str, str]:
+    """Processor and threads."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+    return {"processor": (names or ["unknown"])[0], "threads": threads}
 
 
-def _memory(name: str, side: str, slices: int) -> float:
-    """Peak GB of this process after one of SIDES of a work."""
-    if side == "imports":
-        return high_water()
-    work = Work(KINDS[name], slices, calibrate=False)
-    if work.kind.task == "segment" and side != "theirs":
-        work.only_ours()
-    if side == "weights":
-        return high_water()
-    if side == "trunk":
-        work.encode_one()
-    elif work.kind.task != "segment":
-        ours, theirs, _ = work.training()
-        (ours if side == "ours" else theirs)()
-    elif side == "ours":
-        work.encode_support()
-        work.segment_ours()
+def write(found: Row, part: str, out: Path) -> None:
+    """speed.json or gpu.json, whole or not at all, and the page of both."""
+    name = "gpu.json" if part == "gpu" else "speed.json"
+    (out / f"{name}.new").write_text(json.dumps(found, indent=1) + "\n")
+    (out / f"{name}.new").replace(out / name)
+    (out / "speed.md").write_text(page(read(out / "speed.json") | read(out / "gpu.json")))
+
+
+def read(path: Path) -> Row:
+    """What was measured so far."""
+    found: Row = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def chosen(names: list[str], part: str) -> dict[str, Work]:
+    """The works of a part of the page: those named, or all of them."""
+    if part == "works":
+        every = {name: work for name, work in WORKS.items() if work.group != "gpu"}
+    elif part == "against":
+        every = {name: work for name, work in WORKS.items() if work.group in BOTH}
     else:
-        work.segment_theirs([slices // 2])
-    return high_water()
+        every = {name: work for name, work in WORKS.items() if work.group == "gpu"}
+        steps = [name for name in WORKS if name.startswith(("step-", "pretrain"))]
+        every |= {name: replace(WORKS[name], theirs="") for name in steps}
+    if unknown := sorted({*names} - {*every}):
+        raise SystemExit(f"{', '.join(unknown)}: no such work; there are {', '.join(every)}")
+    return {name: every[name] for name in names or every}
 
 
-SIDES = ("ours", "theirs", "imports", "weights", "trunk")
-ON_SCANS = ("precision", "alternatives")
-OTHERS = (*FLAT, *ON_SCANS)
-CHAOS, QUERIES = "19", ("20", "21", "22", "31")  # the labelled scan, and four others
+BOTH = ("wait", "segment", "train")  # groups whose works another commit has too
+
+
+def main(
+    works: Annotated[list[str] | None, typer.Argument(help=", ".join(WORKS))] = None,
+    chaos: Path | None = None,
+    ct: Path | None = None,
+    trunk: Path | None = None,
+    run: list[Path] | None = None,
+    against: Path | None = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="What a GPU needs, into gpu.json.")] = False,
+    minutes: Annotated[float | None, typer.Option(help="For everything; with --gpu 9.")] = None,
+    turns: int = 5,
+    resume: bool = False,
+    tiny: bool = False,
+    table: Annotated[bool, typer.Option("--table", help="Only write the page again.")] = False,
+    out: Path = ROOT / "docs",
+) -> None:
+    """Measure what is asked for, and write the tables."""
+    if against and not (against / "src" / "dpcenet" / "__init__.py").exists():
+        raise SystemExit(f"--against {against}: holds no src/dpcenet")
+    part = "gpu" if gpu else "against" if against else "works"
+    found = read(out / ("gpu.json" if gpu else "speed.json"))
+    asked = {} if table or (run and not works) else chosen(works or [], part)
+    given = {"chaos": chaos, "ct": ct, "trunk": trunk}
+    options = [word for key, path in given.items() if path for word in (f"--{key}", str(path))]
+    ends = time.monotonic() + 60 * (minutes or (9.0 if gpu else 1e6))
+    way = {"commit": commit(ROOT), **({"against": commit(against)} if against else {})}
+    way |= {"trunk": "ImageNet" if trunk else "random", **machine()}
+    with tempfile.TemporaryDirectory() as folder:
+        options += ["--tiny"] if tiny else []
+        runner = Runner(Path(folder), options, tiny, ends, hidden=not gpu)
+        rows = found.setdefault(part, {}) if asked else {}
+        for name, work in asked.items():
+            count = 1 if tiny or gpu or work.once else turns
+            before = rows.get(name, {})
+            if resume and (before.get("way"), before.get("turns")) == (way, count):
+                continue
+            try:
+                rows[name] = {**runner.row(work, count, against), "way": way}
+            except FailedError as failed:
+                print(f"{name}: left out: {failed}", flush=True)
+                continue
+            write(found, part, out)
+            print(f"{name}: {json.dumps(rows[name])}", flush=True)
+        if run:
+            told = runner.turn(["trained", *map(str, run)], ROOT, Path(folder))
+            found.setdefault("trained", {}).update(
+                {method: row for method, row in told.items() if isinstance(row, dict)}
+            )
+    write(found, part, out)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
