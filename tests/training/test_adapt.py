@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +41,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scripted(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     """Reverse checks that come out as written, the same in each of the two other scans."""
     left = iter([score for score in scores for _ in range(2)])
-    monkeypatch.setattr(checked_training, "reverse_check", lambda *_: next(left))
+    checked_by(monkeypatch, lambda *_: next(left))
+
+
+def checked_by(monkeypatch: pytest.MonkeyPatch, check: Callable[..., float]) -> None:
+    """Reverse checks by a function, which need no encoded scan."""
+    monkeypatch.setattr(checked_training, "encoded", lambda *_: None)
+    monkeypatch.setattr(checked_training, "reverse_check", check)
 
 
 class Clock:
@@ -155,7 +161,7 @@ def test_the_time_is_kept_in_all(
         clock.now += 6
         return 0.5
 
-    monkeypatch.setattr(checked_training, "reverse_check", slow)
+    checked_by(monkeypatch, slow)
     options = AdaptOptions(minutes=1, checks=8, patience=8, batch=1, made_up=100)
     adapt(RunFlags(data), tmp_path / "run", options, quiet=True)
     assert 50 <= clock.now <= 1.2 * 60
@@ -164,24 +170,58 @@ def test_the_time_is_kept_in_all(
     assert history["checks"][-1]["step"] > 5
 
 
+class Layers:
+    """Checks that compute layer after layer, as on a busy machine: a layer takes a second.
+
+    Args:
+        clock: that goes on by a second whenever somebody looks at it.
+        counts: layers of the first, second … check.
+    """
+
+    def __init__(self, clock: Clock, counts: list[int]) -> None:
+        self.clock, self.counts, self.begun = clock, iter(counts), 0
+
+    def check(self, predictor: Predictor, *_: object) -> float:
+        self.begun += 1
+        layer = next(each for each in predictor.method.modules() if not list(each.children()))
+        layer.forward = lambda: None
+        for _ in range(next(self.counts)):
+            before = self.clock.now
+            layer()
+            assert self.clock.now > before  # nothing computes for long without a look at the clock
+        return 0.5
+
+
 def test_a_check_that_takes_longer_than_the_time_is_given_up(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, calls = Clock(monkeypatch, 1.0), list[int]()
-
-    def slower(*given: Any) -> float:
-        """The first one takes 10 s, the next one would take 600."""
-        calls.append(1)
-        for _ in range(5 if len(calls) == 1 else 300):
-            clock.now += 1
-            given[3]()  # as before each region; looks at the clock
-        return 0.5
-
-    monkeypatch.setattr(checked_training, "reverse_check", slower)
+    clock = Clock(monkeypatch, 1.0)
+    layers = Layers(clock, [10, 600])
+    checked_by(monkeypatch, layers.check)
     adapt(RunFlags(data), tmp_path / "run", AdaptOptions(minutes=1, batch=1), quiet=True)
-    assert len(calls) == 2 and clock.now <= 1.2 * 60
+    assert layers.begun == 2 and 60 < clock.now <= 1.2 * 60
     assert "too short" in kept_state(tmp_path / "run")
     assert_shipped(tmp_path / "run")
+
+
+def test_a_first_check_after_which_no_other_has_time_is_given_up(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, 1.0)
+    layers = Layers(clock, [600])
+    checked_by(monkeypatch, layers.check)
+    adapt(RunFlags(data), tmp_path / "run", AdaptOptions(minutes=1, batch=1), quiet=True)
+    assert layers.begun == 1 and clock.now < 40
+    assert "too short" in kept_state(tmp_path / "run")
+    assert_shipped(tmp_path / "run")
+
+
+def test_afterwards_the_network_looks_at_no_clock(data: Path, tmp_path: Path) -> None:
+    method = Copy(CopyOptions())
+    looks = list[int]()
+    with checked_training.interrupted(method, lambda: looks.append(1)):
+        pass
+    assert not any(module._forward_pre_hooks for module in method.modules()) and not looks
 
 
 def test_without_time_nothing_is_trained(
@@ -201,7 +241,7 @@ def test_killed_in_the_first_check_the_run_segments(
     def killed(*_: object) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checked_training, "reverse_check", killed)
+    checked_by(monkeypatch, killed)
     with pytest.raises(KeyboardInterrupt):
         adapt(RunFlags(data), tmp_path / "run", QUICK, quiet=True)
     assert_shipped(tmp_path / "run")

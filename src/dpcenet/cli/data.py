@@ -141,7 +141,7 @@ def doctor_command(
 
 @app.command("inspect")
 def inspect_command(
-    data: Annotated[Path, typer.Argument(help="Prepared data set.")],
+    data: Annotated[Path, typer.Argument(help="Data set made by `dpcenet prepare`.")],
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Folder of the sheet; default: in the data set."),

@@ -49,7 +49,7 @@ def segment_command(
     ] = None,
     input_: Annotated[
         list[str] | None,
-        typer.Option("-i", "--input", help="The same, as an option; repeat."),
+        typer.Option("-i", "--input", help="Scans, in place of the argument; repeat."),
     ] = None,
     support_image: SupportImage = None,
     support_mask: SupportMask = None,
@@ -137,7 +137,8 @@ def segment_command(
 ) -> None:
     """Segment scans from one or several labelled scans; masks lie in each scan's own geometry.
 
-    If you run it again, scans that are finished and have not changed are skipped.
+    Name the labelled scan by --support-image and --support-mask, or by --task. If you run it
+    again, scans that are finished and have not changed are skipped.
     """
     scans = [*(queries or ()), *(input_ or ())]
     if not scans:

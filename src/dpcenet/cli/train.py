@@ -33,7 +33,7 @@ Scheme = Annotated[
 @app.command("train")
 def train_command(
     preset: Annotated[str, typer.Argument(help="Such as dpcenet/paper, or a YAML file.")],
-    data: Annotated[Path, typer.Option(help="Prepared data set.")],
+    data: Annotated[Path, typer.Option(help="Data set made by `dpcenet prepare`.")],
     run: Annotated[Path, typer.Option(help="Folder of the run.")],
     fold: Annotated[
         int | None, typer.Option(help="Fold left out of the training; default: none.")
@@ -225,7 +225,9 @@ def pretrain_command(
 
 @app.command("adapt")
 def adapt_command(
-    data: Annotated[Path, typer.Option(help="Prepared data set; labels are not needed.")],
+    data: Annotated[
+        Path, typer.Option(help="Data set made by `dpcenet prepare`; labels are not needed.")
+    ],
     run: Annotated[Path, typer.Option(help="Folder for the adapted network.")],
     minutes: Annotated[
         float, typer.Option(min=1e-4, help="Time in all, checks and writing included.")

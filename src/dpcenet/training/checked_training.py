@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from time import monotonic
@@ -16,6 +16,7 @@ import torch
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
+from dpcenet.methods.base import Method
 from dpcenet.methods.incontext.model import InContext
 from dpcenet.system.device import Precision
 from dpcenet.system.progress import Advance
@@ -90,6 +91,8 @@ class CheckedTraining:
         keep: called after each check, with whether the weights are the best so far.
         checks: how they came out: step, mean loss before it, reverse check.
         kept: number of the best check.
+        latest: seconds after which a check is given up. The first one has less: another as long,
+            and training, must fit in after it.
     """
 
     training: PairTraining
@@ -102,6 +105,10 @@ class CheckedTraining:
     keep: Callable[[bool], None] = lambda _: None
     checks: list[dict[str, float]] = field(default_factory=list)
     kept: int = 0
+    latest: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.latest = LATE * self.clock.seconds
 
     def go(self) -> None:
         """Train until the time, the steps or the patience end."""
@@ -119,7 +126,7 @@ class CheckedTraining:
             loss = self._train_for(self.clock.left / ahead - each, ahead, f"{part + 1} of {parts}")
             began = self.clock.passed
             self._show("reverse check")
-            slices = encoded(self.predictor, self.check.case)
+            slices = self._encoded()
             score = fmean(self._found_back(slices, other) for other in self.check.others)
             self._note({"step": self.training.step, "loss": loss, "reverse": score})
             each = max(each, self.clock.passed - began)
@@ -134,26 +141,34 @@ class CheckedTraining:
     def _first_check(self) -> float:
         """The score before training, over as many scans as there is time for; its seconds."""
         self._in_time()
+        self.latest = min(self.latest, self.clock.passed + self.clock.left / (1 + LAST_CHECK))
         scores, began = list[float](), self.clock.passed
-        slices = encoded(self.predictor, self.check.case)
+        slices = self._encoded()
         for number, other in enumerate(self.check.others, start=1):
             self._show(f"reverse check before training, scan {number}")
             scores.append(self._found_back(slices, other))
             each = (self.clock.passed - began) / number
             if (number + 1) * each > FIRST_CHECK * self.clock.seconds:
                 break
+        self.latest = LATE * self.clock.seconds
         self.check = replace(self.check, others=self.check.others[: len(scores)])
         self._note({"step": 0, "reverse": fmean(scores)})
         return self.clock.passed - began
 
+    def _encoded(self) -> EncodedScan:
+        """The checked scan."""
+        with interrupted(self.predictor.method, self._in_time):
+            return encoded(self.predictor, self.check.case)
+
     def _found_back(self, slices: EncodedScan, other: CheckedScan) -> float:
         """The reverse check by way of one scan; `slices` are those of the checked one."""
         check = replace(self.check, others=(other,))
-        return reverse_check(self.predictor, check, slices, self._in_time)
+        with interrupted(self.predictor.method, self._in_time):
+            return reverse_check(self.predictor, check, slices)
 
     def _in_time(self) -> None:
-        """Raises `OutOfTime` when the time is over by more than a check may be late."""
-        if self.clock.passed > LATE * self.clock.seconds:
+        """Raises `OutOfTime` when a check goes on for longer than it may."""
+        if self.clock.passed > self.latest:
             raise OutOfTime
 
     def _train_for(self, seconds: float, ahead: int, part: str) -> float:
@@ -179,6 +194,18 @@ class CheckedTraining:
         if self.checks:
             best = f", best reverse check {100 * self.best['reverse']:.1f} %"
         self.bar(min(round(self.clock.passed), max(1, round(self.clock.seconds))), doing + best)
+
+
+@contextmanager
+def interrupted(method: Method, in_time: Callable[[], None]) -> Iterator[None]:
+    """While it lasts, `in_time` is called before each layer that computes, and may raise.
+
+    On a busy machine one scan takes minutes: between scans would be too late to look at the clock.
+    """
+    with ExitStack() as hooks:
+        for module in method.modules():
+            hooks.enter_context(module.register_forward_pre_hook(lambda *_: in_time()))
+        yield
 
 
 def too_short(checks: Sequence[dict[str, float]]) -> str:

@@ -6,7 +6,7 @@ supervoxels take the place of organs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
@@ -90,31 +90,22 @@ def encoded(predictor: Predictor, case: CheckedScan) -> EncodedScan:
     return predictor.encode(case.image, case.spacing)
 
 
-def reverse_check(
-    predictor: Predictor,
-    check: Check,
-    slices: EncodedScan | None = None,
-    in_time: Callable[[], None] = lambda: None,
-) -> float:
+def reverse_check(predictor: Predictor, check: Check, slices: EncodedScan | None = None) -> float:
     """Mean Dice between the regions of a scan and what comes back by way of each other scan.
 
     Args:
         predictor: with the network.
         check: what is segmented, and where.
         slices: those of `check.case`, where they are encoded already.
-        in_time: called before each step of the check; raises where it is to be given up.
     """
     first_look = predictor.at_first_look()
     slices = encoded(first_look, check.case) if slices is None else slices
     here = LabelledScan(check.case.name, slices, check.label)
     scores = []
     for each in check.others:
-        in_time()
         other = encoded(first_look, each)
-        in_time()
         found = first_look.segment([here], other, MatchedSlices(), check.values)
         for value, mask in found.masks.items():
-            in_time()
             there = LabelledScan("other", other, mask.astype(np.uint8))
             back = first_look.segment([there], slices, MatchedSlices(), [1])
             scores.append(dice(back.masks[1], check.label == value))
