@@ -63,3 +63,14 @@ def test_a_file_that_is_not_there_is_a_fault_of_ours(tmp_path: Path) -> None:
     """Every command looks first: one that does not is to be mended, not hidden."""
     done = ended(LOST, tmp_path)
     assert done.returncode == 1 and b"Traceback" in done.stderr
+
+
+def test_nothing_is_searched_for_garbage_at_the_end(tmp_path: Path) -> None:
+    program = """
+import atexit, gc
+from dpcenet.system.program_end import end_after
+kept = [[] for _ in range(1000)]
+atexit.register(lambda: print(len(gc.get_objects()) < 1000, gc.get_freeze_count() > 1000))
+end_after(lambda: None)
+"""
+    assert ended(program, tmp_path).stdout.split() == [b"True", b"True"]
