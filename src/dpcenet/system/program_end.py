@@ -17,8 +17,8 @@ from dpcenet.system.faults import mendable
 from dpcenet.system.quiet_dicom import silence_dicom
 
 _SELDOM = (50_000, 20, 100)
-"""When garbage is looked for. The libraries of a command make millions of objects, which all stay: by
-Python's own numbers (700, 10, 10) looking for it is a fifth of the time that they take to load."""
+"""When garbage is looked for. The libraries of a command make millions of objects, which all stay;
+by Python's own numbers (700, 10, 10) the search is a fifth of the time that they take to load."""
 
 
 def end_after(program: Callable[[], object]) -> NoReturn:
