@@ -24,9 +24,11 @@ browser:
 	  { [ "$$(id -u)" = 0 ] && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
 	  echo "no Chromium: the page is not tested (Debian: apt-get install chromium)"
 
-# Two files at a time, each on one core: what is small gains nothing from a second one.
+# Two files at a time, each on one core: what is small gains nothing from a second one. What
+# measures time comes after them, alone.
 test: setup browser
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not alone"
+	$(BIN)/pytest -m "alone and not slow"
 
 test-all: setup browser
 	$(BIN)/pytest

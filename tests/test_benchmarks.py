@@ -82,7 +82,7 @@ def test_two_checkouts_run_by_turns(
     row = made.row(scripts["works"].WORKS["start"], 3, slow)
     assert order == [quick, slow] * 3 and row["turns"] == 3
     assert row["theirs"]["seconds"] > 0.5 and row["low"] <= row["ratio"] <= row["high"]
-    assert 0 < row["ours"]["GB"] < 1
+    assert row["ours"]["GB"] > 0  # at least what the process that begins it holds
 
 
 def test_an_older_commit_that_fails_is_named(
@@ -325,17 +325,20 @@ def test_a_program_is_measured_against_another_checkout(tmp_path: Path) -> None:
     assert (tmp_path / "speed.md").read_text().count("one CHAOS scan") == 1
 
 
+@pytest.mark.slow
 def test_a_long_scan_and_an_alternative(tmp_path: Path) -> None:
     works = ["register", *([] if find_spec("nnunetv2") else ["nnunet-10"])]
-    shown = speed("long", *works, "--tiny", "--out", tmp_path)
+    speed("long", *works, "--tiny", "--out", tmp_path)
     rows = json.loads((tmp_path / "speed.json").read_text())["works"]
     assert rows["long"]["ours"]["GB"] > 0.1
     truths = [rows["register"][f"truth {side}"] for side in ("ours", "theirs")]
     assert all(0 < truth["mean"] <= 1 and len(truth["each"]) == 1 for truth in truths)
     if "nnunet-10" in works:
-        assert "nnunet-10: left out: nnunetv2 is not installed" in shown
+        said = rows["nnunet-10"]["theirs failed"]
+        assert said == "nnunetv2 is not installed: pip install nnunetv2"
 
 
+@pytest.mark.slow
 def test_a_method_and_its_loop(tmp_path: Path) -> None:
     rows = measured(tmp_path, "segment-panet", "step-panet")
     segment, step = rows["segment-panet"], rows["step-panet"]

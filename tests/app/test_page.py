@@ -87,6 +87,7 @@ def call_paint(
     return np.array(result, np.uint8).reshape(rows, columns)
 
 
+@pytest.mark.alone
 def test_the_first_picture_and_scrolling_are_quick(
     page: Any, started: Start, tmp_path: Path
 ) -> None:
@@ -253,7 +254,7 @@ def test_every_control_has_a_name(opened: Any) -> None:
     for number in range(1, 6):
         opened.keyboard.press(f"Alt+{number}")
         opened.wait_for_timeout(300)
-        assert opened.evaluate(unnamed) == []
+        opened.wait_for_function(f"{unnamed}.length === 0")
 
 
 def test_three_dimensions(opened: Any) -> None:

@@ -93,6 +93,7 @@ def test_a_bad_case_does_not_stop_the_others(scans: Path, tmp_path: Path) -> Non
     assert not list((tmp_path / "out").rglob(".partial-*"))
 
 
+@pytest.mark.alone
 def test_importing_the_package_is_quick() -> None:
     code = "import time; t=time.perf_counter(); import dpcenet; print(time.perf_counter()-t)"
     times = []
