@@ -33,6 +33,19 @@ def test_a_scan_without_labels_says_so(tmp_path: Path) -> None:
         _ = case.label
 
 
+@pytest.mark.parametrize("spacing", [[5.0, 1.2], [5.0, 1.2, 0], [5.0, "1.2", 1.2]])
+def test_a_spacing_that_is_none_is_refused(tmp_path: Path, spacing: list[object]) -> None:
+    case = open_dataset(write_prepared(tmp_path, count=1)).cases[0]
+    assert len(case.spacing) == 3
+    path = case.folder / "case.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "spacing": spacing}))
+    again = open_dataset(tmp_path).cases[0]
+    with pytest.raises(
+        DatasetError, match=r"case\.json: its spacing is \[5.*run `dpcenet prepare`"
+    ):
+        _ = again.spacing
+
+
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
     case = open_dataset(write_prepared(tmp_path, count=1)).cases[0]
     (case.folder / "image.npy").unlink()

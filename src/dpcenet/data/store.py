@@ -54,9 +54,19 @@ class PreparedCase:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Spacing of the prepared arrays along z, y, x in mm."""
-        z, y, x = self.facts["spacing"]
-        return z, y, x
+        """Spacing of the prepared arrays along z, y, x in mm.
+
+        Raises:
+            DatasetError: the file of the case says something else.
+        """
+        match self.facts["spacing"]:
+            case [int() | float() as z, int() | float() as y, int() | float() as x] if (
+                min(z, y, x) > 0
+            ):
+                return z, y, x
+            case other:
+                found = f"its spacing is {other!r:.80}, not three lengths in mm"
+                raise DatasetError(f"{self.folder / 'case.json'}: {found}; {_AGAIN}")
 
     @cached_property
     def image(self) -> npt.NDArray[np.float32]:
