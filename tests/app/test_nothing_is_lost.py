@@ -11,6 +11,7 @@ import pytest
 from served import Served, Start, ask, wait_for
 
 from dpcenet.app.drawing import Drawing
+from dpcenet.app.jobs import is_alive
 from dpcenet.app.mask_files import read_labels, state_of
 from dpcenet.app.project import Label, Project, Scan
 from dpcenet.app.shown_scan import make_ready
@@ -296,3 +297,8 @@ def test_a_correction_by_another_program_wins_over_older_drawings(
     assert drawing.follow()
     truth = drawing.facts.orient.apply(read_volume(phantoms[0][1]).volume).data
     assert np.array_equal(drawing.labels, truth)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 2**80])
+def test_a_damaged_number_is_no_process(number: int) -> None:
+    assert not is_alive(number, "")

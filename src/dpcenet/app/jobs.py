@@ -180,8 +180,13 @@ def all_jobs(root: Path) -> list[Job]:
     return [job for job in (Job(path.parent) for path in found) if job.whole]
 
 
+_NUMBERS = 2**31  # what a system counts processes in; a damaged file may say anything
+
+
 def is_alive(pid: int, born: str) -> bool:
     """Whether the process runs still; another one may have its number by now."""
+    if not 0 < pid < _NUMBERS:
+        return False
     with contextlib.suppress(OSError):  # it is no child of a server that was started later
         os.waitpid(pid, os.WNOHANG)  # a child that has ended counts as alive until it is asked for
     try:
