@@ -72,6 +72,15 @@ def test_two_scans_keep_two_masks(layout: Layout, names: tuple[str, str]) -> Non
         assert all(re.fullmatch(r"sub-[A-Za-z0-9]+", mask.parts[0]) for mask in masks)
 
 
+def named_scans(folder: Path, names: tuple[str, ...]) -> QuickInput:
+    """Scans of these names in folder/scans, and a labelled one elsewhere, which is given back."""
+    for name in names:
+        place = folder / "scans" / f"{name}.nii.gz"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_scans(folder / "more", 2)[1][0].replace(place)
+    return QuickInput(*write_scans(folder / "labelled", 1)[0])
+
+
 @pytest.mark.parametrize(
     ("layout", "names"),
     [("bids", ("a-1", "a1")), ("nnunet", ("case_0000", "case")), ("bids", ("a/b", "ab"))],
@@ -80,14 +89,10 @@ def test_scans_whose_masks_would_have_one_name_are_refused(
     tmp_path: Path, layout: Layout, names: tuple[str, str]
 ) -> None:
     """The second would be written over the first, and both be called done."""
-    image, mask = write_scans(tmp_path / "labelled", 1)[0]
-    for name in names:
-        place = tmp_path / "scans" / f"{name}.nii.gz"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_scans(tmp_path / "more", 2)[1][0].replace(place)
+    labelled = named_scans(tmp_path, names)
     options = SegmentOptions(tmp_path / "out", OutputOptions(layout=layout))
     with pytest.raises(ConfigError, match=r"a result of both would be .*rename one"):
-        segment_folder([tmp_path / "scans"], QuickInput(image, mask), options, quiet=True)  # type: ignore[arg-type]
+        segment_folder([tmp_path / "scans"], labelled, options, quiet=True)  # type: ignore[arg-type]
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 
@@ -101,16 +106,12 @@ def test_scans_whose_masks_would_have_one_name_are_refused(
 def test_a_mask_is_not_written_over_what_lies_beside_another(
     tmp_path: Path, outputs: OutputOptions, names: tuple[str, str]
 ) -> None:
-    image, mask = write_scans(tmp_path / "labelled", 1)[0]
-    for name in names:
-        place = tmp_path / "scans" / f"{name}.nii.gz"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_scans(tmp_path / "more", 2)[1][0].replace(place)
+    labelled = named_scans(tmp_path, names)
     options = SegmentOptions(tmp_path / "out", outputs)
     with pytest.raises(ConfigError, match=rf"a result of both would be {names[1]}\.nii\.gz"):
-        segment_folder([tmp_path / "scans"], QuickInput(image, mask), options, quiet=True)  # type: ignore[arg-type]
+        segment_folder([tmp_path / "scans"], labelled, options, quiet=True)  # type: ignore[arg-type]
     options = SegmentOptions(tmp_path / "out")
-    done = segment_folder([tmp_path / "scans"], QuickInput(image, mask), options, quiet=True)  # type: ignore[arg-type]
+    done = segment_folder([tmp_path / "scans"], labelled, options, quiet=True)  # type: ignore[arg-type]
     assert not any(outcome.error for outcome in done.outcomes)
 
 

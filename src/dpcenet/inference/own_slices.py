@@ -21,7 +21,7 @@ from dpcenet.inference.looks import GROUP, Windows, centre_and_spread
 from dpcenet.inference.support import LabelledScan, Labels, SliceTask, SupportSlice
 from dpcenet.methods.base import MatchJob, Method, SecondLook
 from dpcenet.system.device import Precision
-from dpcenet.system.large_arrays import give_back, room_for
+from dpcenet.system.large_arrays import blocks, give_back, room_for
 from dpcenet.volumes.boxes_and_values import Mask, above
 
 Floats = npt.NDArray[np.float32]
@@ -40,16 +40,25 @@ def labelled_by_itself(query: EncodedScan, found: Mapping[int, Floats]) -> Label
         query: the scan.
         found: label value → probability (Z, H, W).
     """
-    label: Labels = room_for((len(query), *query.images.shape[-2:]), np.uint8)
-    for z, plane in enumerate(label):
-        best = np.full(plane.shape, 0.5, np.float32)
+    return LabelledScan("the scan itself", query, likeliest_labels(found))
+
+
+def likeliest_labels(found: Mapping[int, Floats]) -> Labels:
+    """Label values (Z, H, W): of those above one half the likeliest, 0 where none is.
+
+    Args:
+        found: label value → probability (Z, H, W), of one label at least.
+    """
+    label: Labels = room_for(next(iter(found.values())).shape, np.uint8)
+    for part in blocks(label):
+        best = np.full_like(label[part], 0.5, np.float32)
         for value, probability in found.items():
-            better = probability[z] > best
-            plane[better] = value
-            best[better] = probability[z][better]
-    for each in (label, *found.values()):
-        give_back(each)
-    return LabelledScan("the scan itself", query, label)
+            better = probability[part] > best
+            label[part][better] = value
+            np.maximum(best, probability[part], out=best)
+            give_back(probability)
+        give_back(label)
+    return label
 
 
 def shared_by_neighbours(found: Floats, slices: Sequence[int]) -> float:

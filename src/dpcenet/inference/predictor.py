@@ -208,7 +208,7 @@ class Predictor:
             unlike = {v: tasks[v] for v, shared in own_help.items() if shared < ENOUGH_SHARED}
             self._second_look(scans, query, unlike, look, found)
         self._see_whole(found, query, served, parts)
-        if look is None:
+        if look is None or not served:
             return
         itself = labelled_by_itself(query, found)
         own = {v: own_tasks(itself.label, v, slices) for v, slices in served.items()}

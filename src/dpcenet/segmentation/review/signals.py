@@ -16,6 +16,7 @@ from pydantic import Field
 
 from dpcenet.inference.alignment import AlignmentSearch
 from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.own_slices import likeliest_labels
 from dpcenet.inference.predictor import Predictor, Segmented
 from dpcenet.inference.slice_matching import compare_slices
 from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan, Thinned
@@ -29,7 +30,7 @@ from dpcenet.segmentation.review.neighbours import (
     taken_in_support,
 )
 from dpcenet.segmentation.review.shape import Shape, shape_of
-from dpcenet.system.large_arrays import blocks, give_back, room_for
+from dpcenet.system.large_arrays import blocks, give_back
 from dpcenet.volumes.boxes_and_values import Mask, values_in
 from dpcenet.volumes.metrics import dice
 
@@ -74,16 +75,7 @@ class Signals:
 
 def label_map_of(result: SegmentationResult) -> Labels:
     """Label values (Z, H, W) in the network's geometry; where labels overlap, the more probable."""
-    first = next(iter(result.probability.values()))
-    label_map: Labels = room_for(first.shape, np.uint8)
-    for part in blocks(first):
-        best = np.full_like(first[part], 0.5)
-        for value, probability in result.probability.items():
-            better = probability[part] > best
-            label_map[part][better] = value
-            np.maximum(best, probability[part], out=best)
-            give_back(probability)
-    return label_map
+    return likeliest_labels(result.probability)
 
 
 def measure(predictor: Predictor, result: SegmentationResult) -> dict[int, Signals]:
