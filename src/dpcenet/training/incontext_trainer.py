@@ -166,7 +166,7 @@ class PairTraining:
                 each.apply(lambda x: _for_each(x, targets)) for each in (support, query)
             )
             masks = episodes.support_masks.flatten(0, 1)
-            compared = network.compare(support, masks, query, _for_each(carried, targets))
+            compared = network.compare(support, masks, query, carried, targets)
             return compared, attention
 
     @torch.no_grad()

@@ -29,6 +29,18 @@ def test_moved_maps_come_from_where_the_attention_points() -> None:
     torch.testing.assert_close(warp(attention, support), expected)
 
 
+def test_labels_of_the_same_slices_are_moved_together() -> None:
+    """Three labels of two slices, each slice shown by two supports: as one label after another."""
+    generator = torch.Generator().manual_seed(0)
+    attention = torch.rand(2, 6, 12, generator=generator).softmax(-1)
+    support = torch.rand(2, 2, 4, 2, 3, generator=generator).repeat_interleave(3, 0)
+    mask = torch.rand(6, 2, 1, 2, 3, generator=generator)
+    each = torch.cat([support, mask], 2).movedim(2, -1).flatten(1, 3)
+    expected = np.einsum("npq,nqc->ncp", attention.numpy().repeat(3, 0), each.numpy())
+    found = Scale(support, mask).warped(attention, targets=3)
+    np.testing.assert_allclose(found.flatten(2).numpy(), expected, atol=1e-6)
+
+
 def test_similarity_against_numpy() -> None:
     rng = np.random.default_rng(0)
     support, query = rng.normal(size=(1, 2, 4, 3, 5)), rng.normal(size=(1, 4, 3, 5))

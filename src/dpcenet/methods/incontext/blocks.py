@@ -81,6 +81,21 @@ class Scale:
         support, mask = (x.movedim(2, -1).flatten(1, 3) for x in (self.support, self.mask))
         return support, mask
 
+    def warped(self, attention: Tensor, targets: int = 1) -> Tensor:
+        """Supports and masks on the queries: (N, C + 1, h, w).
+
+        Args:
+            attention: (N / targets, h·w, Sh·h·w); see `SoftRegistration`.
+            targets: how many rows that follow each other are labels of the same slices. What
+                slices show is moved once for all of them.
+        """
+        if targets == 1:
+            return warp(attention, torch.cat([self.support, self.mask], 2))
+        areas = self.mask.unflatten(0, (-1, targets))[:, :, :, 0].transpose(1, 2)
+        moved = warp(attention, torch.cat([self.support[::targets], areas], 2))
+        maps, areas = moved.split((moved.shape[1] - targets, targets), 1)
+        return torch.cat([maps.repeat_interleave(targets, 0), areas.flatten(0, 1)[:, None]], 1)
+
 
 @dataclass(frozen=True)
 class Pooled:

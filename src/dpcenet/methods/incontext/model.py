@@ -31,7 +31,6 @@ from dpcenet.methods.incontext.blocks import (
     Pooled,
     Scale,
     SoftRegistration,
-    warp,
 )
 from dpcenet.nn.pooling import describe_slices
 from dpcenet.nn.pyramid import (
@@ -139,7 +138,12 @@ class InContext(Method):
         return describe_slices(features["coarse"], cells=8)
 
     def compare(
-        self, support: Features, support_masks: Tensor, query: Features, attention: Tensor
+        self,
+        support: Features,
+        support_masks: Tensor,
+        query: Features,
+        attention: Tensor,
+        targets: int = 1,
     ) -> tuple[Tensor, Tensor]:
         """Segment N queries, each with supports of its own.
 
@@ -147,7 +151,8 @@ class InContext(Method):
             support: maps (N, Sh, C, h, w).
             support_masks: (N, Sh, H, W).
             query: maps (N, C, h, w).
-            attention: from `align`; the same for every label of these slices.
+            attention: (N / targets, h·w, Sh·h·w) from `align`.
+            targets: how many rows that follow each other are labels of the same slices.
 
         Returns:
             logits of the foreground (N, H, W), and of the label being present in the slice (N,).
@@ -156,9 +161,8 @@ class InContext(Method):
             name: Scale(support[name], masks_at_scale(support_masks, query[name]))
             for name in ("fine", "middle", "coarse", "deep")
         }
-        middle = torch.cat([scales["middle"].support, scales["middle"].mask], 2)
-        fine = Pooled.of(scales["fine"])
-        logits, presence = self.matcher(scales, fine, query, warp(attention, middle))
+        fine, warped = Pooled.of(scales["fine"]), scales["middle"].warped(attention, targets)
+        logits, presence = self.matcher(scales, fine, query, warped)
         return resized(logits.float(), support_masks.shape[-2:])[:, 0], presence.float()
 
 

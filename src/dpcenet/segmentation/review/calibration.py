@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
-from scipy.optimize import nnls
 
 from dpcenet.segmentation.review.signals import Signals
 from dpcenet.system.assets import asset
@@ -155,6 +154,8 @@ def _regress(samples: Sequence[Sample], weights: str, made_from: str) -> Calibra
     features = np.where(np.isnan(features), means, features)
     scales = np.maximum(features.std(axis=0), 1e-6)
     unit = (features - means) / scales
+    from scipy.optimize import nnls  # a tenth of a second, which predicting need not wait
+
     # The penalty as further rows, which ask for 0.
     rows = np.concatenate([unit, math.sqrt(RIDGE) * np.eye(unit.shape[1])])
     wanted = np.concatenate([target - target.mean(), np.zeros(unit.shape[1])])
