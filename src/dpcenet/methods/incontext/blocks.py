@@ -91,10 +91,11 @@ class Scale:
         """
         if targets == 1:
             return warp(attention, torch.cat([self.support, self.mask], 2))
-        areas = self.mask.unflatten(0, (-1, targets))[:, :, :, 0].transpose(1, 2)
-        moved = warp(attention, torch.cat([self.support[::targets], areas], 2))
-        maps, areas = moved.split((moved.shape[1] - targets, targets), 1)
-        return torch.cat([maps.repeat_interleave(targets, 0), areas.flatten(0, 1)[:, None]], 1)
+        first = self.support[::targets]
+        areas = self.mask.view(len(first), targets, *self.mask.shape[1:])[:, :, :, 0]
+        moved = warp(attention, torch.cat([first, areas.transpose(1, 2)], 2))
+        maps, spots = moved[:, :-targets], moved[:, -targets:]
+        return torch.cat([maps.repeat_interleave(targets, 0), spots.flatten(0, 1)[:, None]], 1)
 
 
 @dataclass(frozen=True)
