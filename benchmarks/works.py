@@ -58,6 +58,8 @@ wait | start     |      | dpcenet --version |
      | the program starts, and says its versions
 wait | chaos     | 1.6  | dpcenet segment {one} --out OUT |
      | one CHAOS scan, four labels, with the check
+wait | fast      |      | dpcenet segment {one} --out OUT --fast | dpcenet segment {one} --out OUT
+     | one CHAOS scan, four labels, `--fast` against without it, with the check
 wait | chaos-20  | 2    | dpcenet segment {all} --out OUT --jobs 2 |
      | the 19 other CHAOS scans, four labels, with the check, two jobs
 wait | ct        | 2    | dpcenet segment {ct} --out OUT | | one CT scan, 13 labels, with the check

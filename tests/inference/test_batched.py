@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from dpcenet.evaluation.protocols import SameSlices
 from dpcenet.inference import looks
-from dpcenet.inference.encoded import BATCH, EncodedScan, encode_scan
+from dpcenet.inference.encoded import BATCH, EncodedScan, encode_scan, predict
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import SliceMap, Tasks
 from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
@@ -70,6 +70,34 @@ def test_every_method_answers_each_job(network: InContext) -> None:
     by_rule = Method.match_each(network, jobs(network), batch=2)
     for found, wanted in zip(by_rule, network.match_each(jobs(network), 8), strict=True):
         assert_allclose(found, wanted, atol=1e-5)
+
+
+@torch.no_grad()
+def test_only_a_method_that_allows_it_compares_in_low_precision(
+    network: InContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = predict(network, jobs(network), "float32")
+    low = predict(network, jobs(network), "bfloat16")
+    for one, other in zip(full, low, strict=True):
+        assert other.dtype == torch.float32
+        assert 0 < float((one - other).abs().max()) < 0.05  # 8 bits of a number, and near
+    monkeypatch.setattr(InContext, "low_matching", False)
+    for one, other in zip(full, predict(network, jobs(network), "bfloat16"), strict=True):
+        assert torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_places_are_told_apart_in_float32_in_low_precision(network: InContext) -> None:
+    """2·p·q − q² is −|p − q|² but for a number: rounded to 8 bits, neighbours would be one."""
+    seen = []
+    network.align.carry = lambda *maps: (
+        seen.append(  # type: ignore[assignment]
+            torch.is_autocast_enabled("cpu")
+        )
+        or type(network.align).carry(network.align, *maps)
+    )
+    predict(network, jobs(network), "bfloat16")
+    assert seen and not any(seen)
 
 
 @pytest.fixture(params=[1, 3, 100])

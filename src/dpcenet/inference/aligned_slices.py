@@ -180,7 +180,7 @@ def _expected(
     every = dict.fromkeys((value, task) for (_, value), tasks in looks.items() for task in tasks)
     found: dict[tuple[int, SliceTask], Tally] = {}
     for group in in_groups(every):
-        answers = first_answers(request.method, [scan], request.query, group)
+        answers = first_answers(request.method, [scan], request.query, group, request.precision)
         tallies = [Tally.of(answer.probability) for answer in answers]
         found |= dict(zip(group, tallies, strict=True))
     voxel = _every(request) * math.prod(request.query.spacing)

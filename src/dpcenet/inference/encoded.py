@@ -185,10 +185,17 @@ def encode_parts(method: Method, parts: Sequence[Tensor], precision: Precision) 
 
 
 @torch.no_grad()
-def predict(method: Method, jobs: Sequence[MatchJob]) -> list[Tensor]:
-    """Foreground probability (N, H, W) of each job's query slices."""
+def predict(
+    method: Method, jobs: Sequence[MatchJob], precision: Precision = "float32"
+) -> list[Tensor]:
+    """Foreground probability (N, H, W) of each job's query slices.
+
+    Features are compared in float32 but by a method that allows less; see `Method.low_matching`.
+    """
     batch = min((_batch_of(job.query) for job in jobs), default=BATCH)
-    return [found[:, 1].exp().float() for found in method.match_each(jobs, batch)]
+    low = precision if method.low_matching else "float32"
+    with autocast(low, jobs[0].masks.device if jobs else torch.device("cpu")):
+        return [found[:, 1].exp().float() for found in method.match_each(jobs, batch)]
 
 
 def _encoded(method: Method, images: Tensor, precision: Precision) -> Iterator[Features]:

@@ -52,6 +52,7 @@ def first_answers(
     scans: Sequence[LabelledScan],
     query: EncodedScan,
     group: Sequence[tuple[int, SliceTask]],
+    precision: Precision = "float32",
 ) -> list[FirstAnswer]:
     """What is found of each label.
 
@@ -60,6 +61,7 @@ def first_answers(
         scans: the labelled scans, which the tasks name by number.
         query: the scan that is segmented.
         group: labels and their tasks, which are computed together.
+        precision: in which the method computes.
     """
     masks = [masks_of(scans, task.support, value) for value, task in group]
     # The same objects for the same slices: by them a method knows what it computed before.
@@ -69,7 +71,7 @@ def first_answers(
         MatchJob(ours[task.support], mask, theirs[task.query])
         for (_, task), mask in zip(group, masks, strict=True)
     ]
-    found = zip(group, masks, predict(method, jobs), strict=True)
+    found = zip(group, masks, predict(method, jobs, precision), strict=True)
     return [FirstAnswer(value, task, mask, one) for (value, task), mask, one in found]
 
 
@@ -234,7 +236,7 @@ def refine_in_windows(
     ours = _support_features(method, look, support, framed, precision)
     masks = [(p.support.cut(a.masks[:, None], look.size)[:, 0] > 0.5).float() for _, a, p in framed]
     jobs = [MatchJob(*job) for job in zip(ours, masks, theirs, strict=True)]
-    for (i, answer, pair), closer in zip(framed, predict(method, jobs), strict=True):
+    for (i, answer, pair), closer in zip(framed, predict(method, jobs, precision), strict=True):
         first = answer.probability
         again, inside = pair.query.paste(closer, (first.shape[-2], first.shape[-1]))
         refined[i] = torch.where(inside, (again + first) / 2, first)

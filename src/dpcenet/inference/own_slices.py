@@ -165,7 +165,7 @@ def closer_by_own_slices(
             MatchJob(features.rows(each), masks[each], features.rows([row[z]]))
             for z, each in zip(some, rows, strict=True)
         ]
-        for z, closer in zip(some, predict(method, jobs), strict=True):
+        for z, closer in zip(some, predict(method, jobs, precision), strict=True):
             place = Windows(windows.centres[row[z]][None], windows.half)
             again, inside = (one[0].cpu().numpy() for one in place.paste(closer, found.shape[1:]))
             found[z][inside] = again[inside]

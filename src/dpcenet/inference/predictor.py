@@ -160,7 +160,7 @@ class Predictor:
             values: labels to segment. Labels are segmented together: what slices have to do with
                 each other serves all of them.
         """
-        request = Request(self.method, support, query, values)
+        request = Request(self.method, support, query, values, self.precision)
         aligned = self._aligned(request, plan)
         chosen = plan.slices(request, aligned)
         volume = self.as_volume and plan.covers_scan and self.method.as_volume
@@ -247,7 +247,7 @@ class Predictor:
         shape = (len(query), *query.images.shape[-2:])
         whole = onto or {value: room_for(shape, np.float32) for value in tasks}
         for group in in_groups(_pieces_of(tasks)):
-            answers = first_answers(self.method, scans, query, group)
+            answers = first_answers(self.method, scans, query, group, self.precision)
             self._keep([(a.value, a.task, a.probability) for a in answers], whole, scans, query)
         return whole
 

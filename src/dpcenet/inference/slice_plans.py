@@ -13,6 +13,7 @@ from dpcenet.inference.pose import Pairs, matched_pairs
 from dpcenet.inference.slice_matching import match_slices
 from dpcenet.inference.support import LabelledScan, Matches, SliceTask, matched_tasks
 from dpcenet.methods.base import Method
+from dpcenet.system.device import Precision
 
 Tasks = dict[int, list[SliceTask]]
 """Label value → which support slices serve which query slices."""
@@ -44,12 +45,14 @@ class Request:
         support: labelled scans, oriented like the query.
         query: the scan to be segmented.
         values: labels to segment.
+        precision: in which the method computes.
     """
 
     method: Method
     support: Sequence[LabelledScan]
     query: EncodedScan
     values: Sequence[int]
+    precision: Precision = "float32"
 
 
 class SlicePlan(ABC):

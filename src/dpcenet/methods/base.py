@@ -120,6 +120,7 @@ class Method(nn.Module, ABC):
         volume_map: name of the feature map by which whole scans are aligned, or None.
         own_mean: whether the mean of a scan is subtracted from the descriptors of its slices.
         as_volume: whether its answers for slices may be seen as one volume.
+        low_matching: whether features are compared in the trunk's precision, too.
     """
 
     neighbours: int = 0
@@ -128,6 +129,7 @@ class Method(nn.Module, ABC):
     volume_map: str | None = None
     own_mean: bool = False
     as_volume: bool = True
+    low_matching: bool = False
 
     @property
     def trunk(self) -> Encoder | None:

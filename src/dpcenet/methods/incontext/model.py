@@ -68,6 +68,7 @@ class InContext(Method):
     neighbours = 1
     own_mean = True
     volume_map = "coarse"
+    low_matching = True
 
     def __init__(self, options: NetworkOptions | None = None) -> None:
         super().__init__()
@@ -128,8 +129,9 @@ class InContext(Method):
     def _compare_each(self, batch: Batch) -> Tensor:
         """Logits (N, 1, h, w) of a batch, at the size of the network."""
         query = batch.query()
-        scales, fine = batch.scales(query)
-        warped = batch.carried(self.align, scales["middle"], query)
+        with torch.autocast(query["key"].device.type, enabled=False):  # would round distances
+            scales, fine = batch.scales(query)
+            warped = batch.carried(self.align, scales["middle"], query)
         logits: Tensor = self.matcher(scales, fine, query, warped)[0]
         return logits
 
