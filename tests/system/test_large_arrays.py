@@ -52,6 +52,11 @@ def test_only_a_large_array_lies_in_a_file_and_it_has_no_name(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_small_alone_lies_in_a_file_where_there_are_many() -> None:
+    assert lies_in_a_file(room_for((10, 10), np.uint8, among=11))
+    assert not lies_in_a_file(room_for((10, 10), np.uint8, among=10))
+
+
 def test_values_stay_when_the_memory_is_given_back() -> None:
     array = room_for((30, 20, 10), np.float32)
     wanted = np.arange(array.size, dtype=np.float32).reshape(array.shape)

@@ -174,7 +174,7 @@ class Predictor:
         at_first: dict[int, Mask] = {}
         if volume:
             if len(aligned) == 1 and reach == 0:
-                at_first = {value: above(each, 0.5) for value, each in found.items()}
+                at_first = {v: above(each, 0.5, len(found)) for v, each in found.items()}
             self._as_volume(found, aligned, query, tasks, look)
         elif look is not None:
             self._second_look(aligned, query, tasks, look, found)
@@ -245,7 +245,7 @@ class Predictor:
         With `onto`, earlier answers are changed, and slices that no task covers stay.
         """
         shape = (len(query), *query.images.shape[-2:])
-        whole = onto or {value: room_for(shape, np.float32) for value in tasks}
+        whole = onto or {value: room_for(shape, np.float32, len(tasks)) for value in tasks}
         for group in in_groups(_pieces_of(tasks)):
             answers = first_answers(self.method, scans, query, group, self.precision)
             self._keep([(a.value, a.task, a.probability) for a in answers], whole, scans, query)

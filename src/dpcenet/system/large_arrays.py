@@ -41,10 +41,16 @@ class _Pages(mmap.mmap):
     """The memory of a file that nobody else maps: what is given back is not lost."""
 
 
-def room_for(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array of zeros: in memory where it is small, or where the disk has no room for it."""
+def room_for(shape: Sequence[int], dtype: npt.DTypeLike, among: int = 1) -> npt.NDArray[Any]:
+    """An array of zeros: in memory where it, and all that are kept beside it, are small together,
+    or where the disk has no room for it.
+
+    Args:
+        shape, dtype: of the array.
+        among: how many such arrays are kept at a time.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if not is_large(size):
+    if not is_large(size * among):
         return np.zeros(shape, dtype)
     with tempfile.TemporaryFile() as file:
         try:

@@ -43,9 +43,9 @@ def box_above(values: npt.NDArray[Any], cut: float) -> Box | None:
     return z, y, x
 
 
-def above(values: npt.NDArray[Any], cut: float) -> Mask:
-    """Where an array is above `cut`."""
-    found: Mask = room_for(values.shape, bool)
+def above(values: npt.NDArray[Any], cut: float, among: int = 1) -> Mask:
+    """Where an array is above `cut`; `among` as in `room_for`."""
+    found: Mask = room_for(values.shape, bool, among)
     for part in blocks(values):
         np.greater(values[part], cut, out=found[part])
         give_back(found)
