@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 GROUPS = {
@@ -36,71 +35,147 @@ class Work:
 
     Attributes:
         group: of GROUPS.
+        says: what the work is.
         ours, theirs: words of a command; nothing where ours stands alone.
         least: how many times faster ours must be, where that was asked for.
-        says: what the work is.
         official: GFLOP of the official code for a slice or step; of DPCENet, which has none, of
             its head on 512x64x64 (79.5) and 512x32x32 (7).
         once: whether one turn must do, since it takes long.
     """
 
     group: str
-    ours: str
-    theirs: str
-    least: float | None
     says: str
+    ours: str
+    theirs: str = ""
+    least: float | None = None
     official: float | None = None
     once: bool = False
 
 
-TABLE = """
-wait | start     |      | dpcenet --version |
-     | the program starts, and says its versions
-wait | chaos     | 1.6  | dpcenet segment {one} --out OUT |
-     | one CHAOS scan, four labels, with the check
-wait | fast      |      | dpcenet segment {one} --out OUT --fast | dpcenet segment {one} --out OUT
-     | one CHAOS scan, four labels, `--fast` against without it, with the check
-wait | chaos-20  | 2    | dpcenet segment {all} --out OUT --jobs 2 |
-     | the 19 other CHAOS scans, four labels, with the check, two jobs
-wait | ct        | 2    | dpcenet segment {ct} --out OUT | | one CT scan, 13 labels, with the check
-wait | labels-60 | 0.17 | dpcenet segment {sixty} --out OUT | dpcenet segment {own} --out OUT
-     | 60 labels, against the same scan's own four
-wait | long      |      | dpcenet segment {long} --out OUT --memory 2GB |
-     | a made scan of 512 x 512 x 1000, whole numbers, with the check
-wait | precision |      | dpcenet segment {four} --out OUT --no-check --precision bfloat16
-     | dpcenet segment {four} --out OUT --no-check --precision float32
-     | four CHAOS scans in bfloat16, against float32, without the check
-wait | slices    | 0.1  | dpcenet segment {many} --out OUT | dpcenet segment {few} --out OUT
-     | a made scan of 360 slices, against one of 36
-wait | scans     |      | dpcenet segment {all} --out OUT | dpcenet segment {four} --out OUT
-     | the 19 other CHAOS scans one after the other, against four, with the check
-one  | register  |      | dpcenet segment {four} --out OUT | instead register {four} --out OUT
-     | four CHAOS scans with the check, against 3-D registration (SimpleITK)
-one  | nnunet-10 |      | dpcenet segment {four} --out OUT | instead nnunet {ten} {four} --out OUT
-     | four CHAOS scans with the check, against nnU-Net v2 trained for 10 minutes
-one  | nnunet-60 |      | dpcenet segment {four} --out OUT | instead nnunet {hour} {four} --out OUT
-     | four CHAOS scans with the check, against nnU-Net v2 trained for 60 minutes
-train | pretrain | 1.3  | steps {steps} pretrain --set validation_batches=1{small} |
-     | a step of the in-context network on 8 made-up pairs, which are made too
-gpu  | gpu-mr    |      | scan {mr} {low} --out OUT | scan {mr} float32 --out OUT
-     | a scan of 36 slices of 256 x 256, in bfloat16 against float32
-gpu  | gpu-ct    |      | scan {large} {low} --out OUT | scan {large} float32 --out OUT
-     | a scan of 130 slices of 512 x 512, in bfloat16 against float32
-"""
-"""Group | name | least | ours | theirs | says; a line that begins with spaces goes on."""
-ONCE = ("long", "nnunet-10", "nnunet-60")
+ONE, FOUR = "dpcenet segment {one} --out OUT", "dpcenet segment {four} --out OUT"
+EVERY = "dpcenet segment {all} --out OUT"
+PROGRAMS = {
+    "start": Work("wait", "the program starts, and says its versions", "dpcenet --version"),
+    "chaos": Work("wait", "one CHAOS scan, four labels, with the check", ONE, least=1.6),
+    "fast": Work(
+        "wait",
+        "one CHAOS scan, four labels, `--fast` against without it, with the check",
+        f"{ONE} --fast",
+        ONE,
+    ),
+    "chaos-20": Work(
+        "wait",
+        "the 19 other CHAOS scans, four labels, with the check, two jobs",
+        f"{EVERY} --jobs 2",
+        "",
+        2,
+    ),
+    "ct": Work(
+        "wait", "one CT scan, 13 labels, with the check", "dpcenet segment {ct} --out OUT", least=2
+    ),
+    "labels-60": Work(
+        "wait",
+        "60 labels, against the same scan's own four",
+        "dpcenet segment {sixty} --out OUT",
+        "dpcenet segment {own} --out OUT",
+        0.17,
+    ),
+    "long": Work(
+        "wait",
+        "a made scan of 512 x 512 x 1000, whole numbers, with the check",
+        "dpcenet segment {long} --out OUT --memory 2GB",
+        once=True,
+    ),
+    "precision": Work(
+        "wait",
+        "four CHAOS scans in bfloat16, against float32, without the check",
+        f"{FOUR} --no-check --precision bfloat16",
+        f"{FOUR} --no-check --precision float32",
+    ),
+    "slices": Work(
+        "wait",
+        "a made scan of 360 slices, against one of 36",
+        "dpcenet segment {many} --out OUT",
+        "dpcenet segment {few} --out OUT",
+        0.1,
+    ),
+    "scans": Work(
+        "wait",
+        "the 19 other CHAOS scans one after the other, against four, with the check",
+        EVERY,
+        FOUR,
+    ),
+    "register": Work(
+        "one",
+        "four CHAOS scans with the check, against 3-D registration (SimpleITK)",
+        FOUR,
+        "instead register {four} --out OUT",
+    ),
+    "nnunet-10": Work(
+        "one",
+        "four CHAOS scans with the check, against nnU-Net v2 trained for 10 minutes",
+        FOUR,
+        "instead nnunet {ten} {four} --out OUT",
+        once=True,
+    ),
+    "nnunet-60": Work(
+        "one",
+        "four CHAOS scans with the check, against nnU-Net v2 trained for 60 minutes",
+        FOUR,
+        "instead nnunet {hour} {four} --out OUT",
+        once=True,
+    ),
+    "pretrain": Work(
+        "train",
+        "a step of the in-context network on 8 made-up pairs, which are made too",
+        "steps {steps} pretrain --set validation_batches=1{small}",
+        "",
+        1.3,
+    ),
+    "gpu-mr": Work(
+        "gpu",
+        "a scan of 36 slices of 256 x 256, in bfloat16 against float32",
+        "scan {mr} {low} --out OUT",
+        "scan {mr} float32 --out OUT",
+    ),
+    "gpu-ct": Work(
+        "gpu",
+        "a scan of 130 slices of 512 x 512, in bfloat16 against float32",
+        "scan {large} {low} --out OUT",
+        "scan {large} float32 --out OUT",
+    ),
+}
 
-METHODS = """
-panet      | panet/paper      | PANet, VGG-16, 32x32       | 18 |     |
-adnet      | adnet/fixed      | ADNet, R101, 32x32         | 18 |     |
-ssl_alpnet | ssl_alpnet/fixed | SSL-ALPNet, R101, 32x32    | 36 | 3.5 | 1.7
-qnet       | qnet/official    | Q-Net, R101, 64x64+32x32   | 12 |     |
-catnet     | catnet/official  | CAT-Net, R101, 32x32       | 18 |     |
-rpt        | rpt/official     | RPT, R101, 64x64           | 12 | 5   |
-gmrd       | gmrd/official    | GMRD, R101, 64x64          | 18 | 5   |
-dpcenet    | dpcenet/paper    | DPCENet, R101, 64x64+32x32 | 12 | 4   |
-"""
-"""Method | preset | says | slices of the volume | least of segmenting | of a step."""
+
+@dataclass(frozen=True)
+class Loop:
+    """A method whose official loop stands in `reference_loops`.
+
+    Attributes:
+        method, preset: of ours.
+        says: the network, and its cells.
+        slices: of the volume that is segmented.
+        segment, step: how many times faster ours must be.
+    """
+
+    method: str
+    preset: str
+    says: str
+    slices: int
+    segment: float | None = None
+    step: float | None = None
+
+
+LOOPS = (
+    Loop("panet", "panet/paper", "PANet, VGG-16, 32x32", 18),
+    Loop("adnet", "adnet/fixed", "ADNet, R101, 32x32", 18),
+    Loop("ssl_alpnet", "ssl_alpnet/fixed", "SSL-ALPNet, R101, 32x32", 36, 3.5, 1.7),
+    Loop("qnet", "qnet/official", "Q-Net, R101, 64x64+32x32", 12),
+    Loop("catnet", "catnet/official", "CAT-Net, R101, 32x32", 18),
+    Loop("rpt", "rpt/official", "RPT, R101, 64x64", 12, 5),
+    Loop("gmrd", "gmrd/official", "GMRD, R101, 64x64", 18, 5),
+    Loop("dpcenet", "dpcenet/paper", "DPCENet, R101, 64x64+32x32", 12, 4),
+)
 
 TRAINED = "dpcenet/tuned --weights {resnet50} --set options.encoder.frozen=false"
 FROZEN = (
@@ -127,45 +202,43 @@ OFFICIAL = {
 """Official code: parameters (M), those with gradient (M), GFLOP of a test slice and of a step."""
 
 
-def _cells(row: str) -> list[str]:
-    return [cell.strip() for cell in row.split("|")]
+def _segmenting(loop: Loop) -> Work:
+    """A volume by a method, against its loop."""
+    volume = f"{_network(loop)} --slices {{z{loop.slices}}} --out OUT"
+    flops = OFFICIAL.get(loop.preset, (0.0, 0.0, 86.5, 0.0))[2]
+    says = f"{loop.says}, {loop.slices} slices"
+    return Work("segment", says, f"segment {volume}", f"loop {volume}", loop.segment, flops)
 
 
-def _programs() -> dict[str, Work]:
-    rows = [_cells(row) for row in re.sub(r"\n +", " ", TABLE.strip()).splitlines()]
+def _stepping(loop: Loop) -> Work:
+    """A training step of a method, against its loop."""
+    network, flops = _network(loop), OFFICIAL[loop.preset][3]
+    ours, theirs = f"steps {{steps}} train {network} --data {{set}}", f"loop-step {network}"
+    return Work("train", loop.says, ours, f"{theirs} --slices {{z12}}", loop.step, flops)
+
+
+def _network(loop: Loop) -> str:
+    return loop.preset if "VGG" in loop.says else f"{loop.preset} --weights {{resnet101}}"
+
+
+def _dpcenet_steps() -> dict[str, Work]:
     return {
-        name: Work(group, ours, theirs, float(least) if least else None, says, once=name in ONCE)
-        for group, name, least, ours, theirs, says in rows
+        name: Work(
+            "train",
+            says,
+            f"{count} train {network} --data {{set}}",
+            f"loop-step {network} --slices {{z12}}{how}",
+            least,
+            official,
+        )
+        for name, network, count, how, least, official, says in STEPS
     }
 
 
-def _methods() -> dict[str, Work]:
-    """Segmenting and a training step of each method, against its loop."""
-    segments, steps = {}, {}
-    for method, preset, says, slices, segment, step in map(_cells, METHODS.strip().splitlines()):
-        network = preset if "VGG" in says else f"{preset} --weights {{resnet101}}"
-        volume = f"{network} --slices {{z{slices}}} --out OUT"
-        flops = OFFICIAL.get(preset, (0.0, 0.0, 86.5, 0.0))
-        segments[f"segment-{method}"] = Work(
-            *("segment", f"segment {volume}", f"loop {volume}"),
-            *(float(segment) if segment else None, f"{says}, {slices} slices", flops[2]),
-        )
-        if method != "dpcenet":
-            steps[f"step-{method}"] = Work(
-                *("train", f"steps {{steps}} train {network} --data {{set}}"),
-                *(
-                    f"loop-step {network} --slices {{z12}}",
-                    float(step) if step else None,
-                    says,
-                    flops[3],
-                ),
-            )
-    for name, network, count, how, least, official, says in STEPS:
-        ours = f"{count} train {network} --data {{set}}"
-        theirs = f"loop-step {network} --slices {{z12}}{how}"
-        steps[name] = Work("train", ours, theirs, least, says, official)
-    return segments | steps
-
-
-PRESETS = [_cells(row)[1] for row in METHODS.strip().splitlines()]
-WORKS = {**_programs(), **_methods()}
+PRESETS = [loop.preset for loop in LOOPS]
+WORKS = {
+    **PROGRAMS,
+    **{f"segment-{loop.method}": _segmenting(loop) for loop in LOOPS},
+    **{f"step-{loop.method}": _stepping(loop) for loop in LOOPS if loop.method != "dpcenet"},
+    **_dpcenet_steps(),
+}
