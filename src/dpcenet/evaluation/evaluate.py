@@ -139,11 +139,11 @@ class _Evaluation:
         self, support: Sequence[LabelledScan], query: LabelledScan
     ) -> tuple[Segmented, Segmented]:
         """What the method finds, and what pasting the support's masks on the same slices gives."""
-        values = self.run.flags.test_labels or tuple(self.dataset.labels)
-        plan = self.options.plan(self.predictor, support, query)
-        found = self.predictor.segment(support, query.slices, plan, values)
+        values, ours = self.run.flags.test_labels or tuple(self.dataset.labels), self.predictor
+        plan = self.options.plan(ours, support, query)
+        found = ours.segment(support, query.slices, plan, values)
         found = replace(found, cut=self.cut)
-        request = Request(self.predictor.method, support, query.slices, values)
+        request = Request(ours.method, support, query.slices, values, ours.precision)
         chosen = plan.slices(request, support)
         pasting = Predictor(Copy(CopyOptions()))
         return found, pasting.segment(support, query.slices, SameSlices(chosen), values)

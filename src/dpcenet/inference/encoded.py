@@ -192,9 +192,10 @@ def predict(
 
     Features are compared in float32 but by a method that allows less; see `Method.low_matching`.
     """
-    batch = min((_batch_of(job.query) for job in jobs), default=BATCH)
-    low = precision if method.low_matching else "float32"
-    with autocast(low, jobs[0].masks.device if jobs else torch.device("cpu")):
+    if not jobs:
+        return []
+    batch = min(_batch_of(job.query) for job in jobs)
+    with autocast(precision if method.low_matching else "float32", jobs[0].masks.device):
         return [found[:, 1].exp().float() for found in method.match_each(jobs, batch)]
 
 
