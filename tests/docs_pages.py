@@ -172,7 +172,9 @@ PAGES = {
         ["masks/learn.json", "full.nii.gz", "full.seg.nrrd", "liver.task"],
     ),
     "docs/statistics.md": Page(),
-    "docs/tables.md": Page(TABLES, ["tables/runs"], slow=EVERYTHING),
+    "docs/tables.md": Page(
+        {**TABLES, "experiments": checkout}, ["scores/own/runs", "report/tables.md"], slow=EVERYTHING
+    ),
     "docs/tutorials/add-a-data-set.md": Page(
         {"demo/scans": scans(2)}, ["prepared/inspect/index.html"]
     ),
