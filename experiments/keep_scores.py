@@ -34,7 +34,7 @@ def main(runs: Path, target: Path) -> None:
     for plan in runs.glob("plans/*.json"):
         (target / "plans").mkdir(exist_ok=True)
         shutil.copy(plan, target / "plans")
-    typer.echo(f"{len(found)} runs: {target}")
+    typer.echo(f"{len(found)} runs kept in {target}")
 
 
 if __name__ == "__main__":
