@@ -173,7 +173,9 @@ PAGES = {
     ),
     "docs/statistics.md": Page(),
     "docs/tables.md": Page(
-        {**TABLES, "experiments": checkout}, ["scores/own/runs", "report/tables.md"], slow=EVERYTHING
+        {**TABLES, "experiments": checkout},
+        ["scores/own/runs", "report/tables.md"],
+        slow=EVERYTHING,
     ),
     "docs/tutorials/add-a-data-set.md": Page(
         {"demo/scans": scans(2)}, ["prepared/inspect/index.html"]
