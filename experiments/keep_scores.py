@@ -2,8 +2,9 @@
 
     python experiments/keep_scores.py RUNS TARGET
 
-RUNS is a folder of `dpcenet benchmark`, or any folder with runs below it. TARGET gets, under the
-same names, each run's settings and scores, without weights, predictions, and the place of its data.
+RUNS is a folder of `dpcenet benchmark`, of which the runs of its plans are kept, or any folder with
+runs below it. TARGET gets, under the same names, each run's settings and scores, without weights,
+predictions, and the places of its data.
 `dpcenet report TARGET` then makes the same tables, and `dpcenet benchmark PLAN --out TARGET
 --any-code` runs what is missing.
 """
@@ -22,11 +23,18 @@ KEPT = ("scores-*.csv", "summary-*.json", "experiment.json")
 def main(runs: Path, target: Path) -> None:
     """Copy the files of every run that was evaluated."""
     found = sorted({path.parent for path in runs.rglob("summary-*.json")})
+    plans = [json.loads(path.read_text()) for path in runs.glob("plans/*.json")]
+    if plans:
+        asked = {row["run"] for plan in plans for row in plan["experiments"]}
+        found = [run for run in found if run.relative_to(runs).as_posix() in asked]
     for run in found:
         to = target / run.relative_to(runs)
         to.mkdir(parents=True, exist_ok=True)
         facts = json.loads((run / "run.json").read_text())
-        facts["flags"]["data"] = Path(facts["flags"]["data"]).name
+        trunk = facts["config"].get("options", {}).get("encoder", {})
+        for names, key in ((facts["flags"], "data"), (trunk, "weights")):
+            if names.get(key):
+                names[key] = Path(names[key]).name  # not where it lies
         (to / "run.json").write_text(json.dumps(facts) + "\n")
         for pattern in KEPT:
             for path in run.glob(pattern):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,10 @@ def test_scores_and_settings_are_kept_and_nothing_else(tmp_path: Path) -> None:
     begun.mkdir()
     (begun / "run.json").write_text(json.dumps(facts))
     (tmp_path / "own" / "plans").mkdir()
-    (tmp_path / "own" / "plans" / "own.json").write_text("{}")
+    older = run.with_name("panet-fold0-older")  # of another preset, in no plan
+    shutil.copytree(run, older)
+    plan = {"experiments": [{"run": "runs/chaos/panet-fold0"}, {"run": "runs/chaos/panet-fold1"}]}
+    (tmp_path / "own" / "plans" / "own.json").write_text(json.dumps(plan))
 
     target = tmp_path / "kept"
     command = [sys.executable, SCRIPT, tmp_path / "own", target]
