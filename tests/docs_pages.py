@@ -150,7 +150,7 @@ PAGES = {
     "docs/reproduces.md": Page(TABLES, ["own/runs"], slow=EVERYTHING),
     "docs/results.md": Page(
         {"CHAOS": scans(14), "ACDC": scans(7, (1, 2, 3)), "resnet50.safetensors": trunk,
-         "sabs": prepared(6, split=True),
+         "sabs": prepared(6, split=True), "ct": prepared(10, split=True),
          "experiments": checkout},
         ["shipped-chaos/report.html", "adapted/summary-paper.json", "episodes/report/report.html"],
         slow=EVERYTHING,
