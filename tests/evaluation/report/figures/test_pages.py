@@ -50,6 +50,13 @@ def test_figures_of_slices_need_the_scans(tmp_path: Path) -> None:
     np.testing.assert_allclose(line.get_ydata(), 100)  # the masks are the truth
 
 
+def test_figures_of_slices_need_what_was_predicted_and_the_weights(tmp_path: Path) -> None:
+    """Runs of which only the scores were kept, on scans that are there, with attention to draw."""
+    data = write_prepared(tmp_path / "data", count=3)
+    run = write_run(tmp_path / "run", scores({"tiny": 0.5}), tiny_config(4), data=str(data))
+    assert list(figures_of([run])) == ["1-box"]
+
+
 def test_each_data_set_has_its_figures(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / name, scores({"tiny": 0.5}), facts={"dataset": name}, setting=setting)

@@ -32,6 +32,7 @@ from dpcenet.evaluation.report.tables import case_dice, evaluations, in_order, r
 from dpcenet.evaluation.scores import Score
 from dpcenet.methods.dpcenet.model import DPCENet
 from dpcenet.system.texts import Saying, saying
+from dpcenet.training.checkpoint import CHECKPOINT
 from dpcenet.training.run_folder import Run
 
 Groups = dict[str, list[Run]]
@@ -48,7 +49,8 @@ class Captioned(NamedTuple):
 def figures_of(runs: Sequence[Run]) -> dict[str, Captioned]:
     """Name → figure with its caption, for the runs of each data set and setting.
 
-    Figures of slices are left out where the scans are not there any more.
+    Figures of slices are left out where the scans, or what was predicted in them, are not there any
+    more.
     """
     groups: dict[str, Groups] = {}
     for run, name in zip(runs, row_names(runs), strict=True):
@@ -75,8 +77,8 @@ def _figures(methods: Groups) -> Iterator[tuple[str, Captioned]]:
         dataset = open_dataset(next(iter(methods.values()))[0].flags.data)
     except DatasetError:
         return  # the scans have been moved or deleted
-    if scored:
-        drawn = by_position(_positions(dataset, methods, scored), say := Lettering())
+    if scored and (positions := _positions(dataset, methods, scored)):
+        drawn = by_position(positions, say := Lettering())
         yield "position", Captioned(Saying("figure.position"), drawn, say)
         yield from _grids(dataset, methods, scored)
     attentions = _attentions(dataset, methods)
@@ -147,7 +149,8 @@ def _grids(
 def _attentions(dataset: PreparedDataset, methods: Groups) -> list[Attention]:
     """The attention of the first DPCENet that has both of its parts, for each organ."""
     runs = [run for runs in methods.values() for run in runs if run.config.method == "dpcenet"]
-    full = [run for run in runs if run.config.options.dpce and run.config.options.sqca != "off"]
+    there = [run for run in runs if (run.folder / CHECKPOINT).exists()]
+    full = [run for run in there if run.config.options.dpce and run.config.options.sqca != "off"]
     found: dict[str, Attention] = {}
     for run in full:
         for score in _scores([run]):
