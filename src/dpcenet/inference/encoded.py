@@ -185,9 +185,7 @@ def encode_parts(method: Method, parts: Sequence[Tensor], precision: Precision) 
 
 
 @torch.no_grad()
-def predict(
-    method: Method, jobs: Sequence[MatchJob], precision: Precision = "float32"
-) -> list[Tensor]:
+def predict(method: Method, jobs: Sequence[MatchJob], precision: Precision) -> list[Tensor]:
     """Foreground probability (N, H, W) of each job's query slices.
 
     Features are compared in float32 but by a method that allows less; see `Method.low_matching`.

@@ -52,7 +52,7 @@ def first_answers(
     scans: Sequence[LabelledScan],
     query: EncodedScan,
     group: Sequence[tuple[int, SliceTask]],
-    precision: Precision = "float32",
+    precision: Precision,
 ) -> list[FirstAnswer]:
     """What is found of each label.
 

@@ -89,7 +89,7 @@ class Scale:
             targets: how many rows that follow each other are labels of the same slices. What
                 slices show is moved once for all of them.
         """
-        if targets == 1:
+        if targets == 1:  # as exported networks do it, whose number of rows is not known
             return warp(attention, torch.cat([self.support, self.mask], 2))
         first = self.support[::targets]
         areas = self.mask.view(len(first), targets, *self.mask.shape[1:])[:, :, :, 0]
