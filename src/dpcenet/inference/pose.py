@@ -177,14 +177,14 @@ def find_pose(
 ) -> Pose:
     """The pose in which the support's features are most similar to the query's, near its labels.
 
-    Each round of the search starts from the best pose of the round before. Without a clear gain
-    the pose of the support stays: in most parts of the body patients lie alike.
+    Each round of the search starts from the best pose of the round before. A change must be worth
+    the penalty: in most parts of the body patients lie alike.
     """
     chosen = [pairs[i] for i in _evenly(len(pairs), search.pairs)]
     ours = support.images[[s for s, _ in chosen]]
     theirs = query.images[[q for _, q in chosen]]
     start, half = _region(search, label)
-    pose, gain, unchanged = start, 0.0, None
+    pose = start
     for rotations, scales in search.rounds:
         centres = torch.tensor([pose.query_centre] * len(theirs), device=theirs.device)
         windows = Windows(centres, half).cut(theirs, search.size)
@@ -197,11 +197,8 @@ def find_pose(
         maps = encode_map(method, looks, precision, search.map)
         maps = maps.view(len(candidates), -1, *maps.shape[1:])
         scores = similarity(maps, query_maps, search.spread, search.reach)
-        if unchanged is None:
-            unchanged = float(scores[candidates.index(start), search.reach, search.reach])
-        pose, score = _best(search, candidates, scores, start, half, query_maps.shape[-1])
-        gain = score - unchanged
-    return pose if gain > search.min_gain else start
+        pose = _best(search, candidates, scores, start, half, query_maps.shape[-1])
+    return pose
 
 
 def matched_pairs(matches: Matches) -> list[tuple[int, int]]:
@@ -227,7 +224,7 @@ def _best(
     start: Pose,
     half: float,
     cells: int,
-) -> tuple[Pose, float]:
+) -> Pose:
     """The candidate and displacement of the greatest similarity, less the penalty of any change.
 
     Args:
@@ -247,8 +244,7 @@ def _best(
     change = turned + moved / (2 * half) + scaled
     total: npt.NDArray[np.float64] = scores.double().cpu().numpy() - search.penalty * change
     k, row, column = map(int, np.unravel_index(int(total.argmax()), total.shape))
-    pose = replace(candidates[k], query_centre=(float(y[row]), float(x[column])))
-    return pose, float(total[k, row, column])
+    return replace(candidates[k], query_centre=(float(y[row]), float(x[column])))
 
 
 def _evenly(count: int, most: int) -> list[int]:

@@ -51,8 +51,8 @@ class SecondLook:
     min_half: float
 
 
-_ROUGH = tuple(float(degrees) for degrees in range(-90, 91, 30))
-ROUNDS = ((_ROUGH, (1.0,)), ((-15.0, 0.0, 15.0), (0.85, 1.0, 1.18)))
+_TURNS = tuple(float(degrees) for degrees in range(-90, 91, 15))
+ROUNDS = ((_TURNS, (1.0,)), ((0.0,), (0.85, 1.0, 1.18)))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ class PoseSearch:
         spread: standard deviation of the weight around a window's middle, in half sides.
         penalty: similarity that a rotation of 90°, a displacement by a window, or twice the size
             must gain to be as good as no change.
-        min_gain: similarity, less that penalty, by which a pose must be better to be taken.
         pairs: largest number of slice pairs that are compared.
     """
 
@@ -81,10 +80,9 @@ class PoseSearch:
     rounds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ROUNDS
     min_half: float = 48.0
     max_half: float = 0.43
-    reach: int = 3
+    reach: int = 5
     spread: float = 0.45
     penalty: float = 0.1
-    min_gain: float = 0.1
     pairs: int = 5
 
 
