@@ -25,7 +25,7 @@ from prepared import segmenter_for
 
 from dpcenet.data.splits import make_fold
 from dpcenet.data.store import open_dataset
-from dpcenet.evaluation.protocols import OrganChunks
+from dpcenet.evaluation.protocols import EACH_SLICE, OrganChunks
 from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan, Thinned
 from dpcenet.inference.support import LabelledScan
@@ -85,7 +85,7 @@ def served_pairs(names: list[str], kind: str) -> list[tuple[str, str]]:
 def plan_of(way: str, truth: npt.NDArray[np.uint8], margin: float) -> SlicePlan:
     """The plan called `way`."""
     if way == "known":
-        return OrganChunks(truth)
+        return OrganChunks(truth, EACH_SLICE)
     return MatchedSlices() if way == "matched" else AlignedSlices("coarse", margin)
 
 

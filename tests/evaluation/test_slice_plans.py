@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from dpcenet.evaluation.protocols import (
+    EACH_SLICE,
     MiddleSlice,
     OrganChunks,
+    ProtocolOptions,
     SameSlices,
     chunk_bounds,
     chunks_of,
@@ -100,6 +102,24 @@ def test_organ_chunks_with_one_support() -> None:
     assert single == [SliceTask((of(6),), (3, 4, 5, 6, 7))]
 
 
+def test_each_slice_is_served_by_the_labelled_one_at_its_height() -> None:
+    """Nine labelled slices for three: by hand, the middles of thirds; and three for six."""
+    support, query = shown(12, *range(2, 11)), shown(9, 3, 4, 5)
+    plan = OrganChunks(query, EACH_SLICE)
+    assert plan.tasks([support], 1) == [
+        SliceTask((of(2 + k),), (q,)) for k, q in ((1, 3), (4, 4), (7, 5))
+    ]
+    back = OrganChunks(shown(12, *range(2, 8)), EACH_SLICE).tasks([query], 1)
+    assert [task.support[0].z for task in back] == [3, 3, 4, 4, 5, 5]
+    assert [task.query for task in back] == [(z,) for z in range(2, 8)]
+
+
+def test_told_slices_are_seen_one_by_one_only_as_a_volume() -> None:
+    assert ProtocolOptions().runs == 3 and ProtocolOptions(chunks=1).runs == 1
+    assert ProtocolOptions(as_volume=True).runs == EACH_SLICE
+    assert ProtocolOptions(as_volume=True, chunks=3).runs == 3
+
+
 def test_organ_chunks_with_two_supports_name_a_slice_of_each() -> None:
     one, two = shown(12, *range(2, 11)), shown(5, 1, 2, 3)
     plan = OrganChunks(shown(9, 3, 4, 5))
@@ -118,7 +138,9 @@ def test_a_scan_is_aligned_by_the_middle_slices_of_its_runs() -> None:
 
 def test_nothing_serves_without_the_organ() -> None:
     there, absent = shown(5, 2), shown(5)
-    assert OrganChunks(there).tasks([absent], 1) == OrganChunks(absent).tasks([there], 1) == []
+    for chunks in (3, EACH_SLICE):
+        assert OrganChunks(there, chunks).tasks([absent], 1) == []
+        assert OrganChunks(absent, chunks).tasks([there], 1) == []
     scan = labelled(absent)
     assert MiddleSlice().slices(Request(METHOD, [scan], scan.slices, [1]), [scan]).tasks == {1: []}
 

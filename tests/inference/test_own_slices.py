@@ -88,30 +88,52 @@ def test_what_neighbouring_slices_share() -> None:
     assert shared_by_neighbours(same, [2]) == 0  # nothing beside it that could help
 
 
-@pytest.mark.parametrize(("rolled", "looked_again"), [(0, []), (20, [5])])
+@pytest.mark.parametrize(("rolled", "looked_again"), [(0, []), (20, [(5, 6.0), (5, 2.0)])])
 def test_labels_whose_slices_share_little_are_looked_at_again(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, rolled: int, looked_again: list[int]
+    predictor: Predictor,
+    monkeypatch: pytest.MonkeyPatch,
+    rolled: int,
+    looked_again: list[tuple[int, float]],
 ) -> None:
-    """`copy` finds the support's label where it is: the same place on each slice, or not."""
+    """`copy` finds the support's label where it is: the same place on each slice, or not.
+
+    The second time the windows are a third as wide.
+    """
     label = np.where(square(5, 1, 2, 3) > 0, 5, 0).astype(np.uint8)
     label[2] = np.roll(label[2], rolled, axis=0)
-    seen: list[int] = []
+    seen: list[tuple[int, float]] = []
     again = looks.refine_in_windows
 
     def spied(*args: Any) -> list[torch.Tensor]:
-        seen.extend(answer.value for answer in args[4])
+        seen.extend((answer.value, args[1].gain) for answer in args[4])
         return again(*args)
 
     monkeypatch.setattr("dpcenet.inference.predictor.refine_in_windows", spied)
     whole = MatchedSlices(known=(np.arange(5),))
     labelled = LabelledScan("a", scan(5), label)
     found = predictor.segment([labelled], scan(5), whole, [5])
-    assert sorted(set(seen)) == looked_again
+    assert list(dict.fromkeys(seen)) == looked_again
     assert (found.at_first[5] == (label == 5)).all()
     two = predictor.segment(
         [labelled, labelled], scan(5), MatchedSlices(known=whole.known * 2), [5]
     )
     assert not two.at_first  # what one of them alone shows is not known
+
+
+def test_windows_of_own_slices_are_half_as_wide_where_slices_share_little(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gains = []
+    monkeypatch.setattr(
+        "dpcenet.inference.predictor.closer_by_own_slices",
+        lambda method, look, query, found, slices, precision: gains.append(look.gain),
+    )
+    for rolled in (0, 20):
+        label = np.where(square(5, 1, 2, 3) > 0, 5, 0).astype(np.uint8)
+        label[2] = np.roll(label[2], rolled, axis=0)
+        whole = MatchedSlices(known=(np.arange(5),))
+        predictor.segment([LabelledScan("a", scan(5), label)], scan(5), whole, [5])
+    assert gains == [6.0, 3.0]
 
 
 def test_a_slice_is_segmented_by_its_neighbours_through_a_window(predictor: Predictor) -> None:

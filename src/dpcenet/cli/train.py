@@ -115,8 +115,13 @@ def evaluate_command(
     support: Annotated[str, typer.Option(help="first, last, all, or an index.")] = "last",
     shots: Annotated[int, typer.Option(min=1, help="Labelled scans used together.")] = 1,
     chunks: Annotated[
-        int, typer.Option(min=1, help="Number of support slices, of protocol paper.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of support slices, of protocol paper; default: 3, or with --as-volume one "
+            "for each slice.",
+        ),
+    ] = None,
     bounds: Annotated[
         Literal["number", "range"],
         typer.Option(help="Chunks of equal number (ADNet), or range (SSL-ALPNet)."),

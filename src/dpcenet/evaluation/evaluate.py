@@ -21,8 +21,8 @@ from dpcenet.data.splits import Fold, count_excluded
 from dpcenet.data.store import PreparedDataset, open_dataset
 from dpcenet.evaluation.protocols import ProtocolOptions, SameSlices
 from dpcenet.evaluation.scores import COPY, REGISTER, Score, summarise, write_scores
-from dpcenet.inference.predictor import Predictor, Segmented
-from dpcenet.inference.slice_plans import Request
+from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import Request, Segmented
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
@@ -224,7 +224,7 @@ class _Evaluation:
             "support": options.support,
             "shots": options.shots,
             "supports_trained_on": sorted(seen & set(self.fold.train)),
-            "chunks": options.chunks if told else None,
+            "chunks": options.runs if told else None,
             "neighbours": own if options.neighbours is None else options.neighbours,
             "bounds": options.bounds if told else None,
             "without": list(options.without),

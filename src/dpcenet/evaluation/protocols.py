@@ -21,6 +21,7 @@ from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan
 from dpcenet.inference.support import LabelledScan, Labels, SliceTask, SupportSlice, organ_slices
 
+EACH_SLICE = 0  # in place of a number of chunks
 Bounds = Literal["number", "range"]
 """How organ slices are cut into chunks: evenly by their number (ADNet's lineage), or evenly by
 their place between the first and the last (SSL-ALPNet's)."""
@@ -34,7 +35,7 @@ class ProtocolOptions:
         protocol: what is known of the query.
         support: which scan of the fold is the labelled one: first, last, all, or its index.
         shots: labelled scans at once: that one and those after it.
-        chunks: of "paper": 3, or 1.
+        chunks: of "paper": 3, or 1; None takes 3, and seen as a volume `EACH_SLICE`.
         bounds: of "paper": how organ slices are cut into chunks.
         neighbours: support slices on either side that help; None takes the method's own number.
         without: modules of the method that are taken out, as if they changed nothing.
@@ -49,7 +50,7 @@ class ProtocolOptions:
     protocol: Protocol = "paper"
     support: str = "last"
     shots: int = 1
-    chunks: int = 3
+    chunks: int | None = None
     bounds: Bounds = "number"
     neighbours: int | None = None
     without: tuple[str, ...] = ()
@@ -70,7 +71,14 @@ class ProtocolOptions:
             return predictor.blind_plan(support, query.slices)
         if self.protocol == "ep2":
             return MiddleSlice()
-        return OrganChunks(query.label, self.chunks, self.bounds)
+        return OrganChunks(query.label, self.runs, self.bounds)
+
+    @property
+    def runs(self) -> int:
+        """Into how many runs "paper" cuts the organ's slices; `EACH_SLICE`: one for each."""
+        if self.chunks is None:
+            return EACH_SLICE if self.as_volume else 3
+        return self.chunks
 
     @property
     def tag(self) -> str:
@@ -87,9 +95,11 @@ class ProtocolOptions:
 class OrganChunks(SlicePlan):
     """EP1: the query's organ slices in runs; run k uses support slice k of every support.
 
+    With a run for each slice, it uses the support slice at the same height of the organ.
+
     Attributes:
         truth: (Z, H, W), the labels of the query.
-        chunks: number of runs: 3, or 1.
+        chunks: number of runs: 3, or 1, or `EACH_SLICE`.
         bounds: how the slices are cut into runs.
 
     Source: SSL-ALPNet and ADNet's evaluation; see docs/protocols.md.
@@ -116,11 +126,12 @@ class OrganChunks(SlicePlan):
 
     def tasks(self, labels: Sequence[Labels], value: int) -> list[SliceTask]:
         """The runs of one label; none where no support shows it, or the query does not."""
-        serving = support_slices(labels, value, self.chunks)
         shown = organ_slices(self.truth, value)
+        chunks = self.chunks or len(shown)
+        serving = support_slices(labels, value, chunks)
         if not serving or not len(shown):
             return []
-        runs = zip(serving, chunks_of(shown, self.chunks, self.bounds), strict=True)
+        runs = zip(serving, chunks_of(shown, chunks, self.bounds), strict=True)
         return [SliceTask(support, query) for support, query in runs if query]
 
 

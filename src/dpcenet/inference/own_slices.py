@@ -28,6 +28,9 @@ Floats = npt.NDArray[np.float32]
 ENOUGH_SHARED = 0.7
 """Dice of a label on neighbouring slices with each other, from which on these help each other more
 than a second look at the labelled slices does; what was measured: docs/log.md."""
+CLOSER, CLOSEST = 2.0, 3.0
+"""How many times shorter the sides of windows are, where neighbouring slices share little: those of
+the query's own slices, and then those of the labelled slices."""
 LARGEST = 0.45  # half of a window's side at most, of a slice's
 Helpers = dict[int, list[int]]
 """Query slice → the slices on either side in which the label was found."""

@@ -16,7 +16,7 @@ each other, and the whole has its say. Protocols of the literature ask for singl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ from dpcenet.inference.looks import (
     refine_in_windows,
 )
 from dpcenet.inference.own_slices import (
+    CLOSER,
+    CLOSEST,
     ENOUGH_SHARED,
     closer_by_own_slices,
     labelled_by_itself,
@@ -41,7 +43,14 @@ from dpcenet.inference.own_slices import (
     shared_by_neighbours,
 )
 from dpcenet.inference.pose import align_support
-from dpcenet.inference.slice_plans import MatchedSlices, Request, SliceMap, SlicePlan, Tasks
+from dpcenet.inference.slice_plans import (
+    MatchedSlices,
+    Probabilities,
+    Request,
+    Segmented,
+    SlicePlan,
+    Tasks,
+)
 from dpcenet.inference.support import LabelledScan, SliceTask, masks_of, with_neighbours
 from dpcenet.inference.whole_scan import OnePart, as_one_volume
 from dpcenet.methods.base import Method, SecondLook
@@ -50,38 +59,7 @@ from dpcenet.system.large_arrays import give_back, room_for
 from dpcenet.volumes.boxes_and_values import Mask, above, label_boxes
 
 CPU = torch.device("cpu")
-Probabilities = dict[int, npt.NDArray[np.float32]]
-"""Label value → (Z, H, W)."""
 FEWEST_SLICES = 4  # of a scan that is aligned as a volume
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """What was found in a query, in the network's geometry.
-
-    Attributes:
-        scans: the labelled scans as they served, in the query's pose.
-        slices: which slices of them served.
-        probability: label value → (Z, H, W) float32; 0 on slices that nothing served.
-        cut: above which probability a label is.
-        at_first: label value → (Z, H, W) bool, what the labelled scan shows slice by slice, before
-            windows and the whole have their say; empty where several scans or slices serve.
-    """
-
-    scans: tuple[LabelledScan, ...]
-    slices: SliceMap
-    probability: dict[int, npt.NDArray[np.float32]]
-    cut: float = 0.5
-    at_first: Mapping[int, Mask] = field(default_factory=dict)
-
-    @property
-    def masks(self) -> dict[int, Mask]:
-        """Label value → (Z, H, W) bool; by default where the label is likelier than not."""
-        return {value: self.mask(value) for value in self.probability}
-
-    def mask(self, value: int) -> Mask:
-        """(Z, H, W) bool of one label."""
-        return above(self.probability[value], self.cut)
 
 
 @dataclass(frozen=True)
@@ -96,7 +74,7 @@ class Predictor:
             method's own number.
         align: whether labelled scans are aligned with the query in the plane.
         second_look: whether slices are segmented once more through windows; where they make up a
-            volume, by the query's own slices, and through windows only where these share little.
+            volume, by the query's own slices, and by labelled ones only where these share little.
         as_volume: whether the answers for slices are seen as one volume; see `whole_scan`.
         one_part: whether a label that is in one part in the labelled scans is so in a query.
     """
@@ -198,25 +176,36 @@ class Predictor:
         tasks: Tasks,
         look: SecondLook | None,
     ) -> None:
-        """Mend what was found in slices that make up a volume; see `own_slices`, `whole_scan`."""
+        """Mend what was found in slices that make up a volume; see `own_slices`, `whole_scan`.
+
+        Neighbouring slices that share little, as of a thin wall, help each other little: there the
+        labelled slices have a say before and after; at last through windows that only images have.
+        """
         served = {v: sorted({z for task in each for z in task.query}) for v, each in tasks.items()}
         served = {value: slices for value, slices in served.items() if slices}
         boxes, mm = [label_boxes(scan.label) for scan in scans], query.spacing[0]
         parts = {v: OnePart.of(scans, boxes, v, mm) if self.one_part else None for v in served}
-        if look is not None:
-            own_help = {v: shared_by_neighbours(found[v], z) for v, z in served.items()}
-            unlike = {v: tasks[v] for v, shared in own_help.items() if shared < ENOUGH_SHARED}
-            self._second_look(scans, query, unlike, look, found)
-        self._see_whole(found, query, served, parts)
-        if look is None or not served:
+        if look is None:
+            self._see_whole(found, query, served, parts)
             return
-        itself = labelled_by_itself(query, found)
-        own = {v: own_tasks(itself.label, v, slices) for v, slices in served.items()}
-        self._first_look([itself], query, own, onto=found)
+        apart = {
+            v: z for v, z in served.items() if shared_by_neighbours(found[v], z) < ENOUGH_SHARED
+        }
+        unlike = {value: tasks[value] for value in apart}
+        self._second_look(scans, query, unlike, look, found)
         self._see_whole(found, query, served, parts)
+        if served:
+            itself = labelled_by_itself(query, found)
+            own = {v: own_tasks(itself.label, v, slices) for v, slices in served.items()}
+            self._first_look([itself], query, own, onto=found)
+            self._see_whole(found, query, served, parts)
         for value, slices in served.items():
-            closer_by_own_slices(self.method, look, query, found[value], slices, self.precision)
+            near = look.closer(CLOSER) if value in apart else look
+            closer_by_own_slices(self.method, near, query, found[value], slices, self.precision)
         self._see_whole(found, query, served, parts)
+        if all(scan.slices.windows is None for scan in scans):
+            self._second_look(scans, query, unlike, look.closer(CLOSEST), found)
+            self._see_whole(found, query, apart, parts)
 
     def _see_whole(
         self,

@@ -1,11 +1,15 @@
-"""Plans: which slices of labelled scans show the same as which slices of a query."""
+"""Plans: which slices of labelled scans show the same as which slices of a query; what is asked
+with them, and what was found."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
 
 from dpcenet.inference.alignment import Alignment
 from dpcenet.inference.encoded import EncodedScan
@@ -14,9 +18,12 @@ from dpcenet.inference.slice_matching import match_slices
 from dpcenet.inference.support import LabelledScan, Matches, SliceTask, matched_tasks
 from dpcenet.methods.base import Method
 from dpcenet.system.device import Precision
+from dpcenet.volumes.boxes_and_values import Mask, above
 
 Tasks = dict[int, list[SliceTask]]
 """Label value → which support slices serve which query slices."""
+Probabilities = dict[int, npt.NDArray[np.float32]]
+"""Label value → (Z, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,35 @@ class Request:
     query: EncodedScan
     values: Sequence[int]
     precision: Precision = "float32"
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What was found in a query, in the network's geometry.
+
+    Attributes:
+        scans: the labelled scans as they served, in the query's pose.
+        slices: which slices of them served.
+        probability: label value → (Z, H, W) float32; 0 on slices that nothing served.
+        cut: above which probability a label is.
+        at_first: label value → (Z, H, W) bool, what the labelled scan shows slice by slice, before
+            windows and the whole have their say; empty where several scans or slices serve.
+    """
+
+    scans: tuple[LabelledScan, ...]
+    slices: SliceMap
+    probability: dict[int, npt.NDArray[np.float32]]
+    cut: float = 0.5
+    at_first: Mapping[int, Mask] = field(default_factory=dict)
+
+    @property
+    def masks(self) -> dict[int, Mask]:
+        """Label value → (Z, H, W) bool; by default where the label is likelier than not."""
+        return {value: self.mask(value) for value in self.probability}
+
+    def mask(self, value: int) -> Mask:
+        """(Z, H, W) bool of one label."""
+        return above(self.probability[value], self.cut)
 
 
 class SlicePlan(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -49,6 +49,10 @@ class SecondLook:
     size: int
     gain: float
     min_half: float
+
+    def closer(self, times: float) -> SecondLook:
+        """Windows whose sides are so many times shorter, and show as many times more detail."""
+        return replace(self, gain=self.gain / times, min_half=self.min_half / times)
 
 
 _TURNS = tuple(float(degrees) for degrees in range(-90, 91, 15))

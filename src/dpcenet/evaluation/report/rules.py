@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dpcenet.evaluation.protocols import EACH_SLICE
 from dpcenet.system.texts import Saying, saying
 
 
@@ -19,7 +20,9 @@ def rules_of(summary: Mapping[str, Any]) -> tuple[Saying, ...]:
 
 def _of_protocol(summary: Mapping[str, Any]) -> Iterator[Saying]:
     yield Saying(f"rules.{summary['protocol']}")
-    if summary["chunks"]:
+    if summary["chunks"] == EACH_SLICE:
+        yield Saying("rules.chunks.each")
+    elif summary["chunks"]:
         kind = summary.get("bounds", "number")
         yield saying(f"rules.chunks.{kind}", chunks=summary["chunks"])
 

@@ -17,9 +17,9 @@ from pydantic import Field
 from dpcenet.inference.alignment import AlignmentSearch
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.own_slices import likeliest_labels
-from dpcenet.inference.predictor import Predictor, Segmented
+from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_matching import compare_slices
-from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan, Thinned
+from dpcenet.inference.slice_plans import MatchedSlices, Segmented, SlicePlan, Thinned
 from dpcenet.inference.support import LabelledScan, Labels, Matches, organ_slices
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.neighbours import (
