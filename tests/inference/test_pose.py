@@ -11,23 +11,23 @@ from dpcenet.inference.looks import Windows
 from dpcenet.inference.pose import Pose, similarity
 
 
-def test_a_point_goes_where_the_similarity_takes_it() -> None:
-    """A spot of the support, by hand: its centre + R(−rotation)/scale of its distance, and back."""
-    pose = Pose((30.0, 34.0), (40.0, 28.0), rotation=30.0, scale=1.25)
+def test_a_point_goes_where_the_pose_takes_it() -> None:
+    """A spot of the support, by hand: its centre + R(−rotation) of its distance, and back."""
+    pose = Pose((30.0, 34.0), (40.0, 28.0), rotation=30.0)
     images = torch.zeros(1, 1, 64, 64)
     images[0, 0, 24:27, 40:43] = 1  # a spot at (25, 41)
     warped = pose.warp(images)[0, 0].numpy()
     y, x = (float((warped * axis).sum() / warped.sum()) for axis in np.indices((64, 64)))
     down, across = 25 - 30, 41 - 34
     cos, sin = math.cos(math.radians(30)), math.sin(math.radians(30))
-    assert abs(y - (40 + 1.25 * (cos * down - sin * across))) < 0.2
-    assert abs(x - (28 + 1.25 * (sin * down + cos * across))) < 0.2
+    assert abs(y - (40 + (cos * down - sin * across))) < 0.2
+    assert abs(x - (28 + (sin * down + cos * across))) < 0.2
 
 
 def test_windows_are_those_of_the_warped_images() -> None:
     y, x = torch.meshgrid(torch.arange(80.0), torch.arange(80.0), indexing="ij")
     images = torch.stack([(y / 9).sin() + (x / 7).cos(), (y * x / 300).sin()])[:, None]
-    pose = Pose((40.0, 38.0), (42.0, 41.0), rotation=-20.0, scale=0.9)
+    pose = Pose((40.0, 38.0), (42.0, 41.0), rotation=-20.0)
     window = Windows(torch.tensor([pose.query_centre] * 2), 16.0).cut(pose.warp(images), 32)
     torch.testing.assert_close(pose.windows(images, 16.0, 32), window, atol=0.03, rtol=0)
 

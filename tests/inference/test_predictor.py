@@ -100,7 +100,7 @@ def test_scans_are_aligned_only_where_the_method_searches_a_pose(
     monkeypatch.setattr(module, "align_support", align)
     plan, query = MatchedSlices(), support.slices
     assert copier.segment([support], query, plan, [1]).scans == (support,)
-    copier.method.pose_search = PoseSearch("image", 32, 1.0, (((0.0,), (1.0,)),))
+    copier.method.pose_search = PoseSearch("image", 32, 1.0, (0.0,))
     assert copier.segment([support], query, plan, [1]).scans == (moved,)
     assert asked == [[(0, 0), (1, 1), (2, 2)]]
     assert copier.at_first_look().segment([support], query, plan, [1]).scans == (support,)

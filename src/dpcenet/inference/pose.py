@@ -1,4 +1,4 @@
-"""The pose of a query relative to a support in the plane: rotation, scale and displacement.
+"""The pose of a query relative to a support in the plane: rotation and displacement.
 
 Slices of two patients may be rotated against each other by 60° and more, as those of hearts are.
 Which pose makes the support's features most similar to the query's is found from the images and the
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -34,19 +33,17 @@ from dpcenet.system.device import Precision
 
 @dataclass(frozen=True)
 class Pose:
-    """A similarity transform of the plane, the same for all slices.
+    """A rigid transform of the plane, the same for all slices.
 
     Attributes:
         support_centre: (y, x) in pixels of the support, which corresponds to
         query_centre: (y, x) in pixels of the query.
         rotation: degrees by which the support is rotated, from y towards x.
-        scale: size in the query over size in the support.
     """
 
     support_centre: tuple[float, float]
     query_centre: tuple[float, float]
     rotation: float = 0.0
-    scale: float = 1.0
 
     @property
     def is_identity(self) -> bool:
@@ -80,7 +77,7 @@ class Pose:
 
     def _sampled(self, images: Tensor, y: Tensor, x: Tensor, mode: str) -> Tensor:
         """Images at positions of the query, given as distances from its centre along y and x."""
-        cos, sin = (f(math.radians(self.rotation)) / self.scale for f in (math.cos, math.sin))
+        cos, sin = (f(math.radians(self.rotation)) for f in (math.cos, math.sin))
         down = self.support_centre[0] + cos * y[:, None] + sin * x
         across = self.support_centre[1] - sin * y[:, None] + cos * x
         height, width = images.shape[-2:]
@@ -177,28 +174,21 @@ def find_pose(
 ) -> Pose:
     """The pose in which the support's features are most similar to the query's, near its labels.
 
-    Each round of the search starts from the best pose of the round before. A change must be worth
-    the penalty: in most parts of the body patients lie alike.
+    A change must be worth its penalty, and some gain: in most parts of the body patients lie alike.
     """
     chosen = [pairs[i] for i in _evenly(len(pairs), search.pairs)]
     ours = support.images[[s for s, _ in chosen]]
     theirs = query.images[[q for _, q in chosen]]
     start, half = _region(search, label)
-    pose = start
-    for rotations, scales in search.rounds:
-        centres = torch.tensor([pose.query_centre] * len(theirs), device=theirs.device)
-        windows = Windows(centres, half).cut(theirs, search.size)
-        query_maps = encode_map(method, windows, precision, search.map)
-        candidates = [
-            replace(pose, rotation=pose.rotation + rotation, scale=pose.scale * scale)
-            for rotation, scale in product(rotations, scales)
-        ]
-        looks = torch.cat([one.windows(ours, half, search.size) for one in candidates])
-        maps = encode_map(method, looks, precision, search.map)
-        maps = maps.view(len(candidates), -1, *maps.shape[1:])
-        scores = similarity(maps, query_maps, search.spread, search.reach)
-        pose = _best(search, candidates, scores, start, half, query_maps.shape[-1])
-    return pose
+    centres = torch.tensor([start.query_centre] * len(theirs), device=theirs.device)
+    windows = Windows(centres, half).cut(theirs, search.size)
+    query_maps = encode_map(method, windows, precision, search.map)
+    candidates = [replace(start, rotation=rotation) for rotation in search.rotations]
+    looks = torch.cat([one.windows(ours, half, search.size) for one in candidates])
+    maps = encode_map(method, looks, precision, search.map)
+    maps = maps.view(len(candidates), -1, *maps.shape[1:])
+    scores = similarity(maps, query_maps, search.spread, search.reach)
+    return _best(search, candidates, scores, start, half, query_maps.shape[-1])
 
 
 def matched_pairs(matches: Matches) -> list[tuple[int, int]]:
@@ -229,22 +219,26 @@ def _best(
 
     Args:
         search: weighs the penalty.
-        candidates: K poses.
+        candidates: K poses with the centre of `start`, one of which it is.
         scores: (K, D, D) similarities under displacements by −reach … reach cells.
         start: the pose without a change.
         half: half of a window's side in pixels.
         cells: along a window's side.
+
+    Returns:
+        the pose; `start` where nothing gains more than `search.min_gain`.
     """
     steps = 2 * half / cells * (np.arange(scores.shape[1]) - search.reach)
-    centre_y, centre_x = candidates[0].query_centre  # the same for all candidates of a round
-    y, x = centre_y + steps, centre_x + steps
-    moved = np.abs(y - start.query_centre[0])[:, None] + np.abs(x - start.query_centre[1])
+    moved = np.abs(steps)[:, None] + np.abs(steps)
     turned = np.abs([one.rotation for one in candidates])[:, None, None] / 90
-    scaled = np.array([abs(math.log2(one.scale)) for one in candidates])[:, None, None]
-    change = turned + moved / (2 * half) + scaled
-    total: npt.NDArray[np.float64] = scores.double().cpu().numpy() - search.penalty * change
+    total: npt.NDArray[np.float64] = scores.double().cpu().numpy()
+    total = total - search.penalty * (turned + moved / (2 * half))
     k, row, column = map(int, np.unravel_index(int(total.argmax()), total.shape))
-    return replace(candidates[k], query_centre=(float(y[row]), float(x[column])))
+    unchanged = total[candidates.index(start), search.reach, search.reach]
+    if total[k, row, column] - unchanged <= search.min_gain:
+        return start
+    y, x = start.query_centre
+    return replace(candidates[k], query_centre=(y + float(steps[row]), x + float(steps[column])))
 
 
 def _evenly(count: int, most: int) -> list[int]:

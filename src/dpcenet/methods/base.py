@@ -55,8 +55,7 @@ class SecondLook:
         return replace(self, gain=self.gain / times, min_half=self.min_half / times)
 
 
-_TURNS = tuple(float(degrees) for degrees in range(-90, 91, 15))
-ROUNDS = ((_TURNS, (1.0,)), ((0.0,), (0.85, 1.0, 1.18)))
+ROTATIONS = tuple(float(degrees) for degrees in range(-90, 91, 15))
 
 
 @dataclass(frozen=True)
@@ -67,26 +66,27 @@ class PoseSearch:
         map: name of the feature map that is compared.
         size: pixels of a window inside the network.
         gain: half of a window's side, in standard deviations of the mask of all labels.
-        rounds: rotations in degrees and scales that are tried, one round after the other; the
-            first holds rotation 0 and scale 1.
+        rotations: that are tried, in degrees; one is 0.
         min_half: smallest half side, in pixels of the slice.
         max_half: largest half side, as a share of the slice's side.
-        reach: largest displacement of a round, in cells of the map.
+        reach: largest displacement, in cells of the map.
         spread: standard deviation of the weight around a window's middle, in half sides.
-        penalty: similarity that a rotation of 90°, a displacement by a window, or twice the size
-            must gain to be as good as no change.
+        penalty: similarity that a rotation of 90° or a displacement by a window must gain to be as
+            good as no change.
+        min_gain: similarity, less that penalty, by which a pose must be better to be taken.
         pairs: largest number of slice pairs that are compared.
     """
 
     map: str
     size: int
     gain: float
-    rounds: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ROUNDS
+    rotations: tuple[float, ...] = ROTATIONS
     min_half: float = 48.0
     max_half: float = 0.43
     reach: int = 5
     spread: float = 0.45
     penalty: float = 0.1
+    min_gain: float = 0.02
     pairs: int = 5
 
 
