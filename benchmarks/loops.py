@@ -20,14 +20,14 @@ from dpcenet.data.phantom.phantom import phantom
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.evaluation.benchmark.flops import giga_operations
 from dpcenet.evaluation.protocols import OrganChunks, SameSlices
-from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.encoded import EncodedScan, autocast
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import SliceMap
 from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
 from dpcenet.methods.base import Method
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.fuse_batch_norm import ready_to_predict
-from dpcenet.system.device import Precision, autocast
+from dpcenet.system.device import Precision
 from dpcenet.training.config import Config, load_preset
 from dpcenet.training.episode_training import loss_terms, take_step
 from dpcenet.training.run_folder import open_run

@@ -31,7 +31,7 @@ STAGES = {
     "encode": "inference.encoded:encode_slices",
     "match": "inference.alignment:align_volumes inference.feature_volume:feature_volume "
     "inference.slice_matching:match_slices",
-    "choose starts": "inference.aligned_slices:chosen_lines",
+    "choose starts": "inference.start_choice:chosen_lines",
     "pose": "inference.pose:find_pose",
     "first look": "inference.looks:first_answers",
     "second look": "inference.looks:refine_in_windows",

@@ -8,7 +8,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dpcenet.inference.aligned_slices import served_slices
 from dpcenet.inference.alignment import (
     Alignment,
     AlignmentSearch,
@@ -23,6 +22,7 @@ from dpcenet.inference.feature_volume import (
     slice_blend,
     whitened,
 )
+from dpcenet.inference.start_choice import served_slices
 
 STEP, CELL, CHANNELS = 8.0, 25.0, 24
 ORGAN = 3

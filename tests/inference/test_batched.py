@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from dpcenet.evaluation.protocols import SameSlices
 from dpcenet.inference import looks
-from dpcenet.inference.encoded import BATCH, EncodedScan, encode_scan, predict
+from dpcenet.inference.encoded import BATCH, EncodedScan, autocast, encode_scan, predict
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.slice_plans import SliceMap, Tasks
 from dpcenet.inference.support import LabelledScan, SliceTask, SupportSlice
@@ -199,3 +199,11 @@ def test_slices_are_encoded_once_and_as_one_by_one(network: InContext) -> None:
         wanted = plain(torch.from_numpy(image[7:8])[:, None])
     for name, maps in wanted.maps.items():
         assert_allclose(encoded.features[name][7:8], maps, atol=1e-5)
+
+
+def test_autocast_rounds_products_to_bfloat16() -> None:
+    a = torch.full((2, 2), 1 + 2**-10)
+    with autocast("bfloat16", torch.device("cpu")):
+        assert (a @ a).dtype == torch.bfloat16
+    with autocast("float32", torch.device("cpu")):
+        assert (a @ a).dtype == torch.float32

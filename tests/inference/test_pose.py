@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from dpcenet.inference.looks import Windows
-from dpcenet.inference.pose import Pose, similarity
+from dpcenet.inference.pose import Pose, best_pose, similarity
+from dpcenet.methods.base import PoseSearch
 
 
 def test_a_point_goes_where_the_pose_takes_it() -> None:
@@ -58,3 +59,22 @@ def test_similarity_is_the_formula() -> None:
                 total += weight[y, x] * float((s[k, :, :, y, x] * q[:, :, v, u]).sum()) / 3
                 there += weight[y, x]
         assert abs(float(found[k, row, column]) - total / there) < 1e-5
+
+
+def test_a_change_is_taken_that_is_worth_its_penalty_and_some_gain() -> None:
+    """By hand: a cell is 2·16/8 = 4 pixels, half of a turn costs 0.05, a cell 4/32 of 0.1."""
+    search = PoseSearch("image", 32, 1.0, (0.0, 45.0), reach=1, penalty=0.1, min_gain=0.02)
+    start = Pose((30.0, 30.0), (30.0, 30.0))
+    poses = [start, Pose((30.0, 30.0), (30.0, 30.0), 45.0)]
+    scores = torch.zeros(2, 3, 3)
+    scores[0, 1, 1] = 0.5
+    for here, score, expected in (
+        ((1, 1, 1), 0.56, start),  # 0.56 − 0.05 gains 0.01
+        ((1, 1, 1), 0.58, poses[1]),
+        ((0, 2, 1), 0.53, start),  # 0.53 − 0.0125 gains 0.0175
+        ((0, 2, 1), 0.54, Pose((30.0, 30.0), (34.0, 30.0))),
+        ((0, 1, 0), 0.54, Pose((30.0, 30.0), (30.0, 26.0))),
+    ):
+        changed = scores.clone()
+        changed[here] = score
+        assert best_pose(search, poses, changed, start, 16.0, 8) == expected

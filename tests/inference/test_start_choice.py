@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from dpcenet.inference.aligned_slices import AlignedSlices, Tally, chosen_lines, expected_dice
+from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.alignment import Alignment, InPlane, ZLine
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.slice_plans import Request
+from dpcenet.inference.start_choice import Tally, chosen_lines, expected_dice
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.base import MatchJob
 from dpcenet.methods.copy import Copy, Options
@@ -88,9 +90,47 @@ def test_the_expected_dice_is_that_of_right_probabilities() -> None:
     probability = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
     mask = probability > 0.5
     expected = 2 * probability[mask].sum() / (probability.sum() + mask.sum())
-    halves = [Tally.of(torch.from_numpy(part)) for part in (probability[:1], probability[1:])]
-    given = halves[0] + halves[1]
+    given = Tally.of(dict(enumerate(torch.from_numpy(probability))))
     assert expected_dice(given, 1.0) == pytest.approx(expected, abs=1e-6)
     assert expected_dice(given, 3.0) == expected_dice(given, 1.0)
     assert expected_dice(given, 0.1) == pytest.approx(expected + 0.05 * np.log(0.1), abs=1e-6)
-    assert expected_dice(Tally.of(torch.zeros(1, 4, 4)), 0.0) == pytest.approx(0.05 * np.log(0.02))
+    assert expected_dice(Tally.of({0: torch.zeros(4, 4)}), 0.0) == pytest.approx(
+        0.05 * np.log(0.02)
+    )
+
+
+def test_what_is_likelier_another_organ_does_not_count() -> None:
+    plane = torch.tensor([[0.9, 0.8, 0.7, 0.2]])
+    rival = torch.tensor([[0.95, 0.8, 0.1, 0.9]])
+    assert Tally.of({4: plane}, {5: rival}) == Tally.of({4: plane})
+    found = Tally.of({4: plane}, {4: rival})
+    assert found.size == 2
+    assert (found.inside, found.whole) == pytest.approx((1.5, 2.6))
+
+
+class OneOrTheOther(Copy):
+    """Organ 4, drawn below, is found where it is brightest; organ 3, nearly as surely, anywhere."""
+
+    def match_each(self, jobs: Sequence[MatchJob], batch: int) -> list[Tensor]:
+        answers = []
+        for job in jobs:
+            bright, below = job.query["image"][:, 0], bool(job.masks[:, 10:].any())
+            share = torch.where(bright > 0.9, bright, 0.0) if below else bright - 0.01
+            share = share.clamp(0.01, 0.99)
+            answers.append(torch.stack([1 - share, share], 1).log())
+        return answers
+
+
+def test_two_organs_are_not_found_in_the_same_place() -> None:
+    places = dict.fromkeys(range(8, 12), 0.95) | dict.fromkeys(range(23, 27), 0.85)
+    request, scan = request_for(places)
+    scan.label[3:7, 10:14, 4:10] = 4
+    request = replace(request, method=OneOrTheOther(Options()).eval(), values=[ORGAN, 4])
+    first, second = (
+        replace(way, organs={ORGAN: way.whole, 4: way.whole}, organ_similarity={ORGAN: 0, 4: 0})
+        for way in (way_to(100.0, 0.5), way_to(250.0, 0.4))
+    )
+    found = chosen_lines(request, scan, [first, second], 20.0)
+    assert found.organs == {ORGAN: second.whole, 4: first.whole}
+    alone = [replace(way, organs={ORGAN: way.whole}) for way in (first, second)]
+    assert chosen_lines(request, scan, alone, 20.0).organs == {ORGAN: first.whole}

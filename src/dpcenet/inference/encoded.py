@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dpcenet.methods.base import MatchJob, Method
-from dpcenet.system.device import Precision, autocast
+from dpcenet.system.device import Precision
 from dpcenet.system.files import reserve
 from dpcenet.system.large_arrays import blocks, give_back_range, is_large
 from dpcenet.types import Features
@@ -130,6 +130,11 @@ BATCH = 8  # slices computed at once, at most
 # Bytes of a map of a batch on a CPU: larger blocks the C library takes from the system anew each
 # time, and their first use made batch norm seven times as slow.
 LARGEST = 2**25
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Runs what is inside in bfloat16 if `precision` says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def extract(method: Method, images: Tensor, precision: Precision) -> Features:

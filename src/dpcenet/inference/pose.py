@@ -188,7 +188,7 @@ def find_pose(
     maps = encode_map(method, looks, precision, search.map)
     maps = maps.view(len(candidates), -1, *maps.shape[1:])
     scores = similarity(maps, query_maps, search.spread, search.reach)
-    return _best(search, candidates, scores, start, half, query_maps.shape[-1])
+    return best_pose(search, candidates, scores, start, half, query_maps.shape[-1])
 
 
 def matched_pairs(matches: Matches) -> list[tuple[int, int]]:
@@ -207,7 +207,7 @@ def _region(search: PoseSearch, label: Labels) -> tuple[Pose, float]:
     return Pose((y, x), (y, x)), half
 
 
-def _best(
+def best_pose(
     search: PoseSearch,
     candidates: Sequence[Pose],
     scores: Tensor,

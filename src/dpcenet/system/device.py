@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
@@ -50,8 +49,3 @@ def _bfloat16_gpu(device: torch.device) -> bool:
 def _bfloat16_processor() -> bool:
     """Processors with AVX512-BF16; those with AMX have it too."""
     return bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Runs what is inside in bfloat16 if `precision` says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

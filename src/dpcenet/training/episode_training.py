@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dpcenet.inference.encoded import autocast
 from dpcenet.methods.base import Method
 from dpcenet.nn.losses import segmentation_loss
-from dpcenet.system.device import autocast
 from dpcenet.system.files import write_json
 from dpcenet.system.progress import Advance
 from dpcenet.training.checkpoint import save_checkpoint, split_state
