@@ -107,10 +107,21 @@ def test_the_labelled_size_is_in_voxels_of_the_query() -> None:
     assert known is not None and known.voxels == 96
 
 
+def alone(
+    probability: np.ndarray,
+    image: np.ndarray,
+    spacing: tuple[float, float, float],
+    known: OnePart | None,
+) -> np.ndarray:
+    """`as_one_volume` of label 3, beside which there is no other."""
+    likeliest = np.where(probability > 0.5, np.uint8(3), np.uint8(0))
+    return as_one_volume(probability, image, spacing, known, 3, likeliest)
+
+
 def test_what_lies_apart_is_dropped_where_the_label_is_in_one_part() -> None:
     image = np.zeros((10, 32, 32), np.float32)
-    once = as_one_volume(two_blocks(), image, SPACING, LEFT_BLOCK)
-    both = as_one_volume(two_blocks(), image, SPACING, None)
+    once = alone(two_blocks(), image, SPACING, LEFT_BLOCK)
+    both = alone(two_blocks(), image, SPACING, None)
     assert (once[5] > 0.5).sum() == 100
     assert (both[5] > 0.5).sum() == 136
     assert once[5, 24, 24] == 0
@@ -137,6 +148,19 @@ def test_what_exceeds_the_labelled_organ_makes_no_part_likelier() -> None:
     assert likeliest_part(two_blocks(), OnePart((17.0, 17.0), 1e6), near=4)[5, 24, 24] == 0
 
 
+def test_a_part_that_is_likelier_another_organ_is_not_this_one() -> None:
+    """The large block, which is at the organ's place, but label 4 is likelier there."""
+    image, likeliest = np.zeros((10, 32, 32), np.float32), np.zeros((10, 32, 32), np.uint8)
+    likeliest[2:8, 22:28, 22:28] = 3
+    likeliest[2:8, 4:14, 4:14] = 4
+    found = as_one_volume(two_blocks(), image, SPACING, OnePart((16.5, 16.5), 600), 3, likeliest)
+    assert found[5, 8, 8] == 0
+    assert found[5, 24, 24] > 0.5
+    one = two_blocks()
+    one[:, 20:] = 0  # a part that is the only one stays, whatever else it may be
+    assert likeliest_part(one, LEFT_BLOCK, 4, likeliest == 3) is one
+
+
 def test_one_part_or_none_stays_as_it_is() -> None:
     one = two_blocks()
     one[:, 20:] = 0
@@ -149,12 +173,12 @@ def test_a_slice_that_was_missed_is_filled_from_its_neighbours() -> None:
     probability = two_blocks()
     probability[5, 4:14, 4:14] = 0.2
     image = np.zeros((10, 32, 32), np.float32)
-    near = as_one_volume(probability.copy(), image, SPACING, LEFT_BLOCK)
+    near = alone(probability.copy(), image, SPACING, LEFT_BLOCK)
     assert (near[5, 4:14, 4:14] > 0.5).all()
     far = (50.0, 2.0, 2.0)  # slices that far apart say nothing of each other
-    assert not (as_one_volume(probability, image, far, LEFT_BLOCK)[5, 4:14, 4:14] > 0.5).any()
+    assert not (alone(probability, image, far, LEFT_BLOCK)[5, 4:14, 4:14] > 0.5).any()
 
 
 def test_nothing_found_stays_nothing() -> None:
     nothing = np.zeros((4, 8, 8), np.float32)
-    assert not as_one_volume(nothing, nothing, SPACING, LEFT_BLOCK).any()
+    assert not alone(nothing, nothing, SPACING, LEFT_BLOCK).any()

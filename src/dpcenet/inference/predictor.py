@@ -39,6 +39,7 @@ from dpcenet.inference.own_slices import (
     ENOUGH_SHARED,
     closer_by_own_slices,
     labelled_by_itself,
+    likeliest_labels,
     own_tasks,
     shared_by_neighbours,
 )
@@ -215,10 +216,14 @@ class Predictor:
         parts: Mapping[int, OnePart | None],
     ) -> None:
         """Change the answers by what the whole scan has to say; see `whole_scan`."""
+        if not served:
+            return
         image = query.images[:, 0].float().cpu().numpy()
+        likeliest, mm = likeliest_labels(found), query.spacing
         for value, slices in served.items():
-            part = slice(slices[0], slices[-1] + 1)
-            as_one_volume(found[value][part], image[part], query.spacing, parts[value])
+            at = slice(slices[0], slices[-1] + 1)
+            found_there, labels = found[value][at], likeliest[at]
+            as_one_volume(found_there, image[at], mm, parts[value], value, labels)
             give_back(found[value])
             query.give_back()
 

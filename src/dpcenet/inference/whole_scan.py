@@ -25,9 +25,9 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.special import expit, logit
 
-from dpcenet.inference.support import LabelledScan
+from dpcenet.inference.support import LabelledScan, Labels
 from dpcenet.system.large_arrays import give_back, room_for
-from dpcenet.volumes.boxes_and_values import Box, box_above
+from dpcenet.volumes.boxes_and_values import Box, Mask, box_above
 
 Floats = npt.NDArray[np.float32]
 Boxes = Mapping[int, Box]
@@ -36,6 +36,7 @@ SMOOTH_MM = 6.0  # deviation of the Gaussian across slices
 REACH_MM = 20.0  # how far around a label there is anything to change
 ROWS = 64  # of all slices, that are smoothed together
 ONE_PART = 0.95  # of a label's voxels; one of which the largest part holds less is in several
+ANOTHERS = 0.01  # weight of a voxel that is likelier another organ's
 NEAR = 1 / 8  # of a slice's side: deviation of the organ's place in the plane
 
 
@@ -82,7 +83,12 @@ class OnePart:
 
 
 def as_one_volume(
-    probability: Floats, image: Floats, spacing: tuple[float, float, float], known: OnePart | None
+    probability: Floats,
+    image: Floats,
+    spacing: tuple[float, float, float],
+    known: OnePart | None,
+    value: int,
+    likeliest: Labels,
 ) -> Floats:
     """The answer for a label, seen as a volume.
 
@@ -91,6 +97,8 @@ def as_one_volume(
         image: (Z, H, W), the query.
         spacing: of it along z, y, x in mm.
         known: of a label that is one connected part; None where it may be in several.
+        value: of the label.
+        likeliest: (Z, H, W), the likeliest label of each voxel.
 
     Returns:
         the same; nowhere above one half apart from the likeliest part, if there is but one. As it
@@ -102,11 +110,12 @@ def as_one_volume(
     around = box_around(tight, spacing, REACH_MM)
     near = NEAR * max(probability.shape[1:])
     here = None if known is None else known.within(around)
+    own = likeliest[around] == value
     found = smooth_across(probability[around], spacing[0], SMOOTH_MM)
     if here is not None:
-        found = likeliest_part(found, here, near)
+        found = likeliest_part(found, here, near, own)
     found = weighed_by_intensity(found, image[around], spacing)
-    probability[around] = found if here is None else likeliest_part(found, here, near)
+    probability[around] = found if here is None else likeliest_part(found, here, near, own)
     return probability
 
 
@@ -119,22 +128,27 @@ def box_around(tight: Box, spacing: tuple[float, float, float], mm: float) -> tu
     )
 
 
-def likeliest_part(probability: Floats, known: OnePart, near: float) -> Floats:
+def likeliest_part(
+    probability: Floats, known: OnePart, near: float, own: Mask | None = None
+) -> Floats:
     """Probabilities (Z, H, W), 0 where they are above one half apart from the likeliest part.
 
-    Large parts are likely, but none for being larger than the labelled organ; and those that lie
-    in the plane where it lies.
+    Large parts are likely, but none for being larger than the labelled organ, nor for voxels that
+    are likelier another organ's; and those that lie in the plane where it lies.
 
     Args:
         probability: of one label.
         known: of the label.
         near: deviation of its place in the plane in pixels.
+        own: (Z, H, W), where it is the likeliest label; everywhere by default.
     """
     parts, count = ndimage.label(probability > 0.5)
     if count < 2:
         return probability
     inside = np.nonzero(parts)
     number, weight = parts[inside], probability[inside].astype(np.float64)
+    if own is not None:
+        weight *= np.where(own[inside], 1.0, ANOTHERS)
     sizes = np.bincount(number, weight)[1:]
     places = [np.bincount(number, weight * axis)[1:] / sizes for axis in inside[1:]]
     away = sum((place - there) ** 2 for place, there in zip(places, known.centre, strict=True))
