@@ -88,6 +88,23 @@ def test_the_masks_are_those_of_the_scans_themselves(
         np.testing.assert_allclose(file.probability[value], probability, atol=1e-5)
 
 
+def test_a_file_from_before_the_closest_windows_serves_without_them(
+    segmenter: Segmenter, task: Path
+) -> None:
+    kept = read_task(task, segmenter.predictor)
+    (scan,) = kept.scans
+    windows = scan.slices.windows
+    assert windows is not None
+    assert {len(each) for each in windows.rows.values()} == {2}, "a wide one and the closest"
+    wide = replace(windows, rows={key: each[1:] for key, each in windows.rows.items()})
+    slices = replace(scan.slices, windows=wide)
+    before = replace(kept, scans=(replace(scan, slices=slices),))
+    query, _ = small(*phantom(2, SHAPE, SPACING))
+    now, then = (segmenter.segment(query, each).data for each in (kept, before))
+    assert then.any() and not np.array_equal(now, then)
+    assert 2 * ((now > 0) & (then > 0)).sum() > 0.8 * ((now > 0).sum() + (then > 0).sum())
+
+
 def test_with_images_it_serves_a_patient_who_lies_otherwise(
     segmenter: Segmenter, support: Support, tmp_path: Path
 ) -> None:

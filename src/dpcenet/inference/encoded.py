@@ -36,6 +36,12 @@ class EncodedWindows:
     rows: Mapping[tuple[int, int], tuple[tuple[float, int], ...]]
     features: Features
 
+    def hold(self, value: int, slices: Sequence[int], half: float) -> bool:
+        """Whether windows of one size around a label on some slices are here: older task files have
+        none that are close."""
+        kept = [self.rows.get((value, z), ()) for z in slices]
+        return all(any(abs(one - half) < 0.01 * half for one, _ in each) for each in kept)
+
     def of(self, value: int, slices: Sequence[int], half: float) -> Features:
         """Features of the windows of one size around a label on some slices."""
         kept = (self.rows[value, z] for z in slices)

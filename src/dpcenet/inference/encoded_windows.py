@@ -6,13 +6,14 @@ together: the matched slice with its neighbours, and those of the other scans.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from dpcenet.inference.encoded import EncodedWindows, encode_slices
 from dpcenet.inference.looks import Windows, reach_of, windows_around
+from dpcenet.inference.own_slices import CLOSEST
 from dpcenet.inference.support import (
     LabelledScan,
     SliceTask,
@@ -34,11 +35,16 @@ def encode_windows(method: Method, support: Support, precision: Precision) -> li
     look = method.second_look
     if look is None:
         return [EncodedWindows({}, Features({})) for _ in support.scans]
+    looks = (look, look.closer(CLOSEST)) if method.as_volume else (look,)
     wanted: dict[int, list[_Places]] = {}
     for value in support.values:
         reach = reach_of(method, volume=method.as_volume)  # whole scans are segmented from tasks
-        places = [_places(look, scan, value, reach) for scan in support.scans]
-        wanted[value] = _sizes_added(places)
+        wanted[value] = _merged(
+            [
+                _sizes_added([_places(one, scan, value, reach) for scan in support.scans])
+                for one in looks
+            ]
+        )
     return [
         _encoded(method, look, scan, {value: each[n] for value, each in wanted.items()}, precision)
         for n, scan in enumerate(support.scans)
@@ -79,6 +85,16 @@ def _sizes_added(scans: list[_Places]) -> list[_Places]:
             }
         )
     return added
+
+
+def _merged(looks: Sequence[list[_Places]]) -> list[_Places]:
+    """The windows of several looks, for each scan; they have the same centres."""
+    whole: list[_Places] = [{} for _ in looks[0]]
+    for each in looks:
+        for places, more in zip(whole, each, strict=True):
+            for z, (centre, halves) in more.items():
+                places.setdefault(z, (centre, set()))[1].update(halves)
+    return whole
 
 
 def _encoded(

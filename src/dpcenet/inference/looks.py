@@ -21,6 +21,7 @@ from dpcenet.inference.support import (
     features_of,
     images_of,
     masks_of,
+    windows_held,
     windows_of,
 )
 from dpcenet.methods.base import MatchJob, Method, SecondLook
@@ -228,6 +229,7 @@ def refine_in_windows(
         (i, answer, pair)
         for i, answer in enumerate(answers)
         if (pair := windows_around(answer.masks, answer.probability, look)) is not None
+        and windows_held(support, answer.task.support, answer.value, pair.support.half)
     ]
     if not framed:
         return refined

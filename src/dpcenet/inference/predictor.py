@@ -180,7 +180,7 @@ class Predictor:
         """Mend what was found in slices that make up a volume; see `own_slices`, `whole_scan`.
 
         Neighbouring slices that share little, as of a thin wall, help each other little: there the
-        labelled slices have a say before and after; at last through windows that only images have.
+        labelled slices have a say before and after, at last through the closest windows.
         """
         served = {v: sorted({z for task in each for z in task.query}) for v, each in tasks.items()}
         served = {value: slices for value, slices in served.items() if slices}
@@ -204,9 +204,8 @@ class Predictor:
             near = look.closer(CLOSER) if value in apart else look
             closer_by_own_slices(self.method, near, query, found[value], slices, self.precision)
         self._see_whole(found, query, served, parts)
-        if all(scan.slices.windows is None for scan in scans):
-            self._second_look(scans, query, unlike, look.closer(CLOSEST), found)
-            self._see_whole(found, query, apart, parts)
+        self._second_look(scans, query, unlike, look.closer(CLOSEST), found)
+        self._see_whole(found, query, apart, parts)
 
     def _see_whole(
         self,

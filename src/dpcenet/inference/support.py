@@ -135,6 +135,14 @@ def images_of(scans: Sequence[LabelledScan], slices: Sequence[SupportSlice]) -> 
     return torch.cat([scans[n].slices.images[zs] for n, zs in _runs(slices)])
 
 
+def windows_held(
+    scans: Sequence[LabelledScan], slices: Sequence[SupportSlice], value: int, half: float
+) -> bool:
+    """Whether scans without images hold the windows of one size around a label; else True."""
+    held = ((scans[n].slices.windows, zs) for n, zs in _runs(slices))
+    return all(windows is None or windows.hold(value, zs, half) for windows, zs in held)
+
+
 def windows_of(
     scans: Sequence[LabelledScan], slices: Sequence[SupportSlice], value: int, half: float
 ) -> Features:
