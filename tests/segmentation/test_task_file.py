@@ -119,7 +119,11 @@ def test_with_images_it_serves_a_patient_who_lies_otherwise(
     np.testing.assert_array_equal(file.mask.data, scans.mask.data)
 
 
-def test_several_scans_and_some_of_the_labels(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_several_scans_and_some_of_the_labels(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from the scans, but for the closest windows, which a file of several does not hold."""
+    monkeypatch.setattr("dpcenet.inference.predictor.CLOSEST", 0.01)  # they would show all: no look
     pairs = [small(*phantom(seed, SHAPE, SPACING)) for seed in (1, 3)]
     support = segmenter.support([p[0] for p in pairs], [p[1] for p in pairs], labels=[2, 3])
     write_task(tmp_path / "two.task", segmenter.predictor, support)

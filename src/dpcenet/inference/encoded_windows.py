@@ -31,11 +31,16 @@ _Places = dict[int, tuple[Tensor, set[float]]]  # slice → (centre of its windo
 
 
 def encode_windows(method: Method, support: Support, precision: Precision) -> list[EncodedWindows]:
-    """For each labelled scan the windows that any query can ask for; none without second look."""
+    """For each labelled scan the windows that any query can ask for; none without second look.
+
+    The closest ones only where one scan serves alone: several call for each other's sizes, of which
+    close windows have as many as there are slices.
+    """
     look = method.second_look
     if look is None:
         return [EncodedWindows({}, Features({})) for _ in support.scans]
-    looks = (look, look.closer(CLOSEST)) if method.as_volume else (look,)
+    alone = method.as_volume and len(support.scans) == 1
+    looks = (look, look.closer(CLOSEST)) if alone else (look,)
     wanted: dict[int, list[_Places]] = {}
     for value in support.values:
         reach = reach_of(method, volume=method.as_volume)  # whole scans are segmented from tasks
