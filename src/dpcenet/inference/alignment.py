@@ -111,8 +111,8 @@ class AlignmentSearch:
     stretch: float = 0.5
     organ_stretch: float = 1.0
     organ_shift: float = 0.01
-    starts: int = 6
-    apart: float = 20.0
+    starts: int = 3
+    apart: float = 30.0
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from dpcenet.inference.support import LabelledScan, Labels, SliceTask, organ_sli
 
 LOOK_MM = 15.0  # distance of the slices that are looked at
 PIXELS = 4  # of which one along each side of a slice is kept of such a look
-ROUNDS = 2  # of choosing again, beside what was chosen for the other organs
 SHORT = 0.05  # what is taken off for each factor e by which too little is found
 LEAST = 0.02  # of the support's volume: what is less counts as this
 _Look = tuple[int, int]  # which alignment, and the value of a label
@@ -37,7 +36,7 @@ def chosen_lines(
 ) -> Alignment:
     """The first alignment with each organ's line from the one under which it is found best.
 
-    Organs share no voxels: what is found of one counts only where no other is likelier.
+    Organs share no voxels: what is found of one counts only where no surer one is likelier.
 
     Args:
         request: what is to be segmented.
@@ -98,25 +97,27 @@ def _seen(
 def _best_starts(
     request: Request, scan: LabelledScan, seen: Mapping[_Look, _Planes]
 ) -> dict[int, int]:
-    """Label value → the number of the alignment under which it is found best."""
+    """Label value → the number of the alignment under which it is found best.
+
+    The organ that is found best chooses first; what is hardly found takes no place from another.
+    """
     pixel = PIXELS**2 * _every(request) * math.prod(request.query.spacing)
     numbers: dict[int, list[int]] = {}
     for n, value in seen:
         numbers.setdefault(value, []).append(n)
 
-    def best(value: int, others: Sequence[_Planes]) -> int:
+    def expected(value: int, others: Sequence[_Planes]) -> dict[int, float]:
         there = math.prod(scan.slices.spacing) * np.count_nonzero(scan.label == value)
-        rival, expected = _likeliest(others), {}
+        rival, dices = _likeliest(others), {}
         for n in numbers[value]:
             found, served = Tally.of(seen[n, value], rival), bool(seen[n, value])
-            expected[n] = expected_dice(found, pixel * found.size / there) if served else -math.inf
-        return max(expected, key=expected.__getitem__)
+            dices[n] = expected_dice(found, pixel * found.size / there) if served else -math.inf
+        return dices
 
-    chosen = {value: best(value, []) for value in numbers}
-    for _ in range(ROUNDS):
-        for value in numbers:
-            others = [seen[n, other] for other, n in chosen.items() if other != value]
-            chosen[value] = best(value, others)
+    chosen: dict[int, int] = {}
+    for value in sorted(numbers, key=lambda value: -max(expected(value, []).values())):
+        dices = expected(value, [seen[n, other] for other, n in chosen.items()])
+        chosen[value] = max(dices, key=dices.__getitem__)
     return chosen
 
 
