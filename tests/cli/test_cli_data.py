@@ -12,6 +12,7 @@ from dpcenet.__main__ import main
 from dpcenet.cli.app import DATASET_HELP
 from dpcenet.data.datasets.registry import DATASETS
 from dpcenet.data.store import open_dataset
+from dpcenet.evaluation.protocols import EACH_SLICE
 from dpcenet.system.files import read_json
 from dpcenet.training.run_folder import RunFlags
 from dpcenet.training.train import train
@@ -123,3 +124,7 @@ def test_evaluate_says_which_rules_it_used(dpcenet, tmp_path: Path, capsys) -> N
     said = capsys.readouterr().out
     assert "EP1: looks at the query's truth" in said and "EP2: one support slice" in said
     assert "folds disjoint; setting 1" in said
+    assert dpcenet("evaluate", tmp_path / "run", "--as-volume") == 0
+    summary = read_json(tmp_path / "run" / "summary-paper-volume.json")
+    assert summary["chunks"] == EACH_SLICE
+    assert "each slice by the labelled one at its height" in capsys.readouterr().out

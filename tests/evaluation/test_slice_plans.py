@@ -12,7 +12,6 @@ from dpcenet.evaluation.protocols import (
     EACH_SLICE,
     MiddleSlice,
     OrganChunks,
-    ProtocolOptions,
     SameSlices,
     chunk_bounds,
     chunks_of,
@@ -112,12 +111,6 @@ def test_each_slice_is_served_by_the_labelled_one_at_its_height() -> None:
     back = OrganChunks(shown(12, *range(2, 8)), EACH_SLICE).tasks([query], 1)
     assert [task.support[0].z for task in back] == [3, 3, 4, 4, 5, 5]
     assert [task.query for task in back] == [(z,) for z in range(2, 8)]
-
-
-def test_told_slices_are_seen_one_by_one_only_as_a_volume() -> None:
-    assert ProtocolOptions().runs == 3 and ProtocolOptions(chunks=1).runs == 1
-    assert ProtocolOptions(as_volume=True).runs == EACH_SLICE
-    assert ProtocolOptions(as_volume=True, chunks=3).runs == 3
 
 
 def test_organ_chunks_with_two_supports_name_a_slice_of_each() -> None:

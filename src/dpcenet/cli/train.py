@@ -159,11 +159,13 @@ def evaluate_command(
     check_run("", run)
     check_prepared("--data", data)
     from dpcenet.evaluation.evaluate import evaluate
-    from dpcenet.evaluation.protocols import ProtocolOptions
+    from dpcenet.evaluation.protocols import EACH_SLICE, ProtocolOptions
     from dpcenet.evaluation.report.table_formats import as_text
     from dpcenet.evaluation.report.tables import tables_of
     from dpcenet.training.run_folder import open_run
 
+    if chunks is None:
+        chunks = EACH_SLICE if as_volume else 3
     options = ProtocolOptions(
         protocol,
         support,

@@ -224,7 +224,7 @@ class _Evaluation:
             "support": options.support,
             "shots": options.shots,
             "supports_trained_on": sorted(seen & set(self.fold.train)),
-            "chunks": options.runs if told else None,
+            "chunks": options.chunks if told else None,
             "neighbours": own if options.neighbours is None else options.neighbours,
             "bounds": options.bounds if told else None,
             "without": list(options.without),

@@ -35,7 +35,7 @@ class ProtocolOptions:
         protocol: what is known of the query.
         support: which scan of the fold is the labelled one: first, last, all, or its index.
         shots: labelled scans at once: that one and those after it.
-        chunks: of "paper": 3, or 1; None takes 3, and seen as a volume `EACH_SLICE`.
+        chunks: of "paper": 3, or 1, or `EACH_SLICE`.
         bounds: of "paper": how organ slices are cut into chunks.
         neighbours: support slices on either side that help; None takes the method's own number.
         without: modules of the method that are taken out, as if they changed nothing.
@@ -50,7 +50,7 @@ class ProtocolOptions:
     protocol: Protocol = "paper"
     support: str = "last"
     shots: int = 1
-    chunks: int | None = None
+    chunks: int = 3
     bounds: Bounds = "number"
     neighbours: int | None = None
     without: tuple[str, ...] = ()
@@ -71,14 +71,7 @@ class ProtocolOptions:
             return predictor.blind_plan(support, query.slices)
         if self.protocol == "ep2":
             return MiddleSlice()
-        return OrganChunks(query.label, self.runs, self.bounds)
-
-    @property
-    def runs(self) -> int:
-        """Into how many runs "paper" cuts the organ's slices; `EACH_SLICE`: one for each."""
-        if self.chunks is None:
-            return EACH_SLICE if self.as_volume else 3
-        return self.chunks
+        return OrganChunks(query.label, self.chunks, self.bounds)
 
     @property
     def tag(self) -> str:
