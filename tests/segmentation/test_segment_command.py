@@ -114,7 +114,7 @@ def test_a_file_for_each_organ_and_names_and_codes_in_the_results(
 
 def test_it_says_what_learning_gained(scans: Path, tmp_path: Path) -> None:
     """In no time at all nothing, which is said."""
-    flags = ["--learn", "0.01", "--fast", "--no-check", "--out", tmp_path]
+    flags = ["--learn", "0.0001", "--fast", "--no-check", "--out", tmp_path]
     done = call("segment", scans, *support(scans), *flags)
     assert done.exit_code == 0, done.output
     said = json.loads((tmp_path / "learn.json").read_text())["said"]
