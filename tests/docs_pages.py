@@ -173,8 +173,8 @@ PAGES = {
     ),
     "docs/statistics.md": Page(),
     "docs/tables.md": Page(
-        {**TABLES, "experiments": checkout},
-        ["scores/own/runs", "report/tables.md"],
+        {**TABLES, "ct": prepared(10), "experiments": checkout},
+        ["scores/own/runs", "report/tables.md", "report-ct/tables.md"],
         slow=EVERYTHING,
     ),
     "docs/tutorials/add-a-data-set.md": Page(
