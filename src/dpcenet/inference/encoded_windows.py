@@ -7,6 +7,7 @@ together: the matched slice with its neighbours, and those of the other scans.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -44,22 +45,19 @@ def encode_windows(method: Method, support: Support, precision: Precision) -> li
     wanted: dict[int, list[_Places]] = {}
     for value in support.values:
         reach = reach_of(method, volume=method.as_volume)  # whole scans are segmented from tasks
-        wanted[value] = _merged(
-            [
-                _sizes_added([_places(one, scan, value, reach) for scan in support.scans])
-                for one in looks
-            ]
-        )
+        wanted[value] = _sizes_added([_places(looks, scan, value, reach) for scan in support.scans])
     return [
         _encoded(method, look, scan, {value: each[n] for value, each in wanted.items()}, precision)
         for n, scan in enumerate(support.scans)
     ]
 
 
-def _places(look: SecondLook, scan: LabelledScan, value: int, neighbours: int) -> _Places:
-    """The windows of a label when its scan serves alone."""
+def _places(
+    looks: Sequence[SecondLook], scan: LabelledScan, value: int, neighbours: int
+) -> _Places:
+    """The windows of a label when its scan serves alone; all looks have the same centres."""
     places: _Places = {}
-    for group in _groups(scan, value, neighbours):
+    for group, look in product(_groups(scan, value, neighbours), looks):
         masks = masks_of([scan], group, value)
         pair = windows_around(masks, masks, look)
         if pair is None:
@@ -90,16 +88,6 @@ def _sizes_added(scans: list[_Places]) -> list[_Places]:
             }
         )
     return added
-
-
-def _merged(looks: Sequence[list[_Places]]) -> list[_Places]:
-    """The windows of several looks, for each scan; they have the same centres."""
-    whole: list[_Places] = [{} for _ in looks[0]]
-    for each in looks:
-        for places, more in zip(whole, each, strict=True):
-            for z, (centre, halves) in more.items():
-                places.setdefault(z, (centre, set()))[1].update(halves)
-    return whole
 
 
 def _encoded(

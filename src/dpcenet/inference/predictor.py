@@ -186,7 +186,7 @@ class Predictor:
         served = {value: slices for value, slices in served.items() if slices}
         boxes, mm = [label_boxes(scan.label) for scan in scans], query.spacing[0]
         parts = {v: OnePart.of(scans, boxes, v, mm) if self.one_part else None for v in served}
-        if look is None:
+        if look is None or not served:
             self._see_whole(found, query, served, parts)
             return
         apart = {
@@ -195,11 +195,10 @@ class Predictor:
         unlike = {value: tasks[value] for value in apart}
         self._second_look(scans, query, unlike, look, found)
         self._see_whole(found, query, served, parts)
-        if served:
-            itself = labelled_by_itself(query, found)
-            own = {v: own_tasks(itself.label, v, slices) for v, slices in served.items()}
-            self._first_look([itself], query, own, onto=found)
-            self._see_whole(found, query, served, parts)
+        itself = labelled_by_itself(query, found)
+        own = {v: own_tasks(itself.label, v, slices) for v, slices in served.items()}
+        self._first_look([itself], query, own, onto=found)
+        self._see_whole(found, query, served, parts)
         for value, slices in served.items():
             near = look.closer(CLOSER) if value in apart else look
             closer_by_own_slices(self.method, near, query, found[value], slices, self.precision)

@@ -77,7 +77,7 @@ class Segmented:
 
     scans: tuple[LabelledScan, ...]
     slices: SliceMap
-    probability: dict[int, npt.NDArray[np.float32]]
+    probability: Probabilities
     cut: float = 0.5
     at_first: Mapping[int, Mask] = field(default_factory=dict)
 

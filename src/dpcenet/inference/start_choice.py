@@ -105,10 +105,11 @@ def _best_starts(
     numbers: dict[int, list[int]] = {}
     for n, value in seen:
         numbers.setdefault(value, []).append(n)
+    voxel = math.prod(scan.slices.spacing)
+    sizes = {value: voxel * np.count_nonzero(scan.label == value) for value in numbers}
 
     def expected(value: int, others: Sequence[_Planes]) -> dict[int, float]:
-        there = math.prod(scan.slices.spacing) * np.count_nonzero(scan.label == value)
-        rival, dices = _likeliest(others), {}
+        there, rival, dices = sizes[value], _likeliest(others), {}
         for n in numbers[value]:
             found, served = Tally.of(seen[n, value], rival), bool(seen[n, value])
             dices[n] = expected_dice(found, pixel * found.size / there) if served else -math.inf
@@ -145,9 +146,9 @@ class Tally:
         whole: sum everywhere.
     """
 
-    size: int = 0
-    inside: float = 0.0
-    whole: float = 0.0
+    size: int
+    inside: float
+    whole: float
 
     @staticmethod
     def of(planes: _Planes, rival: _Planes | None = None) -> Tally:

@@ -36,7 +36,7 @@ SMOOTH_MM = 6.0  # deviation of the Gaussian across slices
 REACH_MM = 20.0  # how far around a label there is anything to change
 ROWS = 64  # of all slices, that are smoothed together
 ONE_PART = 0.95  # of a label's voxels; one of which the largest part holds less is in several
-ANOTHERS = 0.01  # weight of a voxel that is likelier another organ's
+ANOTHERS = 0.01  # weight of a voxel that is likelier another organ's, or that smoothing filled
 NEAR = 1 / 8  # of a slice's side: deviation of the organ's place in the plane
 
 
@@ -98,7 +98,7 @@ def as_one_volume(
         spacing: of it along z, y, x in mm.
         known: of a label that is one connected part; None where it may be in several.
         value: of the label.
-        likeliest: (Z, H, W), the likeliest label of each voxel.
+        likeliest: (Z, H, W), the likeliest label of each voxel, 0 where none is above one half.
 
     Returns:
         the same; nowhere above one half apart from the likeliest part, if there is but one. As it
