@@ -14,6 +14,7 @@ from dpcenet.inference.support import LabelledScan
 from dpcenet.inference.whole_scan import (
     OnePart,
     as_one_volume,
+    edge_at_half,
     keep_parts,
     likeliest_part,
     smooth_across,
@@ -182,3 +183,20 @@ def test_a_slice_that_was_missed_is_filled_from_its_neighbours() -> None:
 def test_nothing_found_stays_nothing() -> None:
     nothing = np.zeros((4, 8, 8), np.float32)
     assert not alone(nothing, nothing, SPACING, LEFT_BLOCK).any()
+
+
+def test_the_edge_of_a_mask_comes_to_lie_at_one_half() -> None:
+    edge = 0.35
+    found = np.array([[[0.0, 0.2, edge, 0.4, 0.8, 1.0, 0.45, 0.1, 0.49]]], dtype=np.float32)
+    before = found.astype(np.float64)
+    edge_at_half(found, edge)
+    odds = before[0, 0, :8] * (1 - edge)
+    expected = [*odds / (odds + edge * (1 - before[0, 0, :8])), 0.5]  # the last one lies apart
+    np.testing.assert_allclose(found[0, 0], expected, rtol=1e-6)
+    assert np.flatnonzero(found > 0.5).tolist() == [3, 4, 5, 6]
+
+
+def test_where_nothing_was_found_moving_the_edge_finds_nothing() -> None:
+    found = np.full((2, 3, 3), 0.49, dtype=np.float32)
+    edge_at_half(found, 0.35)
+    assert (found == 0.5).all()

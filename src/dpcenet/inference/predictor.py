@@ -53,7 +53,7 @@ from dpcenet.inference.slice_plans import (
     Tasks,
 )
 from dpcenet.inference.support import LabelledScan, SliceTask, masks_of, with_neighbours
-from dpcenet.inference.whole_scan import OnePart, as_one_volume
+from dpcenet.inference.whole_scan import OnePart, as_one_volume, edge_at_half
 from dpcenet.methods.base import Method, SecondLook
 from dpcenet.system.device import Precision
 from dpcenet.system.large_arrays import give_back, room_for
@@ -155,6 +155,9 @@ class Predictor:
             if len(aligned) == 1 and reach == 0:
                 at_first = {v: above(each, 0.5, len(found)) for v, each in found.items()}
             self._as_volume(found, aligned, query, tasks, look)
+            if self.method.edge < 0.5:
+                for each in found.values():
+                    edge_at_half(each, self.method.edge)
         elif look is not None:
             self._second_look(aligned, query, tasks, look, found)
         slices = replace(chosen, tasks=tasks)

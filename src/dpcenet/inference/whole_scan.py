@@ -9,7 +9,8 @@ say of each voxel to which of the two it belongs; where they are alike, they say
 gains is measured in docs/log.md.
 
 Source: the histograms of GrabCut's forerunner (Boykov and Jolly, 2001), with probabilities in place
-of a person's strokes, and without the cut.
+of a person's strokes, and without the cut. A mask has the highest expected Dice where probabilities
+are cut at half of that Dice (Lipton, Elkan and Naryanaswamy, 2014).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from scipy import ndimage
 from scipy.special import expit, logit
 
 from dpcenet.inference.support import LabelledScan, Labels
-from dpcenet.system.large_arrays import give_back, room_for
+from dpcenet.system.large_arrays import give_back, planes, room_for
 from dpcenet.volumes.boxes_and_values import Box, Mask, box_above
 
 Floats = npt.NDArray[np.float32]
@@ -117,6 +118,23 @@ def as_one_volume(
     found = weighed_by_intensity(found, image[around], spacing)
     probability[around] = found if here is None else likeliest_part(found, here, near, own)
     return probability
+
+
+def edge_at_half(probability: Floats, edge: float) -> None:
+    """Change probabilities (Z, H, W) of a label so that its edge is at one half, not at `edge`.
+
+    Odds are multiplied by the inverse odds of `edge`, which is below one half. Masks grow; where
+    nothing was above one half before, nothing is above it after.
+    """
+    tight = box_above(probability, edge)
+    if tight is None:
+        return
+    there = probability[tight]
+    grown = ndimage.binary_propagation(there > 0.5, mask=there > edge)
+    odds = np.float32((1 - edge) / edge)
+    for plane in planes(probability):
+        plane *= odds / (1 + (odds - 1) * plane)
+    np.minimum(there, 0.5, out=there, where=~grown)
 
 
 def box_around(tight: Box, spacing: tuple[float, float, float], mm: float) -> tuple[slice, ...]:

@@ -122,6 +122,7 @@ class Method(nn.Module, ABC):
         volume_map: name of the feature map by which whole scans are aligned, or None.
         own_mean: whether the mean of a scan is subtracted from the descriptors of its slices.
         as_volume: whether its answers for slices may be seen as one volume.
+        edge: probability at the edge of a label; where answers make up a volume, it becomes 1/2.
         low_matching: whether features are compared in the trunk's precision, too.
     """
 
@@ -131,6 +132,7 @@ class Method(nn.Module, ABC):
     volume_map: str | None = None
     own_mean: bool = False
     as_volume: bool = True
+    edge: float = 0.5
     low_matching: bool = False
 
     @property

@@ -68,6 +68,7 @@ class InContext(Method):
     neighbours = 1
     own_mean = True
     volume_map = "coarse"
+    edge = 0.35  # cut at 1/2, masks are 4 to 15 % too small: docs/log.md
     low_matching = True
 
     def __init__(self, options: NetworkOptions | None = None) -> None:
