@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from dpcenet.inference import whole_scan as module
-from dpcenet.inference.whole_scan import AROUND_MM, LEAST, weighed_by_intensity, within_mm
+from dpcenet.inference.whole_scan import AROUND_MM, LEAST, weighed_by_intensity
 
 SPACING = (4.0, 1.0, 1.0)
 CUBE = np.zeros((12, 96, 96), bool)
@@ -70,14 +69,3 @@ def test_a_few_voxels_have_no_histogram(image: np.ndarray) -> None:
     probability = np.zeros(CUBE.shape, np.float32)
     probability[5, 40, 40 : 40 + LEAST - 1] = 0.9
     assert weighed_by_intensity(probability, image, SPACING) is probability
-
-
-def test_distances_are_those_of_the_whole_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some slices at a time, also where a mask lies beyond them or nowhere near."""
-    mask = np.random.default_rng(0).random((40, 12, 12)) > 0.998
-    mask[20:] = False
-    for together in (1, 7, 64):
-        monkeypatch.setattr(module, "TOGETHER", together)
-        for mm in (3.0, 15.0):
-            whole = ndimage.distance_transform_edt(~mask, sampling=(2.5, 1.5, 1.0)) <= mm
-            np.testing.assert_array_equal(within_mm(mask, (2.5, 1.5, 1.0), mm), whole)

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from dpcenet.system import large_arrays
+from dpcenet.volumes import boxes_and_values as module
 from dpcenet.volumes.boxes_and_values import (
     above,
     box_above,
@@ -14,6 +15,7 @@ from dpcenet.volumes.boxes_and_values import (
     centre_of,
     label_boxes,
     values_in,
+    within_mm,
 )
 
 
@@ -43,3 +45,14 @@ def test_box_of_what_is_above(labels: np.ndarray) -> None:
 def test_centre_is_the_centre_of_mass(labels: np.ndarray) -> None:
     for value in (1, 3):
         assert tuple(centre_of(labels == value)) == ndimage.center_of_mass(labels == value)
+
+
+def test_distances_are_those_of_the_whole_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some slices at a time, also where a mask lies beyond them or nowhere near."""
+    mask = np.random.default_rng(0).random((40, 12, 12)) > 0.998
+    mask[20:] = False
+    for together in (1, 7, 64):
+        monkeypatch.setattr(module, "TOGETHER", together)
+        for mm in (3.0, 15.0):
+            whole = ndimage.distance_transform_edt(~mask, sampling=(2.5, 1.5, 1.0)) <= mm
+            np.testing.assert_array_equal(within_mm(mask, (2.5, 1.5, 1.0), mm), whole)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
 from statistics import fmean
 
 import numpy as np
@@ -28,7 +27,7 @@ from scipy.special import expit, logit
 
 from dpcenet.inference.support import LabelledScan, Labels
 from dpcenet.system.large_arrays import give_back, planes, room_for
-from dpcenet.volumes.boxes_and_values import Box, Mask, box_above
+from dpcenet.volumes.boxes_and_values import Box, Mask, box_above, within_mm
 
 Floats = npt.NDArray[np.float32]
 Boxes = Mapping[int, Box]
@@ -239,56 +238,6 @@ def weighed_by_intensity(
     found = probability.copy()
     found[near] = expit(sure + WEIGHT * ratio.clip(-MOST, MOST)[bins])
     return found
-
-
-def within_mm(
-    mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float], mm: float
-) -> npt.NDArray[np.bool_]:
-    """Voxels (Z, H, W) at most `mm` from a mask, exactly; some slices at a time, as what is counted
-    takes memory."""
-    near, reach = np.zeros_like(mask), math.floor(mm / spacing[0])
-    for first in range(0, len(mask), TOGETHER):
-        low = max(0, first - reach)
-        part = mask[low : first + TOGETHER + reach]
-        if part.any():
-            whole = _all_within_mm(part, spacing, mm)
-            near[first : first + TOGETHER] = whole[first - low :][:TOGETHER]
-    return near
-
-
-def _all_within_mm(
-    mask: npt.NDArray[np.bool_], spacing: tuple[float, float, float], mm: float
-) -> npt.NDArray[np.bool_]:
-    """The same of all slices at once, in an eighth of the time of a distance transform.
-
-    Along each row the distance is counted in voxels: what is within `mm` of a row that lies some
-    slices and rows away, is within so many voxels less along it.
-    """
-    near = np.zeros_like(mask)
-    slices, rows, columns = (
-        min(math.floor(mm / step), side - 1) for step, side in zip(spacing, mask.shape, strict=True)
-    )
-    along = _along_rows(mask, columns)
-    for dz, dy in product(range(-slices, slices + 1), range(-rows, rows + 1)):
-        left = mm**2 - (dz * spacing[0]) ** 2 - (dy * spacing[1]) ** 2
-        if left >= 0:
-            most = min(math.floor(math.sqrt(left) / spacing[2] + 1e-9), columns)
-            near[_from(dz), _from(dy)] |= along[_from(-dz), _from(-dy)] <= most
-    return near
-
-
-def _from(step: int) -> slice:
-    """The places that are left if all move by `step`; those they come from with `-step`."""
-    return slice(step, None) if step >= 0 else slice(None, step)
-
-
-def _along_rows(mask: npt.NDArray[np.bool_], most: int) -> npt.NDArray[np.uint16]:
-    """Voxels (Z, H, W) from each voxel to the mask in its row, `most` + 1 where it is farther."""
-    far = np.where(mask, np.uint16(0), np.uint16(most + 1))
-    columns = range(far.shape[2])
-    for there, here in (*pairwise(columns), *pairwise(reversed(columns))):
-        np.minimum(far[..., here], far[..., there] + 1, out=far[..., here])
-    return far
 
 
 def _bins(
