@@ -11,7 +11,7 @@ from dpcenet.errors import ConfigError
 from dpcenet.methods.dpcenet.attention import PATHS, CrossAlignment, DualPerspective
 from dpcenet.methods.dpcenet.model import DPCENet
 from dpcenet.methods.dpcenet.options import Options
-from dpcenet.methods.dpcenet.prototypes import LocalPrototypes
+from dpcenet.methods.dpcenet.prototypes import LocalPrototypes, above_unseen
 from dpcenet.nn.encoder import EncoderOptions
 from dpcenet.types import Features
 
@@ -128,3 +128,15 @@ def test_a_module_that_is_taken_out_changes_the_prediction_and_both_leave_the_pr
 def test_another_module_is_not_known() -> None:
     with pytest.raises(ConfigError, match="sqca, dpce"):
         network().take_out("gate")
+
+
+def test_logits_that_are_not_seen_give_no_denormal_numbers() -> None:
+    """A processor takes many times as long over them: they were half of a training step."""
+    given = torch.linspace(-400, 20, 1000)[None].requires_grad_()
+    sums = above_unseen(given).logsumexp(dim=-1)
+    wanted = np.log(np.exp(np.linspace(-400, 20, 1000)).sum())
+    np.testing.assert_allclose(sums.detach(), [wanted], rtol=1e-6)
+    (gradient,) = torch.autograd.grad(sums, given)
+    left = gradient[gradient > 0]
+    assert 100 < len(left) < 200
+    assert left.min() > 1e8 * torch.finfo(torch.float32).tiny

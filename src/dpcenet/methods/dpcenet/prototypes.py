@@ -15,6 +15,7 @@ from dpcenet.nn.pyramid import squared_distances
 from dpcenet.nn.similarity import COSINE_SCALE
 
 EPS = 1e-5  # ε of equation 1.10
+UNSEEN = 60.0  # so far below the highest one a logit adds nothing that float32 can hold
 NEARNESS = 15.0  # where the penalty on distance starts: e times less at an eighth of the side
 
 
@@ -81,5 +82,15 @@ class LocalPrototypes(nn.Module):
             given = F.normalize(rows[path], dim=-1).view(count, -1, rows[path].shape[-1])
             weight = (shares[path].view(count, 1, -1) + EPS).log()
             shots = given.shape[1] // far.shape[1]
-            logits.append((asked @ given.mT - far.repeat(1, shots) + weight).logsumexp(dim=-1))
+            each = asked @ given.mT - far.repeat(1, shots) + weight
+            logits.append(above_unseen(each).logsumexp(dim=-1))
         return torch.stack(logits, dim=1).log_softmax(dim=1).view(count, 2, *size)
+
+
+def above_unseen(logits: Tensor) -> Tensor:
+    """Logits, none farther than `UNSEEN` below the highest one along the last axis.
+
+    Their sum of exponentials stays the same. Gradients of lower ones would be denormal numbers,
+    with which a processor multiplies twenty times as slowly.
+    """
+    return torch.maximum(logits, logits.detach().amax(dim=-1, keepdim=True) - UNSEEN)
