@@ -72,6 +72,14 @@ def test_what_is_found_surely_is_preferred_to_what_is_found_hardly() -> None:
     assert chosen_lines(request, scan, ways, 20.0).organs[ORGAN] == ways[1].organs[ORGAN]
 
 
+def test_of_places_where_the_organ_is_found_alike_the_one_with_similar_features_is_taken() -> None:
+    places = dict.fromkeys(range(8, 12), 0.95) | dict.fromkeys(range(23, 27), 0.93)
+    request, scan = request_for(places)
+    for alike, there in ((0.0, 0), (0.5, 1)):
+        ways = [way_to(100.0, 0.0), way_to(250.0, alike)]
+        assert chosen_lines(request, scan, ways, 20.0).organs[ORGAN] == ways[there].organs[ORGAN]
+
+
 def test_a_line_that_leaves_the_query_is_not_taken() -> None:
     request, scan = request_for({})
     ways = [way_to(900.0, 0.5), way_to(250.0, 0.4)]

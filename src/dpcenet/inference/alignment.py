@@ -111,7 +111,7 @@ class AlignmentSearch:
     stretch: float = 0.5
     organ_stretch: float = 1.0
     organ_shift: float = 0.01
-    starts: int = 3
+    starts: int = 5
     apart: float = 30.0
 
 

@@ -2,7 +2,8 @@
 
 Features alone do not tell a kidney's place from one a few centimetres away. The network does: where
 an organ's line is wrong, it finds little at a first look, and is not sure of it; or it finds what
-another organ is found in. By that one of several lines is chosen. Measured in docs/log.md.
+another organ is found in. By that, and a little by the features, one of several lines is chosen.
+Measured in docs/log.md.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dpcenet.inference.support import LabelledScan, Labels, SliceTask, organ_sli
 LOOK_MM = 15.0  # distance of the slices that are looked at
 PIXELS = 4  # of which one along each side of a slice is kept of such a look
 SHORT = 0.05  # what is taken off for each factor e by which too little is found
+ALIKE = 0.1  # what is added for an organ's features that are wholly alike
 LEAST = 0.02  # of the support's volume: what is less counts as this
 _Look = tuple[int, int]  # which alignment, and the value of a label
 _Planes = dict[int, Tensor]
@@ -51,7 +53,8 @@ def chosen_lines(
         for n, way in enumerate(ways)
         for value, line in way.organs.items()
     }
-    starts = _best_starts(request, scan, _seen(request, scan, looks))
+    alike = {(n, v): way.organ_similarity[v] for n, way in enumerate(ways) for v in way.organs}
+    starts = _best_starts(request, scan, _seen(request, scan, looks), alike)
     best = {value: ways[n] for value, n in starts.items()}
     return replace(
         ways[0],
@@ -95,7 +98,10 @@ def _seen(
 
 
 def _best_starts(
-    request: Request, scan: LabelledScan, seen: Mapping[_Look, _Planes]
+    request: Request,
+    scan: LabelledScan,
+    seen: Mapping[_Look, _Planes],
+    alike: Mapping[_Look, float],
 ) -> dict[int, int]:
     """Label value → the number of the alignment under which it is found best.
 
@@ -112,7 +118,8 @@ def _best_starts(
         there, rival, dices = sizes[value], _likeliest(others), {}
         for n in numbers[value]:
             found, served = Tally.of(seen[n, value], rival), bool(seen[n, value])
-            dices[n] = expected_dice(found, pixel * found.size / there) if served else -math.inf
+            dice = expected_dice(found, pixel * found.size / there) + ALIKE * alike[n, value]
+            dices[n] = dice if served else -math.inf
         return dices
 
     chosen: dict[int, int] = {}
