@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +48,7 @@ def main(
     options = AdaptOptions(minutes, steps, learning_rate=learning_rate, seed=seed)
     served = served_pairs([case.name for case in dataset.cases], pairs)
     means = []
-    for support, group in list(groupby(served, lambda pair: pair[0]))[:supports]:
+    for support, group in islice(groupby(served, lambda pair: pair[0]), supports):
         case, queries = dataset.case(support), [dataset.case(query) for _, query in group]
         predictor = segmenter_for(dataset).predictor
         before = scores_of(predictor, case, queries, values, way, every)
@@ -81,7 +81,9 @@ def scores_of(
     scored, rows = slice(every // 2, None, every), []
     for query in queries:
         truth, slices = np.asarray(query.label), predictor.encode(query.image, query.spacing)
-        plan = Thinned(plan_of(way, truth, 20.0), every)
+        plan = plan_of(way, truth, 20.0)
+        if every > 1:  # no volume, so its rules are not applied
+            plan = Thinned(plan, dict.fromkeys(values, every))
         masks = predictor.segment([scan], slices, plan, values).masks
         rows.append([100 * dice(masks[v][scored], truth[scored] == v) for v in values])
     return [float(mean) for mean in np.mean(rows, axis=0)]
