@@ -80,6 +80,14 @@ def test_of_places_where_the_organ_is_found_alike_the_one_with_similar_features_
         assert chosen_lines(request, scan, ways, 20.0).organs[ORGAN] == ways[there].organs[ORGAN]
 
 
+def test_of_lines_that_nearly_coincide_the_most_similar_is_looked_at() -> None:
+    request, scan = request_for(dict.fromkeys(range(23, 27), 1.0))
+    ways = [way_to(100.0, 0.9), way_to(250.0, 0.2), way_to(254.0, 0.4)]
+    assert chosen_lines(request, scan, ways, 20.0).organs[ORGAN] == ways[2].organs[ORGAN]
+    ways[2] = way_to(330.0, 0.4)  # nothing is there
+    assert chosen_lines(request, scan, ways, 20.0).organs[ORGAN] == ways[1].organs[ORGAN]
+
+
 def test_a_line_that_leaves_the_query_is_not_taken() -> None:
     request, scan = request_for({})
     ways = [way_to(900.0, 0.5), way_to(250.0, 0.4)]

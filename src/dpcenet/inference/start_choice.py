@@ -28,6 +28,7 @@ PIXELS = 4  # of which one along each side of a slice is kept of such a look
 SHORT = 0.05  # what is taken off for each factor e by which too little is found
 ALIKE = 0.1  # what is added for an organ's features that are wholly alike
 LEAST = 0.02  # of the support's volume: what is less counts as this
+CLOSE_MM, CLOSE_SCALE = 6.0, 0.15  # lines that differ by less, and by less in log(scale), are one
 _Look = tuple[int, int]  # which alignment, and the value of a label
 _Planes = dict[int, Tensor]
 """Slice of the query → (h, w), probability of a label."""
@@ -49,11 +50,11 @@ def chosen_lines(
     if len(ways) == 1:
         return ways[0]
     looks = {
-        (n, value): _looks(request, scan, line, value, margin)
-        for n, way in enumerate(ways)
-        for value, line in way.organs.items()
+        (n, value): _looks(request, scan, ways[n].organs[value], value, margin)
+        for value in ways[0].organs
+        for n in _apart(ways, value)
     }
-    alike = {(n, v): way.organ_similarity[v] for n, way in enumerate(ways) for v in way.organs}
+    alike = {(n, value): ways[n].organ_similarity[value] for n, value in looks}
     starts = _best_starts(request, scan, _seen(request, scan, looks), alike)
     best = {value: ways[n] for value, n in starts.items()}
     return replace(
@@ -61,6 +62,23 @@ def chosen_lines(
         organs={value: way.organs[value] for value, way in best.items()},
         organ_similarity={value: way.organ_similarity[value] for value, way in best.items()},
     )
+
+
+def _apart(ways: Sequence[Alignment], value: int) -> list[int]:
+    """The numbers of alignments whose lines of an organ differ: of close ones the most similar."""
+    numbers = sorted(range(len(ways)), key=lambda n: -ways[n].organ_similarity[value])
+    kept: list[int] = []
+    for n in numbers:
+        lines = [ways[other].organs[value] for other in kept]
+        if not any(_close(ways[n].organs[value], line) for line in lines):
+            kept.append(n)
+    return kept
+
+
+def _close(one: ZLine, other: ZLine) -> bool:
+    """Whether two lines of an organ lead nearly to the same slices."""
+    scale = abs(math.log(one.scale / other.scale))
+    return abs(one.query_mm - other.query_mm) <= CLOSE_MM and scale <= CLOSE_SCALE
 
 
 def _looks(
