@@ -175,7 +175,7 @@ PAGES = {
     "docs/statistics.md": Page(),
     "docs/tables.md": Page(
         {**TABLES, "ct": prepared(10), "experiments": checkout},
-        ["scores/own/runs", "report/tables.md", "report-ct/tables.md"],
+        ["scores/own/runs", "report/tables.md", "report-ct/tables.md", "report-acdc/tables.md"],
         slow=EVERYTHING,
     ),
     "docs/tutorials/add-a-data-set.md": Page(
