@@ -7,7 +7,7 @@ Pairs are those of `experiments/alignment.py`; `--step 2` takes every second one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -26,40 +26,28 @@ from dpcenet.inference.slice_plans import MatchedSlices, SlicePlan
 from dpcenet.inference.support import LabelledScan
 from dpcenet.volumes.metrics import dice
 
-Part = tuple[Callable[[Predictor], Predictor], Callable[[], SlicePlan]]
+Changed = Callable[[Predictor], Predictor]
 
 
 def edge_at_half(predictor: Predictor) -> Predictor:
-    """The same, with masks cut at a probability of one half."""
+    """The same, with masks cut at a probability of one half from here on: it comes last."""
     predictor.method.edge = 0.5
     return predictor
 
 
-def as_it_is(predictor: Predictor) -> Predictor:
-    """The same."""
-    return predictor
-
-
-def aligned() -> SlicePlan:
-    """As `segment` does it."""
-    return AlignedSlices("coarse")
-
-
-PARTS: dict[str, Part] = {
-    "all parts": (as_it_is, aligned),
-    "slices matched one by one, no alignment in 3-D": (as_it_is, MatchedSlices),
-    "one alignment in 3-D, not five": (
-        as_it_is,
-        lambda: AlignedSlices("coarse", search=AlignmentSearch(starts=1)),
+ONE = AlignmentSearch(starts=1)
+PLANS: dict[str, Callable[[], SlicePlan]] = {
+    "slices matched one by one, no alignment in 3-D": MatchedSlices,
+    "one alignment in 3-D, not five": lambda: AlignedSlices("coarse", search=ONE),
+}
+PARTS: dict[str, Changed] = {
+    "no search for the pose in the plane": lambda p: replace(p, align=False),
+    "slices do not serve each other, no windows": lambda p: replace(
+        p, second_look=False, neighbours=0
     ),
-    "no search for the pose in the plane": (lambda p: replace(p, align=False), aligned),
-    "slices do not serve each other, no windows": (
-        lambda p: replace(p, second_look=False, neighbours=0),
-        aligned,
-    ),
-    "not seen as a volume": (lambda p: replace(p, as_volume=False), aligned),
-    "not kept to one part": (lambda p: replace(p, one_part=False), aligned),
-    "masks cut at one half": (edge_at_half, aligned),
+    "not seen as a volume": lambda p: replace(p, as_volume=False),
+    "not kept to one part": lambda p: replace(p, one_part=False),
+    "masks cut at one half": edge_at_half,
 }
 
 
@@ -76,21 +64,39 @@ def main(
     served = served_pairs([case.name for case in dataset.cases], pairs)[::step]
     typer.echo(f"| left out | mean Dice of {len(served)} pairs | lost (pairs that lose) |")
     typer.echo("|---|---|---|")
-    whole = np.zeros(len(served))
-    for name, (changed, plan) in PARTS.items():
-        predictor = changed(segmenter_for(dataset).predictor)
-        scores = []
-        for support, query in served:
-            ours, theirs = dataset.case(support), dataset.case(query)
-            scan = LabelledScan(
-                support, predictor.encode(ours.image, ours.spacing), np.asarray(ours.label)
-            )
-            slices, truth = predictor.encode(theirs.image, theirs.spacing), np.asarray(theirs.label)
-            masks = predictor.segment([scan], slices, plan(), values).masks
-            scores.append(100 * np.mean([dice(masks[v], truth == v) for v in values]))
-        whole = np.array(scores) if name == "all parts" else whole
+    shipped = segmenter_for(dataset).predictor
+    scans = {
+        case.name: LabelledScan(
+            case.name, shipped.encode(case.image, case.spacing), np.asarray(case.label)
+        )
+        for case in dataset.cases
+        if any(case.name in pair for pair in served)
+    }
+    whole = None
+    for name in ("all parts", *PLANS, *PARTS):
+        predictor = PARTS.get(name, lambda same: same)(shipped)
+        plan = PLANS.get(name, lambda: AlignedSlices("coarse"))
+        scores = np.array(
+            [
+                mean_dice(predictor, plan(), scans[support], scans[query], values)
+                for support, query in served
+            ]
+        )
+        whole = scores if whole is None else whole
         lost = whole - scores
-        typer.echo(f"| {name} | {np.mean(scores):.1f} | {lost.mean():.1f} ({(lost > 0).sum()}) |")
+        typer.echo(f"| {name} | {scores.mean():.1f} | {lost.mean():.1f} ({(lost > 0).sum()}) |")
+
+
+def mean_dice(
+    predictor: Predictor,
+    plan: SlicePlan,
+    support: LabelledScan,
+    query: LabelledScan,
+    values: Sequence[int],
+) -> float:
+    """Mean Dice in percent over the labels of a query."""
+    masks = predictor.segment([support], query.slices, plan, values).masks
+    return 100 * float(np.mean([dice(masks[v], query.label == v) for v in values]))
 
 
 if __name__ == "__main__":

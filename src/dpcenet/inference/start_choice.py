@@ -54,8 +54,7 @@ def chosen_lines(
         for value in ways[0].organs
         for n in _apart(ways, value)
     }
-    alike = {(n, value): ways[n].organ_similarity[value] for n, value in looks}
-    starts = _best_starts(request, scan, _seen(request, scan, looks), alike)
+    starts = _best_starts(request, scan, ways, _seen(request, scan, looks))
     best = {value: ways[n] for value, n in starts.items()}
     return replace(
         ways[0],
@@ -118,8 +117,8 @@ def _seen(
 def _best_starts(
     request: Request,
     scan: LabelledScan,
+    ways: Sequence[Alignment],
     seen: Mapping[_Look, _Planes],
-    alike: Mapping[_Look, float],
 ) -> dict[int, int]:
     """Label value → the number of the alignment under which it is found best.
 
@@ -136,8 +135,9 @@ def _best_starts(
         there, rival, dices = sizes[value], _likeliest(others), {}
         for n in numbers[value]:
             found, served = Tally.of(seen[n, value], rival), bool(seen[n, value])
-            dice = expected_dice(found, pixel * found.size / there) + ALIKE * alike[n, value]
-            dices[n] = dice if served else -math.inf
+            dice = expected_dice(found, pixel * found.size / there)
+            alike = ALIKE * ways[n].organ_similarity[value]
+            dices[n] = dice + alike if served else -math.inf
         return dices
 
     chosen: dict[int, int] = {}
