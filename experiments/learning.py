@@ -4,7 +4,8 @@
         [--labels 6,2,3,1] [--way aligned] [--minutes 10] [--steps 200] [--every 4]
 
 Pairs and ways are those of `experiments/alignment.py`. `--supports 1` takes the first labelled scan
-only. What is kept is what the reverse check keeps, as in `segment --learn`.
+only, `--supports 1 --first 2` the third. What is kept is what the reverse check keeps, as in
+`segment --learn`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from prepared import segmenter_for
 from dpcenet.data.store import PreparedCase, open_dataset
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
-from dpcenet.training.checked_training import AdaptOptions
-from dpcenet.training.learn import STEPS, learn
+from dpcenet.training.learn import STEPS, learn, learn_options
 from dpcenet.volumes.metrics import dice
 
 
@@ -39,16 +39,17 @@ def main(
     learning_rate: float = 2e-4,
     seed: int = 0,
     every: int = 1,
-    supports: int = 1000,
+    supports: Annotated[int, typer.Option(help="Only so many labelled scans.")] = 1000,
+    first: Annotated[int, typer.Option(help="The number of the first of them.")] = 0,
 ) -> None:
     """Measure and print a line for each labelled scan, and the means."""
     torch.set_num_threads(1)
     dataset = open_dataset(data)
     values = [int(v) for v in labels.split(",")] if labels else list(dataset.labels)
-    options = AdaptOptions(minutes, steps, learning_rate=learning_rate, seed=seed)
+    options = replace(learn_options(minutes, seed), steps=steps, learning_rate=learning_rate)
     served = served_pairs([case.name for case in dataset.cases], pairs)
     means = []
-    for support, group in islice(groupby(served, lambda pair: pair[0]), supports):
+    for support, group in islice(groupby(served, lambda pair: pair[0]), first, first + supports):
         case, queries = dataset.case(support), [dataset.case(query) for _, query in group]
         predictor = segmenter_for(dataset).predictor
         before = scores_of(predictor, case, queries, values, way, every)

@@ -18,7 +18,7 @@ from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.training import checked_training
 from dpcenet.training.checked_training import AdaptOptions
 from dpcenet.training.labelled_pairs import DrawnScan
-from dpcenet.training.learn import drawn_scan, learn
+from dpcenet.training.learn import drawn_scan, learn, learn_options
 from dpcenet.training.reverse_check import Check
 
 QUICK = AdaptOptions(minutes=60, steps=4, checks=2, batch=1)
@@ -88,6 +88,18 @@ def test_without_a_gain_there_is_no_network(
     scripted(monkeypatch, [0.5, 0.4, 0.5])
     learnt = learn(predictor, [labelled], VALUES, [other], QUICK, quiet=True)
     assert learnt.network is None and "did not help (reverse check 50.0 %)" in str(learnt)
+
+
+def test_a_fall_halfway_does_not_end_it(
+    predictor: Predictor,
+    labelled: LabelledScan,
+    other: DrawnScan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = replace(learn_options(60), steps=4, batch=1)
+    scripted(monkeypatch, [0.5, 0.4, 0.6])
+    learnt = learn(predictor, [labelled], VALUES, [other], options, quiet=True)
+    assert [each["step"] for each in learnt.checks] == [0, 2, 4] and learnt.kept == 4
 
 
 def test_the_same_seed_gives_the_same_and_another_one_does_not(

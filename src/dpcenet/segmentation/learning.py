@@ -81,10 +81,9 @@ def learn(
         VolumeError: a scan cannot be used.
         ConfigError: another network, a task without images, or no scan.
     """
-    from dpcenet.training.checked_training import AdaptOptions
-    from dpcenet.training.learn import STEPS
+    from dpcenet.training.learn import learn_options
 
-    options = AdaptOptions(minutes, STEPS, seed=seed)
+    options = learn_options(minutes, seed)
     some: list[Scan] = several(scans)
     each = (_prepared(segmenter, support, scan, name_of(scan)) for scan in some)
     learnt = _learn(segmenter, support, each, options, quiet)
@@ -119,10 +118,9 @@ def learn_into(
     Raises:
         ConfigError: see `learn`.
     """
-    from dpcenet.training.checked_training import AdaptOptions
-    from dpcenet.training.learn import STEPS
+    from dpcenet.training.learn import learn_options
 
-    options = AdaptOptions(minutes, STEPS)
+    options = learn_options(minutes)
     made_from = _made_from(segmenter, support, options)
     if not again and (known := _known(out, made_from)):
         return known

@@ -32,7 +32,15 @@ from dpcenet.training.incontext_trainer import PairTraining
 from dpcenet.training.labelled_pairs import DrawnScan, LabelledPairs
 from dpcenet.training.reverse_check import CHECKED, Check, CheckedScan
 
-STEPS = 200  # the gain was seen at 50, and did not grow from there (docs/log.md)
+STEPS = 200  # the gain is largest there; after 400 it was smaller each time (docs/log.md)
+CHECKS = 2
+"""Reverse checks while learning, halfway and at the end. A fall halfway does not end it: after 50 and
+100 steps the check had often fallen where it rose by 200, and the true Dice with it (docs/log.md)."""
+
+
+def learn_options(minutes: float, seed: int = 0) -> AdaptOptions:
+    """How `segment --learn` trains, for so many minutes at most."""
+    return AdaptOptions(minutes, STEPS, checks=CHECKS, patience=CHECKS, seed=seed)
 
 
 @dataclass(frozen=True)
