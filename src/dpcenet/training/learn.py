@@ -34,8 +34,8 @@ from dpcenet.training.reverse_check import CHECKED, Check, CheckedScan
 
 STEPS = 200  # the gain is largest there; after 400 it was smaller each time (docs/log.md)
 CHECKS = 2
-"""Reverse checks while learning, halfway and at the end. A fall halfway does not end it: after 50 and
-100 steps the check had often fallen where it rose by 200, and the true Dice with it (docs/log.md)."""
+"""Reverse checks while learning, halfway and at the end. A fall halfway does not end it: after 100
+steps the check had fallen where both it and the true Dice had risen by 200 (docs/log.md)."""
 
 
 def learn_options(minutes: float, seed: int = 0) -> AdaptOptions:
