@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from dpcenet.errors import ConfigError
+from dpcenet.inference.aligned_slices import AlignedSlices
 from dpcenet.inference.predictor import Predictor
+from dpcenet.inference.slice_plans import SlicePlan
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.copy import Copy
 from dpcenet.methods.copy import Options as CopyOptions
@@ -131,6 +134,24 @@ def test_the_scan_that_shows_most_labels_is_checked(
     monkeypatch.setattr(checked_training, "reverse_check", noted)
     learn(predictor, [empty, labelled], VALUES, [other], QUICK, quiet=True)
     assert set(asked) == {("one", (1, 2))}
+
+
+def test_the_check_segments_as_segment_does(
+    predictor: Predictor,
+    labelled: LabelledScan,
+    other: DrawnScan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There and back the scans are aligned in 3-D."""
+    plans, blind_plan = [], Predictor.blind_plan
+
+    def noted(*scans: Any) -> SlicePlan:
+        plans.append(blind_plan(*scans))
+        return plans[-1]
+
+    monkeypatch.setattr(Predictor, "blind_plan", noted)
+    learn(predictor, [labelled], VALUES, [other], QUICK, quiet=True)
+    assert plans and all(isinstance(plan, AlignedSlices) for plan in plans)
 
 
 def test_only_the_labels_asked_for_are_learnt(labelled: LabelledScan) -> None:

@@ -94,7 +94,7 @@ def adapt(
     pairs = _pairs(cases, network, options, place)
     made = {**asdict(options), "start": str(start or SHIPPED), "support": support}
     training = PairTraining(network, training_config(network, options, run.precision), place)
-    predictor = Predictor(training.average.eval(), run.precision, place)
+    predictor = Predictor(training.average.eval(), run.precision, place).at_first_look()
     whole = max(1, round(clock.seconds))
     with progress_bar("adapt (seconds)", whole, min(whole, round(clock.passed)), quiet) as bar:
         checked = CheckedTraining(training, predictor, pairs, check, options, clock, bar)

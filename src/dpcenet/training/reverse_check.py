@@ -18,7 +18,6 @@ from dpcenet.data.store import PreparedCase
 from dpcenet.errors import DatasetError
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
-from dpcenet.inference.slice_plans import MatchedSlices
 from dpcenet.inference.support import LabelledScan
 from dpcenet.volumes.metrics import dice
 
@@ -94,19 +93,29 @@ def reverse_check(predictor: Predictor, check: Check, slices: EncodedScan | None
     """Mean Dice between the regions of a scan and what comes back by way of each other scan.
 
     Args:
-        predictor: with the network.
+        predictor: with the network; it segments here as it does elsewhere.
         check: what is segmented, and where.
         slices: those of `check.case`, where they are encoded already.
     """
-    first_look = predictor.at_first_look()
-    slices = encoded(first_look, check.case) if slices is None else slices
+    slices = encoded(predictor, check.case) if slices is None else slices
     here = LabelledScan(check.case.name, slices, check.label)
     scores = []
     for each in check.others:
-        other = encoded(first_look, each)
-        found = first_look.segment([here], other, MatchedSlices(), check.values)
-        for value, mask in found.masks.items():
-            there = LabelledScan("other", other, mask.astype(np.uint8))
-            back = first_look.segment([there], slices, MatchedSlices(), [1])
-            scores.append(dice(back.masks[1], check.label == value))
+        other = encoded(predictor, each)
+        there = LabelledScan(each.name, other, _segmented(predictor, here, other, check.values))
+        back = _segmented(predictor, there, slices, check.values)
+        scores += [dice(back == value, check.label == value) for value in check.values]
     return fmean(scores)
+
+
+def _segmented(
+    predictor: Predictor, labelled: LabelledScan, query: EncodedScan, values: Sequence[int]
+) -> npt.NDArray[np.uint8]:
+    """The query's label values (Z, H, W), of those that the labelled scan shows."""
+    label = np.zeros(query.images[:, 0].shape, np.uint8)
+    shown = [value for value in values if (labelled.label == value).any()]
+    if shown:
+        plan = predictor.blind_plan([labelled], query)
+        for value, mask in predictor.segment([labelled], query, plan, shown).masks.items():
+            label[mask] = value
+    return label
