@@ -17,6 +17,7 @@ import numpy.typing as npt
 from dpcenet.data.store import PreparedCase
 from dpcenet.errors import DatasetError
 from dpcenet.inference.encoded import EncodedScan
+from dpcenet.inference.own_slices import likeliest_labels
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.volumes.metrics import dice
@@ -112,10 +113,8 @@ def _segmented(
     predictor: Predictor, labelled: LabelledScan, query: EncodedScan, values: Sequence[int]
 ) -> npt.NDArray[np.uint8]:
     """The query's label values (Z, H, W), of those that the labelled scan shows."""
-    label = np.zeros(query.images[:, 0].shape, np.uint8)
     shown = [value for value in values if (labelled.label == value).any()]
-    if shown:
-        plan = predictor.blind_plan([labelled], query)
-        for value, mask in predictor.segment([labelled], query, plan, shown).masks.items():
-            label[mask] = value
-    return label
+    if not shown:
+        return np.zeros(query.images[:, 0].shape, np.uint8)
+    plan = predictor.blind_plan([labelled], query)
+    return likeliest_labels(predictor.segment([labelled], query, plan, shown).probability)
