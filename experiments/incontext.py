@@ -1,14 +1,15 @@
 """The in-context network: what each part of its making is worth.
 
     python experiments/incontext.py score WEIGHTS --data PREPARED ... [--size 96]
-    python experiments/incontext.py train OUT --data PREPARED ... [--steps 400] [--jobs 2]
+    python experiments/incontext.py train OUT --data PREPARED ... [--steps 400] [--seeds 0,1,2]
+        [--rows 0,12,13] [--jobs 2]
     python experiments/incontext.py table OUT
 
 `score` prints the mean Dice in percent of weights (a file of `dpcenet pretrain`, or "shipped") on
 prepared scans: organ slices, three chunks, five folds, first scan of each fold as support, once
 for each number of neighbouring support slices and with the second look or without. `train` makes
-one short training for each row of `ROWS` and scores it; what is done already is left out, so it
-can be stopped. `table` prints the table.
+one short training for each row of `ROWS` (or those numbered) and each seed, and scores it; what
+is done already is left out, so it can be stopped. `table` prints means and deviations over seeds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import torch
@@ -31,6 +32,7 @@ from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan
 from dpcenet.methods.incontext import weights as shipped
 from dpcenet.methods.incontext.model import InContext, NetworkOptions
+from dpcenet.system.device import choose_precision
 from dpcenet.training.config import load_options
 from dpcenet.training.incontext_trainer import PretrainConfig
 from dpcenet.training.log import LOG
@@ -39,6 +41,7 @@ from dpcenet.training.training_run import Pace
 from dpcenet.volumes.metrics import dice
 
 FOLDS, SIZE = 5, 64
+PRECISION = choose_precision("auto", torch.device("cpu"))
 SMALL = "network.widths=[16, 24, 48, 96]"
 ROWS: dict[str, tuple[str, ...]] = {
     "all parts": (),
@@ -53,6 +56,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "one target a pair": ("pairs.targets=1",),
     "no correspondence loss": ("correspondence=0",),
     "a quarter of the parameters": (SMALL,),
+    "cohorts of patients in place of pairs": ("source=cohorts",),
+    "cohorts and pairs in turn": ("source=both",),
 }
 app = typer.Typer(add_completion=False)
 Data = Annotated[list[Path], typer.Option(help="Prepared data set; repeat.")]
@@ -79,36 +84,54 @@ def score(weights: str, data: Data, size: int = 96, ways: str = "", folds: int =
 
 
 @app.command()
-def train(out: Path, data: Data, steps: int = 400, jobs: int = 2, seed: int = 0) -> None:
+def train(
+    out: Path, data: Data, steps: int = 400, jobs: int = 2, seeds: str = "0", rows: str = ""
+) -> None:
     """Train and score every row that is not there yet."""
-    todo = [(out, name, tuple(data), steps, seed) for name in ROWS]
+    names = list(ROWS)
+    chosen = [names[int(row)] for row in rows.split(",")] if rows else names
+    todo = [
+        (out, name, tuple(data), steps, int(seed)) for seed in seeds.split(",") for name in chosen
+    ]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for name, found in zip(ROWS, pool.map(_row, todo), strict=True):
-            typer.echo(f"{name}: {json.dumps(found)}")
+        for task, found in zip(todo, pool.map(_row, todo), strict=True):
+            typer.echo(f"{task[1]}, seed {task[-1]}: {json.dumps(found)}")
 
 
 @app.command()
 def table(out: Path) -> None:
     """Print the table of what `train` left."""
-    rows = {
-        name: json.loads(path.read_text()) for name in ROWS if (path := _file(out, name)).exists()
-    }
-    columns = [key for key in next(iter(rows.values())) if key != "steps"]
-    typer.echo(f"| | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
-    for name, row in rows.items():
-        typer.echo(f"| {name} | {' | '.join(f'{row[c]:.1f}' for c in columns)} |")
+    seeds = {name: _seeds(out, name) for name in ROWS}
+    columns = [key for key in next(each[0] for each in seeds.values() if each) if key != "steps"]
+    typer.echo(f"| | seeds | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 2)}")
+    for name, found in seeds.items():
+        if found:
+            cells = [_mean([each[column] for each in found]) for column in columns]
+            typer.echo(f"| {name} | {len(found)} | {' | '.join(cells)} |")
+
+
+def _seeds(out: Path, name: str) -> list[dict[str, float]]:
+    """What was found for a row with each seed."""
+    pattern = _file(out, name, 0).name.replace("-0.json", "-*.json")
+    return [json.loads(path.read_text()) for path in sorted(out.glob(pattern))]
+
+
+def _mean(values: list[float]) -> str:
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{fmean(values):.1f}{spread}"
 
 
 def _row(task: tuple[Path, str, tuple[Path, ...], int, int]) -> dict[str, float]:
     out, name, data, steps, seed = task
-    if _file(out, name).exists():
-        done: dict[str, float] = json.loads(_file(out, name).read_text())
+    file = _file(out, name, seed)
+    if file.exists():
+        done: dict[str, float] = json.loads(file.read_text())
         return done
     torch.set_num_threads(1)
-    folder = _file(out, name).with_suffix("")
-    size = (f"pairs.size={SIZE}", f"network.size={SIZE}")
+    folder = file.with_suffix("")
+    sizes = [f"{part}.size={SIZE}" for part in ("pairs", "cohorts", "network")]
     config = load_options(
-        PretrainConfig, None, (f"steps={steps}", f"seed={seed}", *size, *ROWS[name])
+        PretrainConfig, None, (f"steps={steps}", f"seed={seed}", *sizes, *ROWS[name])
     )
     pretrain(config, folder, Pace(save_every=steps))
     network = shipped.load_network(folder / WEIGHTS, replace(config.network, size=96))
@@ -117,12 +140,12 @@ def _row(task: tuple[Path, str, tuple[Path, ...], int, int]) -> dict[str, float]
     for one in data:
         ((_, mean),) = scores(network, open_dataset(one), {"": WAYS["second look"]}, FOLDS)
         found[one.name] = mean
-    _file(out, name).write_text(json.dumps(found))
+    file.write_text(json.dumps(found))
     return found
 
 
-def _file(out: Path, name: str) -> Path:
-    return out / ("".join(c if c.isalnum() else "-" for c in name) + ".json")
+def _file(out: Path, name: str, seed: int) -> Path:
+    return out / f"{''.join(c if c.isalnum() else '-' for c in name)}-{seed}.json"
 
 
 def _network(weights: str, options: NetworkOptions) -> InContext:
@@ -141,7 +164,7 @@ def scores(
         ((name, queries),) = fold.pairs("first")
         support, *others = (_encoded(network, dataset.case(case)) for case in (name, *queries))
         for key, way in ways.items():
-            predictor = Predictor(network, "bfloat16", as_volume=False, **way)
+            predictor = Predictor(network, PRECISION, as_volume=False, **way)
             dices = [_dices(predictor, support, query, list(dataset.labels)) for query in others]
             means[key].append(100 * fmean(one for each in dices for one in each))
     return [(key, fmean(found)) for key, found in means.items()]
@@ -160,7 +183,7 @@ def _dices(
 
 
 def _encoded(network: InContext, case: PreparedCase) -> LabelledScan:
-    slices = Predictor(network, "bfloat16").encode(case.image, case.spacing)
+    slices = Predictor(network, PRECISION).encode(case.image, case.spacing)
     return LabelledScan(case.name, slices, case.label)
 
 
