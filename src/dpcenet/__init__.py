@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     )
     from dpcenet.inference.support import Support
     from dpcenet.segmentation.learning import learn
-    from dpcenet.segmentation.predict import Result, predict, predict_with
+    from dpcenet.segmentation.predict import Result, predict, predict_with, segment
     from dpcenet.segmentation.review.quality import Quality
-    from dpcenet.segmentation.segmenter import Segmenter, segment
+    from dpcenet.segmentation.segmenter import Segmenter
     from dpcenet.types import Volume
     from dpcenet.volumes.statistics import LabelStatistics
 
@@ -65,7 +65,7 @@ _MODULES = {
     "learn": "segmentation.learning",
     "predict": "segmentation.predict",
     "predict_with": "segmentation.predict",
-    "segment": "segmentation.segmenter",
+    "segment": "segmentation.predict",
 }
 
 

@@ -1,4 +1,4 @@
-"""Segment one scan from Python and say how good the result probably is."""
+"""Segment one scan from Python, and say how good the result probably is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality, assess
 from dpcenet.segmentation.segmenter import Segmenter, ShippedMethod
 from dpcenet.types import Volume
-from dpcenet.volumes.adapters import Scan, open_scan, same_kind
+from dpcenet.volumes.adapters import ImageT, Native, Scan, open_scan, same_kind
 from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.modality import intensity_doubts
 from dpcenet.volumes.statistics import LabelStatistics, measure_labels
@@ -128,3 +128,61 @@ def predict(
     segmenter = Segmenter.of(run, method, device)
     support = segmenter.support(support_image, support_mask, labels)
     return predict_with(segmenter, support, query, check, accept_dice)
+
+
+@overload
+def segment(
+    query: Native,
+    support_image: Scan,
+    support_mask: Scan,
+    *,
+    run: Path | str | None = None,
+    method: ShippedMethod = "incontext",
+    labels: Sequence[int] = (),
+    device: str = "auto",
+) -> Volume: ...
+
+
+@overload
+def segment(
+    query: ImageT,
+    support_image: Scan,
+    support_mask: Scan,
+    *,
+    run: Path | str | None = None,
+    method: ShippedMethod = "incontext",
+    labels: Sequence[int] = (),
+    device: str = "auto",
+) -> ImageT: ...
+
+
+def segment(
+    query: Scan,
+    support_image: Scan,
+    support_mask: Scan,
+    *,
+    run: Path | str | None = None,
+    method: ShippedMethod = "incontext",
+    labels: Sequence[int] = (),
+    device: str = "auto",
+) -> Any:
+    """Segment one scan from one labelled scan.
+
+    Args:
+        query, support_image, support_mask: paths (of a file, or of a folder with one DICOM
+            series), `dpcenet.Volume(data (Z, Y, X), affine)`, pairs (array, affine), images of
+            nibabel, SimpleITK, MONAI or TorchIO, or TorchIO subjects; the three may differ in kind.
+        run: folder of a trained run; by default a network of the package.
+        method: which network of the package: "incontext" or "dpcenet".
+        labels: values to segment; by default every value of the mask.
+        device: "auto", "cpu", "cuda", …
+
+    Returns:
+        uint8 label values on the query's own grid: an image of the same kind as the query, or a
+        Volume if the query is a path or a Volume.
+
+    Raises:
+        InputError, RunError: the message says what to do.
+    """
+    segmenter = Segmenter.of(run, method, device)
+    return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))

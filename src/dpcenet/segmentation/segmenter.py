@@ -235,64 +235,6 @@ class Segmenter:
         )
 
 
-@overload
-def segment(
-    query: Native,
-    support_image: Scan,
-    support_mask: Scan,
-    *,
-    run: Path | str | None = None,
-    method: ShippedMethod = "incontext",
-    labels: Sequence[int] = (),
-    device: str = "auto",
-) -> Volume: ...
-
-
-@overload
-def segment(
-    query: ImageT,
-    support_image: Scan,
-    support_mask: Scan,
-    *,
-    run: Path | str | None = None,
-    method: ShippedMethod = "incontext",
-    labels: Sequence[int] = (),
-    device: str = "auto",
-) -> ImageT: ...
-
-
-def segment(
-    query: Scan,
-    support_image: Scan,
-    support_mask: Scan,
-    *,
-    run: Path | str | None = None,
-    method: ShippedMethod = "incontext",
-    labels: Sequence[int] = (),
-    device: str = "auto",
-) -> Any:
-    """Segment one scan from one labelled scan.
-
-    Args:
-        query, support_image, support_mask: paths (of a file, or of a folder with one DICOM
-            series), `dpcenet.Volume(data (Z, Y, X), affine)`, pairs (array, affine), images of
-            nibabel, SimpleITK, MONAI or TorchIO, or TorchIO subjects; the three may differ in kind.
-        run: folder of a trained run; by default a network of the package.
-        method: which network of the package: "incontext" or "dpcenet".
-        labels: values to segment; by default every value of the mask.
-        device: "auto", "cpu", "cuda", …
-
-    Returns:
-        uint8 label values on the query's own grid: an image of the same kind as the query, or a
-        Volume if the query is a path or a Volume.
-
-    Raises:
-        InputError, RunError: the message says what to do.
-    """
-    segmenter = Segmenter.of(run, method, device)
-    return segmenter.segment(query, segmenter.support(support_image, support_mask, labels))
-
-
 def _shipped_network(method: ShippedMethod) -> Method:
     """A network of the package, with its weights."""
     if method == "dpcenet":

@@ -17,8 +17,8 @@ from dpcenet.errors import ConfigError, WeightsError
 from dpcenet.methods.dpcenet import weights
 from dpcenet.methods.registry import build_method
 from dpcenet.nn.weights import hash_of_state
-from dpcenet.segmentation.predict import Result, predict
-from dpcenet.segmentation.segmenter import Segmenter, segment
+from dpcenet.segmentation.predict import Result, predict, segment
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.training.config import load_preset
 from dpcenet.types import Volume
 from dpcenet.volumes.metrics import dice
