@@ -65,7 +65,7 @@ class Trial:
         candidates = []
         for name in left:
             found = self.segmenter.find(scan_of(self.dataset.case(name)), support)
-            qualities = assess(self.segmenter, found).values()
+            qualities = assess(self.segmenter.predictor, found).values()
             signature = signature_of(
                 self.segmenter.predictor.method, found.query, label_map_of(found) > 0
             )

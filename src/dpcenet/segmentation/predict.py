@@ -97,7 +97,7 @@ def predict_with(
         statistics=measure_labels(
             scan.volume.data, np.asarray(found.mask.data, np.uint8), found.mask.affine
         ),
-        quality=assess(segmenter, found, None, accept_dice, unlike) if check else {},
+        quality=assess(segmenter.predictor, found, None, accept_dice, unlike) if check else {},
         notes=(*scan.facts.notes, *unlike, *intensity_doubts(scan, support.rules.modality)),
         _scan=query,
         _found=found,

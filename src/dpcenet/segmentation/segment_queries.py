@@ -208,7 +208,13 @@ def _segment_one(
             name = read.query.name.as_posix()
             mask_name = read.mask.relative_to(options.out).as_posix()
             case = review_case(
-                segmenter, support, result, name, mask_name, options.accept_dice, unlike
+                segmenter.predictor,
+                support,
+                result,
+                name,
+                mask_name,
+                options.accept_dice,
+                unlike,
             )
             save_case(options.out, case)
         doubts = intensity_doubts(read.scan, support.rules.modality)

@@ -41,7 +41,11 @@ class Case(NamedTuple):
         mask = replace(self.result.mask, data=self.result.record.restore_labels(shown))
         result = replace(self.result, probability=shown, mask=mask)
         return assess(
-            self.segmenter, result, self.calibration, accept_dice=0.7, against_all=against_all
+            self.segmenter.predictor,
+            result,
+            self.calibration,
+            accept_dice=0.7,
+            against_all=against_all,
         )
 
 
@@ -84,7 +88,9 @@ def test_an_organ_that_two_labels_claim(case: Case) -> None:
     shown = {v: (labels == v).astype(np.float32) * 0.96 for v in case.support.values}
     shown[LEFT_KIDNEY] = np.maximum(shown[LEFT_KIDNEY], (labels == SPLEEN) * np.float32(0.97))
     result = replace(case.result, probability=shown)
-    quality = assess(case.segmenter, result, case.calibration, accept_dice=0.7)[LEFT_KIDNEY]
+    quality = assess(case.segmenter.predictor, result, case.calibration, accept_dice=0.7)[
+        LEFT_KIDNEY
+    ]
     assert quality.flag != "accept"
     assert any("belong to another label" in reason for reason in quality.reasons)
 
@@ -128,6 +134,6 @@ def test_a_real_kidney_that_lies_on_another_organ(real_scans: Callable[[str], Pa
     folder, segmenter = real_scans("chaos_t2spir"), Segmenter.shipped("cpu")
     support = segmenter.support(folder / "image_36.nii.gz", folder / "label_36.nii.gz")
     found = segmenter.find(folder / "image_38.nii.gz", support)
-    quality = assess(segmenter, found, accept_dice=0.5)[RIGHT_KIDNEY]
+    quality = assess(segmenter.predictor, found, accept_dice=0.5)[RIGHT_KIDNEY]
     assert quality.flag != "accept"
     assert any("belong to another label" in reason for reason in quality.reasons)

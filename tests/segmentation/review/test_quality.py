@@ -88,7 +88,7 @@ def test_a_label_that_was_not_found_is_rejected_and_others_are_judged(copier: Se
     calibration = fit(
         made_samples(50, seed=0), hash_of_state(copier.predictor.method), "made samples"
     )
-    qualities = assess(copier, found, calibration)
+    qualities = assess(copier.predictor, found, calibration)
     assert list(qualities) == [1, 2]
     assert qualities[2] == nothing_found() and qualities[2].flag == "reject"
     assert qualities[1].signals is not None and qualities[1].signals.reverse == 1.0
@@ -99,6 +99,6 @@ def test_a_label_that_was_not_found_is_rejected_and_others_are_judged(copier: Se
 def test_the_calibration_of_another_network_is_said_to_be_one(copier: Segmenter) -> None:
     image, labels = phantom(1, (10, 72, 72), (9.0, 4.0, 4.0))
     support = copier.support(image, labels, [1])
-    (quality,) = assess(copier, copier.find(image, support)).values()
+    (quality,) = assess(copier.predictor, copier.find(image, support)).values()
     assert not quality.calibrated  # the shipped calibration is for the shipped network
     assert quality.flag != "accept" and "another network" in quality.reasons[-1]

@@ -49,7 +49,7 @@ def test_a_case_of_a_segmenter(copier: Segmenter, tmp_path: Path) -> None:
     image, labels = phantom(1, (10, 72, 72), (9.0, 4.0, 4.0))
     support = replace(copier.support(image, labels, [1, 3]), names={1: "liver"})
     found = copier.find(image, support)
-    case = review_case(copier, support, found, "one", "one_seg.nii.gz")
+    case = review_case(copier.predictor, support, found, "one", "one_seg.nii.gz")
     assert list(case.labels) == ["liver", "3"] and set(case.pictures) == {"liver", "3"}
     np.testing.assert_allclose(
         case.signature, support_signatures(copier.predictor.method, support)[0], atol=1e-4

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from dpcenet.inference.predictor import Predictor
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.calibration import Calibration, shipped_calibration
 from dpcenet.segmentation.review.reasons import reasons_against
 from dpcenet.segmentation.review.signals import Signals, measure
-from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.texts import Words, saying
 from dpcenet.volumes.boxes_and_values import values_in
 
@@ -69,7 +69,7 @@ class Quality:
 
 
 def assess(
-    segmenter: Segmenter,
+    predictor: Predictor,
     result: SegmentationResult,
     calibration: Calibration | None = None,
     accept_dice: float = ACCEPT_DICE,
@@ -78,7 +78,7 @@ def assess(
     """Predict the quality of every label of a result.
 
     Args:
-        segmenter: that made `result`.
+        predictor: that made `result`.
         result: what `Segmenter.find` found in the query.
         calibration: from signals to Dice; by default the one that comes with the package.
         accept_dice: the Dice that a mask must have to be accepted.
@@ -88,8 +88,8 @@ def assess(
         label value → quality, for every label of the support.
     """
     chosen = calibration or shipped_calibration()
-    calibrated = chosen.weights == hash_of_state(segmenter.predictor.method)
-    signals = measure(segmenter.predictor, result)
+    calibrated = chosen.weights == hash_of_state(predictor.method)
+    signals = measure(predictor, result)
     found = set(values_in(result.mask.data))
     return {
         value: judge(signals[value], chosen, calibrated, accept_dice, against_all)

@@ -19,13 +19,13 @@ from pydantic import TypeAdapter
 from scipy import ndimage
 
 from dpcenet.errors import ConfigError
+from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import Support
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, Quality, assess
 from dpcenet.segmentation.review.signals import label_map_of
 from dpcenet.segmentation.review.slice_matches import SliceMatches, slice_matches
 from dpcenet.segmentation.review.suggest import signature_of
-from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import note_damaged, read_json, write_json
 from dpcenet.system.validated import validated
 from dpcenet.volumes.boxes_and_values import Mask, values_in
@@ -72,7 +72,7 @@ class ReviewedCase:
 
 
 def review_case(
-    segmenter: Segmenter,
+    predictor: Predictor,
     support: Support,
     result: SegmentationResult,
     case: str,
@@ -83,7 +83,7 @@ def review_case(
     """Predict the quality of one segmented case.
 
     Args:
-        segmenter, support: that made `result`.
+        predictor, support: that made `result`.
         result: what `Segmenter.find` found in the case.
         case: its name.
         mask: path of its mask, relative to the folder of the review.
@@ -92,9 +92,9 @@ def review_case(
     label_map = label_map_of(result)
     image = result.query.images[:, 0].cpu().numpy()
     names = {value: str(support.names.get(value, value)) for value in support.values}
-    qualities = assess(segmenter, result, None, accept_dice, against_all)
+    qualities = assess(predictor, result, None, accept_dice, against_all)
     found = set(values_in(label_map))
-    signature = signature_of(segmenter.predictor.method, result.query, label_map > 0)
+    signature = signature_of(predictor.method, result.query, label_map > 0)
     return ReviewedCase(
         case,
         mask,
