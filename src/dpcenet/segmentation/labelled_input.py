@@ -35,7 +35,7 @@ class LabelledInput:
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
         fast: the first look only: no alignment, and no window around small organs.
         all_parts: every part of a label is kept, also where the labelled scans have but one.
-        learnt: weights in place of the network's own, from `learning.learn_into`.
+        learnt: weights of a network that learnt from these scans, from `learning.learn_into`.
     """
 
     images: tuple[Path, ...] = ()
@@ -76,7 +76,7 @@ class LabelledInput:
             return segmenter, support
         from dpcenet.segmentation.learning import with_weights  # few need it
 
-        return with_weights(segmenter, support, self.learnt)
+        return with_weights(segmenter, support, self.learnt), support
 
     def absolute(self) -> LabelledInput:
         """The same with absolute paths, for workers in other folders."""

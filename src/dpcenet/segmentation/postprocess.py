@@ -42,8 +42,7 @@ class Consistency:
                 value: smooth_across(each, spacing, self.smooth_mm)
                 for value, each in result.probability.items()
             }
-            mask = Volume(result.record.restore_labels(probability), result.mask.affine)
-            result = replace(result, probability=probability, mask=mask)
+            result = result.with_probability(probability)
         if self.largest or self.min_volume_mm3 > 0:
             result = replace(result, mask=self._parts(result.mask))
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,24 @@ from dpcenet.inference.support import LabelledScan, Matches
 from dpcenet.types import Volume
 from dpcenet.volumes.boxes_and_values import Mask
 from dpcenet.volumes.record import Record
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Predicted Dice, 0…1, of a label's answers before and after learning; the higher one counts.
+
+    Attributes:
+        before: of the network before it learnt.
+        after: of the one that learnt; both are predicted by the first.
+    """
+
+    before: float
+    after: float
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the answer is the one after learning."""
+        return self.after > self.before
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,7 @@ class SegmentationResult:
         alignments: for each labelled scan how the query lies to it; None where the scan shows none
             of the labels, empty where slices were matched one by one.
         at_first: see `Segmented`.
+        choices: label value → which of two answers was taken; empty without `--learn`.
     """
 
     query: EncodedScan
@@ -45,3 +64,11 @@ class SegmentationResult:
     mask: Volume
     alignments: tuple[Alignment | None, ...] = ()
     at_first: Mapping[int, Mask] = field(default_factory=dict)
+    choices: Mapping[int, Choice] = field(default_factory=dict)
+
+    def with_probability(
+        self, probability: dict[int, npt.NDArray[np.float32]]
+    ) -> SegmentationResult:
+        """The same with other probabilities, and the mask that they make."""
+        mask = Volume(self.record.restore_labels(probability), self.mask.affine)
+        return replace(self, probability=probability, mask=mask)

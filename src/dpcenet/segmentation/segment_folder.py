@@ -12,7 +12,7 @@ from dpcenet.inference.support import Support
 from dpcenet.segmentation.estimate import estimate
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.layout import write_layout_files
-from dpcenet.segmentation.learning import learn_into, with_weights
+from dpcenet.segmentation.learning import gain, learn_into, with_weights
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import accept_words
@@ -121,10 +121,10 @@ def segment_folder(
         write_layout_files(options.out, support.names, options.outputs.layout)
         about: dict[str, Any] = {"accept_dice": options.accept_dice} if options.check else {}
         if options.learn is not None and queries:
-            labelled, segmenter, support, said = _learnt(
-                labelled, segmenter, support, queries, options, quiet
-            )
-            about["learn"] = said
+            again = options.overwrite
+            weights, said = learn_into(options.out, segmenter, support, options.learn, again, quiet)
+            segmenter = with_weights(segmenter, support, weights)
+            labelled, about["learn"] = replace(labelled, learnt=weights), said
         if location is not None:
             each = segment_on(location.engine, labelled, queries, options, location.threads)
         elif (processes := min(jobs, len(queries))) > 1:
@@ -132,35 +132,14 @@ def segment_folder(
         else:
             each = segment_each(segmenter, queries, support, options)
         outcomes = tuple(collect(each, queries, options.out, quiet, about))
-        summary = SegmentSummary(len(queries), outcomes, notes=support.notes, aside=tuple(aside))
+        said = "; ".join(part for part in (about.get("learn"), gain(outcomes)) if part)
+        notes = (*support.notes, said) if said else support.notes
+        summary = SegmentSummary(len(queries), outcomes, notes=notes, aside=tuple(aside))
         if options.check:
             labelled_names = _labelled_names(queries, labelled)
             summary = _reviewed(summary, segmenter, support, options, labelled_names)
         write_statistics(options, queries, outcomes, support)
         return summary
-
-
-def _learnt(
-    labelled: LabelledInput,
-    segmenter: Segmenter,
-    support: Support,
-    queries: Sequence[Query],
-    options: SegmentOptions,
-    quiet: bool,
-) -> tuple[LabelledInput, Segmenter, Support, str]:
-    """Network and labelled scans after learning, with a note of what came of it, which is also
-    returned."""
-    known = _labelled_names(queries, labelled)
-    names = {query.name.as_posix(): query.read for query in queries}
-    scans = [(name, read) for name, read in names.items() if name not in known]
-    assert options.learn is not None
-    weights, said = learn_into(
-        options.out, segmenter, support, scans, options.learn, options.overwrite, quiet
-    )
-    if weights is not None:
-        segmenter, support = with_weights(segmenter, support, weights)
-    support = replace(support, notes=(*support.notes, said))
-    return replace(labelled, learnt=weights), segmenter, support, said
 
 
 def _reviewed(

@@ -36,6 +36,7 @@ from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.faults import NO_SPACE, mendable, out_of_memory
 from dpcenet.volumes import mask_record
 from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.label_names import name_for
 from dpcenet.volumes.modality import intensity_doubts
 from dpcenet.volumes.same_scan import ScanIdentity
 from dpcenet.volumes.scan_file import AS_IT_IS, Labels, ScanFile
@@ -106,6 +107,7 @@ def _common_inputs(
     segmenter: Segmenter, support: Support, options: SegmentOptions
 ) -> dict[str, Any]:
     """What the results of all queries depend on, as JSON."""
+    learnt = segmenter.learnt
     return {
         "support": [scan.digest for scan in support.scans],
         "labels": {str(value): support.names.get(value, "") for value in support.values},
@@ -121,6 +123,7 @@ def _common_inputs(
         "check": options.check,
         "fast": not segmenter.predictor.second_look,
         "one part": segmenter.predictor.one_part,
+        **({} if learnt is None else {"learnt": hash_of_state(learnt.predictor.method)}),
         "dpcenet": dpcenet.__version__,
     }
 
@@ -223,6 +226,7 @@ def _segment_one(
             "labels": statistics_of(read.scan.volume, result.mask, result.probability),
             "seconds": round(time.perf_counter() - start, 2),
             "precision": segmenter.predictor.precision,
+            **({"learnt": _choices(result, support)} if result.choices else {}),
             **_source(read.query),
             **({"notes": notes} if notes else {}),
         }
@@ -233,6 +237,12 @@ def _segment_one(
         mask_record.withdraw(read.mask)
         return _failed(read.query, error)
     return Outcome(read.query.name, read.mask, facts=facts)
+
+
+def _choices(result: SegmentationResult, support: Support) -> dict[str, Any]:
+    """Name of each label, and the predicted Dice of its answers before and after learning."""
+    choices = result.choices.items()
+    return {name_for(support.names, value): asdict(choice) for value, choice in choices}
 
 
 def _source(query: Query) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
 from dpcenet.methods.dpcenet import weights as dpcenet
 from dpcenet.methods.incontext import weights as incontext
+from dpcenet.segmentation.better_answers import LearntNetwork, better_answers
 from dpcenet.segmentation.labelled_files import (
     LabelledFiles,
     check_meanings,
@@ -54,16 +55,19 @@ class Segmenter:
     Attributes:
         predictor: the method, in evaluation mode, and how it computes.
         rules: of preprocessing; None chooses them by the intensities of the labelled scan.
+        learnt: a network that learnt from the labelled scans, which then has a say; see `learn`.
     """
 
     predictor: Predictor
     rules: Preprocessing | None
+    learnt: LearntNetwork | None = None
 
     def __repr__(self) -> str:
         rules = (
             "scans of any kind" if self.rules is None else f"{self.rules.modality.upper()} scans"
         )
-        return f"Segmenter({self.predictor!r}, {rules})"
+        learnt = "" if self.learnt is None else ", and one that learnt"
+        return f"Segmenter({self.predictor!r}, {rules}{learnt})"
 
     @staticmethod
     def from_run(
@@ -214,6 +218,7 @@ class Segmenter:
 
         Raises:
             VolumeError: the scan cannot be used.
+            ConfigError: the network learnt from other labelled scans.
         """
         scan = open_scan(query)
         prepared, record = self.prepare(scan, support, name_of(query))
@@ -222,7 +227,7 @@ class Segmenter:
         plan = self.predictor.blind_plan(support.scans, slices)
         result = self.predictor.segment(support.scans, slices, plan, support.values)
         mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
-        return SegmentationResult(
+        found = SegmentationResult(
             slices,
             result.scans,
             result.slices.matches,
@@ -233,6 +238,9 @@ class Segmenter:
             result.slices.alignments,
             result.at_first,
         )
+        if self.learnt is None:
+            return found
+        return better_answers(self.predictor, found, self.learnt.answers(support, slices))
 
 
 def _shipped_network(method: ShippedMethod) -> Method:

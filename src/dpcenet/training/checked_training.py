@@ -1,6 +1,6 @@
 """Training that the reverse check watches: part by part, and the best state is kept.
 
-`dpcenet adapt` and `segment --learn` train this way; they differ in what they train on.
+`dpcenet adapt` trains this way. `segment --learn` trains on other pairs, and checks nothing.
 """
 
 from __future__ import annotations
@@ -30,30 +30,42 @@ LATE = 1.1  # of the time: a check that still goes on then is given up
 
 
 @dataclass(frozen=True)
-class AdaptOptions:
-    """How to adapt.
+class LearnOptions:
+    """How to train on a few scans.
 
     Attributes:
-        minutes: in all, from the start to the last file. Training for which no check would have
-            time is not begun, and a check that goes on for more than a tenth longer is given up:
-            what was trained since the check before is lost, and the best state stays.
+        minutes: in all, from the start to the last file.
         steps: the most steps in all; None trains as long as there is time.
-        checks: into how many parts the training is cut, at most; each ends with a reverse check.
-        patience: checks without a gain after which it ends early.
         made_up: of how many batches one is made up, so that what was learnt is not lost.
         batch: pairs of a step.
         learning_rate: AdamW's; it does not fall, as the weights are averaged.
         seed: of the pairs.
     """
 
-    minutes: float = 20.0
+    minutes: float = 10.0
     steps: int | None = None
-    checks: int = 4
-    patience: int = 2
     made_up: int = 2
     batch: int = 8
     learning_rate: float = 2e-4
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class AdaptOptions(LearnOptions):
+    """How to adapt.
+
+    Training for which no check would have time is not begun, and a check that goes on for more
+    than a tenth longer is given up: what was trained since the check before is lost, and the best
+    state stays.
+
+    Attributes:
+        checks: into how many parts the training is cut, at most; each ends with a reverse check.
+        patience: checks without a gain after which it ends early.
+    """
+
+    minutes: float = 20.0
+    checks: int = 4
+    patience: int = 2
 
 
 class OutOfTime(Exception):
@@ -216,7 +228,7 @@ def too_short(checks: Sequence[dict[str, float]]) -> str:
 
 
 def training_config(
-    network: InContext, options: AdaptOptions, precision: Precision
+    network: InContext, options: LearnOptions, precision: Precision
 ) -> PretrainConfig:
     """A learning rate that stays: the number of steps follows from the time."""
     return PretrainConfig(
@@ -233,7 +245,7 @@ def training_config(
 
 def mixed_with_made_up(
     of_scans: Callable[[int], Pairs],
-    options: AdaptOptions,
+    options: LearnOptions,
     shape: PairOptions,
     device: torch.device,
 ) -> Callable[[int], Pairs]:

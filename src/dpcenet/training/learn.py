@@ -1,8 +1,8 @@
 """Learning from labelled scans before scans are segmented from them.
 
-The network trains on pairs of slices of the labelled scans and on made-up pairs in turn. Whether
-that helped is measured by the reverse check: the labels are sought in scans to be segmented, and
-from there back in the labelled scan. The best state is kept, which may be the one before.
+The network trains on pairs of slices of the labelled scans and on made-up pairs in turn. Nothing
+says here whether that helped: each label of each scan then takes the better of two answers, before
+and after; see `segmentation.better_answers`.
 """
 
 from __future__ import annotations
@@ -21,26 +21,20 @@ from dpcenet.methods.incontext.model import InContext
 from dpcenet.system.progress import progress_bar
 from dpcenet.system.words import counted
 from dpcenet.training.checked_training import (
-    AdaptOptions,
-    CheckedTraining,
     Clock,
+    LearnOptions,
     mixed_with_made_up,
-    too_short,
     training_config,
 )
 from dpcenet.training.incontext_trainer import PairTraining
 from dpcenet.training.labelled_pairs import DrawnScan, LabelledPairs
-from dpcenet.training.reverse_check import CHECKED, Check, CheckedScan
 
 STEPS = 200  # the gain is largest there; after 400 it was smaller each time (docs/log.md)
-CHECKS = 2
-"""Reverse checks while learning, halfway and at the end. A fall halfway does not end it: after 100
-steps the check had fallen where both it and the true Dice had risen by 200 (docs/log.md)."""
 
 
-def learn_options(minutes: float, seed: int = 0) -> AdaptOptions:
+def learn_options(minutes: float, seed: int = 0) -> LearnOptions:
     """How `segment --learn` trains, for so many minutes at most."""
-    return AdaptOptions(minutes, STEPS, checks=CHECKS, patience=CHECKS, seed=seed)
+    return LearnOptions(minutes, STEPS, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -48,94 +42,67 @@ class Learnt:
     """What came of it.
 
     Attributes:
-        network: with the state that was kept, ready to predict; None where that is the one before.
-        checks: how the reverse check came out before and after each part: step, mean loss, Dice.
-        kept: step of the state that was kept; 0 is the one before.
-        checked: number of scans in which the labels were sought.
+        network: the mean of its latest weights, ready to predict.
+        steps: of training.
+        seconds: that they took.
     """
 
-    network: InContext | None
-    checks: tuple[dict[str, float], ...]
-    kept: int
-    checked: int
+    network: InContext
+    steps: int
+    seconds: float
 
     def __str__(self) -> str:
-        if short := too_short(self.checks):
-            return short
-        before, best = (100 * each["reverse"] for each in (self.checks[0], self._best))
-        if self.network is None:
-            return f"learning did not help (reverse check {before:.1f} %); the network is as it was"
-        steps = counted(self.kept, "step")
-        gain = f"reverse check {before:.1f} % before, {best:.1f} % after {steps}"
-        return f"learnt from the labelled scans: {gain}"
-
-    @property
-    def _best(self) -> dict[str, float]:
-        return next(each for each in self.checks if each["step"] == self.kept)
+        took = f"{counted(self.steps, 'step')} in {self.seconds / 60:.1f} minutes"
+        return f"learnt from the labelled scans: {took}"
 
 
 def learn(
     predictor: Predictor,
     labelled: Sequence[LabelledScan],
     values: Sequence[int],
-    others: Sequence[CheckedScan],
-    options: AdaptOptions,
-    clock: Clock | None = None,
+    options: LearnOptions,
     quiet: bool = False,
 ) -> Learnt:
-    """Train a copy of an in-context network on labelled scans.
+    """Train a copy of an in-context network on labelled scans, for one step at least.
 
     Args:
         predictor: with the network; it is not changed.
         labelled: the labelled scans, with their images.
         values: the labels that count.
-        others: scans to be segmented, prepared like the labelled ones; the first few serve the
-            reverse check, in which the labels of the labelled scan that shows most are sought.
-        options: how. Where `steps` end before the time, the same seed gives the same network.
-        clock: that runs already; by default it starts now.
+        options: how; nothing is checked. Where `steps` end before the time, the same seed gives the
+            same network.
         quiet: no progress bar.
 
     Raises:
-        ConfigError: another method, no label, or no scan for the reverse check.
+        ConfigError: another method, labelled scans without images, or no label.
     """
-    clock = clock or Clock(60 * options.minutes)
     if not isinstance(predictor.method, InContext):
         name = type(predictor.method).__name__
         raise ConfigError(f"--learn: is for the in-context network; this one is {name}")
-    if not others:
-        raise ConfigError("--learn: takes a scan to segment beside the labelled ones")
+    if any(scan.slices.windows is not None for scan in labelled):
+        raise ConfigError(
+            "--learn: the task file holds no images; make it with `dpcenet task create "
+            "--with-images`"
+        )
+    clock = Clock(60 * options.minutes)
     network = deepcopy(predictor.method)
-    scans = [drawn_scan(scan, values) for scan in labelled]
-    check = _check(scans, others)
     training = PairTraining(
         network, training_config(network, options, predictor.precision), predictor.device
     )
     shape = PairOptions(size=network.options.size)
     of_scans = LabelledPairs(
-        scans, options.seed, options.batch, replace(shape, targets=min(3, len(values)))
+        [drawn_scan(scan, values) for scan in labelled],
+        options.seed,
+        options.batch,
+        replace(shape, targets=min(3, len(values))),
     )
     pairs = mixed_with_made_up(of_scans, options, shape, predictor.device)
-    checking = replace(predictor, method=training.average.eval())
-    whole = max(1, round(clock.seconds))
-    best = InContext(network.options).to(predictor.device).eval()
-    with progress_bar("learn (seconds)", whole, min(whole, round(clock.passed)), quiet) as bar:
-        checked = CheckedTraining(training, checking, pairs, check, options, clock, bar)
-
-        def keep(better: bool) -> None:
-            if better:
-                best.load_state_dict(training.average.state_dict())
-
-        checked.keep = keep
-        checked.go()
-    step = int(checked.best["step"])
-    return Learnt(best if step else None, tuple(checked.checks), step, len(checked.check.others))
-
-
-def _check(scans: Sequence[DrawnScan], others: Sequence[CheckedScan]) -> Check:
-    """Seek the labels of the scan that shows most of them, the first of such, in the others."""
-    shown = [tuple(int(value) for value in np.unique(scan.label) if value) for scan in scans]
-    most = max(range(len(scans)), key=lambda n: len(shown[n]))
-    return Check(scans[most], scans[most].label, shown[most], tuple(others[:CHECKED]))
+    whole = training.config.steps
+    with progress_bar("learn (steps)", whole, quiet=quiet) as bar:
+        while not training.step or (training.step < whole and clock.left > 0):
+            training.advance(pairs(training.step))
+            bar(training.step, f"{clock.left / 60:.0f} minutes at most")
+    return Learnt(training.average.eval(), training.step, clock.passed)
 
 
 def drawn_scan(scan: LabelledScan, values: Sequence[int]) -> DrawnScan:
