@@ -1,93 +1,167 @@
-"""What learning from the labelled scan is worth: Dice before and after `segment --learn`.
+"""What learning from the labelled scan is worth: Dice before and after `segment --learn`, blind.
 
     python experiments/learning.py PREPARED --pairs folds|ring|first-half|second-half|all-by-first
-        [--labels 6,2,3,1] [--way aligned] [--minutes 10] [--steps 200] [--every 4]
+        [--labels 6,2,3,1] [--seed 0] [--first 0] [--supports 5] [--out ROWS.json]
+        [--weights FOLDER] [--minutes 60]
 
-Pairs and ways are those of `experiments/alignment.py`. `--supports 1` takes the first labelled scan
-only, `--supports 1 --first 2` the third. What is kept is what the reverse check keeps, as in
-`segment --learn`.
+Pairs are those of `experiments/alignment.py`; scans are segmented as `segment` does it.
+`--supports 1` takes the first labelled scan only, `--supports 1 --first 2` the third. With --out
+the Dice of every mask is kept, and labelled scans that are there already are left out; with
+--weights what was learnt is kept, and taken again.
+
+The table: before learning, the network that learnt alone, and the better answer for each label by
+its predicted Dice, which is what `segment --learn` writes; means over the scans that a labelled one
+serves. Below it, how many of the accepted masks have a Dice of 0.7, asked of the better answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from alignment import Thinned, plan_of, served_pairs
-from prepared import segmenter_for
+from alignment import served_pairs
+from prepared import label_of, scan_of, segmenter_for
+from pydantic import TypeAdapter
 
-from dpcenet.data.store import PreparedCase, open_dataset
-from dpcenet.inference.predictor import Predictor
-from dpcenet.inference.support import LabelledScan
-from dpcenet.training.learn import STEPS, learn, learn_options
+from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
+from dpcenet.inference.support import Support
+from dpcenet.nn.tensor_files import save_tensors
+from dpcenet.segmentation.better_answers import better_answers
+from dpcenet.segmentation.learning import learn, with_weights
+from dpcenet.segmentation.review.quality import ACCEPT_DICE, assess
+from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.system.files import write_json
 from dpcenet.volumes.metrics import dice
+
+
+@dataclass(frozen=True)
+class Row:
+    """One label of one scan: Dice of its answers, and what was said of the better one.
+
+    Attributes:
+        before, after: Dice before learning, and of the network that learnt.
+        better: of the mask that `segment --learn` writes.
+        predicted_before, predicted_after: predicted Dice of the two answers.
+        flag: of the better one.
+    """
+
+    support: str
+    case: str
+    label: str
+    before: float
+    after: float
+    better: float
+    predicted_before: float
+    predicted_after: float
+    flag: str
 
 
 def main(
     data: Path,
     pairs: Annotated[str, typer.Option(help="Which scan serves which.")],
     labels: str = "",
-    way: str = "aligned",
-    minutes: float = 10.0,
-    steps: int = STEPS,
-    learning_rate: float = 2e-4,
+    minutes: float = 60.0,
     seed: int = 0,
-    every: int = 1,
     supports: Annotated[int, typer.Option(help="Only so many labelled scans.")] = 1000,
     first: Annotated[int, typer.Option(help="The number of the first of them.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSON file of the Dice of every mask.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of what was learnt.")] = None,
 ) -> None:
-    """Measure and print a line for each labelled scan, and the means."""
+    """Measure, and print a row for each labelled scan."""
     torch.set_num_threads(1)
     dataset = open_dataset(data)
     values = [int(v) for v in labels.split(",")] if labels else list(dataset.labels)
-    options = replace(learn_options(minutes, seed), steps=steps, learning_rate=learning_rate)
+    rows_type = TypeAdapter(list[Row])
+    rows = rows_type.validate_json(out.read_text()) if out and out.is_file() else []
     served = served_pairs([case.name for case in dataset.cases], pairs)
-    means = []
-    for support, group in islice(groupby(served, lambda pair: pair[0]), first, first + supports):
-        case, queries = dataset.case(support), [dataset.case(query) for _, query in group]
-        predictor = segmenter_for(dataset).predictor
-        before = scores_of(predictor, case, queries, values, way, every)
-        scan = LabelledScan(
-            support, predictor.encode(case.image, case.spacing), np.asarray(case.label)
-        )
-        learnt = learn(predictor, [scan], values, queries, options, quiet=True)
-        after = before
-        if learnt.network is not None:
-            predictor = replace(predictor, method=learnt.network)
-            after = scores_of(predictor, case, queries, values, way, every)
-        means.append((np.mean(before), np.mean(after)))
-        line = f"{support}: {np.round(before, 1)} → {np.round(after, 1)}"
-        print(line, f"| {means[-1][0]:.1f} → {means[-1][1]:.1f} | {learnt}", flush=True)  # noqa: T201
-    first, second = np.mean(means, axis=0)
-    typer.echo(f"{dataset.folder.name} {pairs} {way}: {first:.2f} → {second:.2f}")
+    for name, group in islice(groupby(served, lambda pair: pair[0]), first, first + supports):
+        if any(row.support == name for row in rows):
+            continue
+        case, queries = dataset.case(name), [dataset.case(query) for _, query in group]
+        segmenter = segmenter_for(dataset)
+        support = segmenter.support(scan_of(case), label_of(case), values)
+        kept = weights and weights / f"{dataset.folder.name}-{name}-{seed}.safetensors"
+        learnt = _learnt(segmenter, support, minutes, seed, kept)
+        rows += _rows(dataset, learnt, support, name, queries)
+        if out:
+            write_json(out, rows_type.dump_python(rows))
+        typer.echo(_line(name, [row for row in rows if row.support == name]))
+    typer.echo(_line("all", rows))
+    typer.echo(_accepted(rows))
 
 
-def scores_of(
-    predictor: Predictor,
-    case: PreparedCase,
+def _learnt(
+    segmenter: Segmenter, support: Support, minutes: float, seed: int, kept: Path | None
+) -> Segmenter:
+    """The segmenter after learning; with weights from before where they were kept."""
+    if kept and kept.is_file():
+        return with_weights(segmenter, support, kept)
+    learnt = learn(segmenter, support, minutes, seed, quiet=True)
+    if kept:
+        assert learnt.learnt is not None
+        kept.parent.mkdir(exist_ok=True)
+        save_tensors(kept, learnt.learnt.predictor.method.state_dict(), {})
+    return learnt
+
+
+def _rows(
+    dataset: PreparedDataset,
+    segmenter: Segmenter,
+    support: Support,
+    name: str,
     queries: Sequence[PreparedCase],
-    values: Sequence[int],
-    way: str,
-    every: int,
-) -> list[float]:
-    """Mean Dice in percent of each label over the queries."""
-    label = np.asarray(case.label)
-    scan = LabelledScan(case.name, predictor.encode(case.image, case.spacing), label)
-    scored, rows = slice(every // 2, None, every), []
+) -> Iterator[Row]:
+    """A row for each label of each scan."""
+    network = segmenter.learnt
+    assert network is not None
+    plain = Segmenter(segmenter.predictor, segmenter.rules)
     for query in queries:
-        truth, slices = np.asarray(query.label), predictor.encode(query.image, query.spacing)
-        plan = plan_of(way, truth, 20.0)
-        if every > 1:  # no volume, so its rules are not applied
-            plan = Thinned(plan, dict.fromkeys(values, every))
-        masks = predictor.segment([scan], slices, plan, values).masks
-        rows.append([100 * dice(masks[v][scored], truth[scored] == v) for v in values])
-    return [float(mean) for mean in np.mean(rows, axis=0)]
+        before = plain.find(scan_of(query), support)
+        after = before.with_probability(dict(network.answers(support, before.query)))
+        better = better_answers(segmenter.predictor, before, after.probability)
+        flags = assess(segmenter.predictor, better)
+        for value in support.values:
+            true = np.asarray(query.label) == value
+            dices = [dice(each.mask.data == value, true) for each in (before, after, better)]
+            chosen = better.choices[value]
+            yield Row(
+                name,
+                query.name,
+                dataset.labels[value],
+                *dices,
+                chosen.before,
+                chosen.after,
+                flags[value].flag,
+            )
+
+
+def _line(name: str, rows: Sequence[Row]) -> str:
+    """Means in percent, over labels and of each label: before, after, better."""
+    labels = list(dict.fromkeys(row.label for row in rows))
+    cells = [name]
+    for way in ("before", "after", "better"):
+        each = [fmean(getattr(r, way) for r in rows if r.label == label) for label in labels]
+        parts = ", ".join(f"{100 * one:.1f}" for one in each)
+        cells.append(f"{100 * fmean(each):.1f} ({parts})")
+    return f"| {' | '.join(cells)} |"
+
+
+def _accepted(rows: Sequence[Row]) -> str:
+    """How many masks are accepted, and how many of these have the Dice asked for."""
+    parts = []
+    for words, taken in (("as before learning", False), ("taken after learning", True)):
+        some = [row for row in rows if (row.predicted_after > row.predicted_before) == taken]
+        accepted = [row for row in some if row.flag == "accept"]
+        good = sum(row.better >= ACCEPT_DICE for row in accepted)
+        parts.append(f"{words} {len(some)} masks, {len(accepted)} accepted, {good} with that Dice")
+    return f"asked {ACCEPT_DICE}: {'; '.join(parts)}"
 
 
 if __name__ == "__main__":
