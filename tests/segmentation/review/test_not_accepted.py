@@ -21,8 +21,10 @@ from dpcenet.segmentation.review.signals import label_map_of
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 from dpcenet.volumes.adapters import open_scan
+from dpcenet.volumes.io import read_volume
+from dpcenet.volumes.metrics import dice
 
-LIVER, RIGHT_KIDNEY, LEFT_KIDNEY, SPLEEN = 1, 2, 3, 4
+LIVER, LEFT_KIDNEY, SPLEEN = 1, 3, 4
 SHAPE, SPACING = (20, 72, 72), (6.0, 4.0, 4.0)
 
 
@@ -130,10 +132,12 @@ def test_another_plane_and_another_modality(case: Case) -> None:
 
 @pytest.mark.slow
 def test_a_real_kidney_that_lies_on_another_organ(real_scans: Callable[[str], Path]) -> None:
-    """CHAOS 38 from 36: the right kidney (Dice 0.00) lies on another organ."""
+    """CHAOS 36 from 31: the left kidney (Dice 0.00) lies on another organ."""
     folder, segmenter = real_scans("chaos_t2spir"), Segmenter.shipped("cpu")
-    support = segmenter.support(folder / "image_36.nii.gz", folder / "label_36.nii.gz")
-    found = segmenter.find(folder / "image_38.nii.gz", support)
-    quality = assess(segmenter.predictor, found, accept_dice=0.5)[RIGHT_KIDNEY]
+    support = segmenter.support(folder / "image_31.nii.gz", folder / "label_31.nii.gz")
+    found = segmenter.find(folder / "image_36.nii.gz", support)
+    true = read_volume(folder / "label_36.nii.gz").volume.data == LEFT_KIDNEY
+    assert dice(found.mask.data == LEFT_KIDNEY, true) < 0.1, "take a mask that is wrong today"
+    quality = assess(segmenter.predictor, found, accept_dice=0.5)[LEFT_KIDNEY]
     assert quality.flag != "accept"
-    assert any("belong to another label" in reason for reason in quality.reasons)
+    assert any("where the other labels put it" in reason for reason in quality.reasons)
