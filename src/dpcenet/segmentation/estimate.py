@@ -35,10 +35,10 @@ class Work:
     check: float
     check_label: float
 
-    def of(self, labels: int, check: bool) -> float:
-        """For a slice of a scan with so many labels."""
-        judged = self.check + self.check_label * labels if check else 0.0
-        return self.scan + self.label * labels + judged
+    def of(self, labels: int, checks: int, times: int = 1) -> float:
+        """For a slice of a scan with so many labels, segmented and checked so often."""
+        judged = self.check + self.check_label * labels
+        return times * (self.scan + self.label * labels) + checks * judged
 
 
 FULL, FAST = Work(13.0, 4.6, 2.6, 0.9), Work(3.8, 0.65, 1.9, 0.35)
@@ -72,7 +72,12 @@ class Estimate:
 
 
 def estimate(
-    segmenter: Segmenter, support: Support, scans: int, check: bool, jobs: int
+    segmenter: Segmenter,
+    support: Support,
+    scans: int,
+    check: bool,
+    jobs: int,
+    learns: bool = False,
 ) -> Estimate:
     """What segmenting some scans will take; a few slices are encoded to find out.
 
@@ -81,6 +86,7 @@ def estimate(
         scans: how many.
         check: whether each result is judged.
         jobs: processes.
+        learns: whether two networks segment, whose answers are judged.
     """
     predictor, first = segmenter.predictor, support.scans[0]
     sample = first.slices.images[:SAMPLE]
@@ -88,7 +94,8 @@ def estimate(
     encode_slices(predictor.method, sample, predictor.precision)
     slice_s = (time.perf_counter() - began) / len(sample)
     labels, slices = len(support.values), len(first.label)
-    factor = (FULL if predictor.second_look else FAST).of(labels, check)
+    times, checks = (2, 2 + check) if learns else (1, int(check))
+    factor = (FULL if predictor.second_look else FAST).of(labels, checks, times)
     arrays = [*first.slices.features.maps.values(), *[first.slices.images] * (3 + labels)]
     held = sum(min(each.nbytes, LARGE) for each in arrays)
     try:

@@ -6,7 +6,7 @@ OUT/learnt.safetensors     the weights
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -111,16 +111,23 @@ def learn_into(
     return weights, str(learnt)
 
 
-def gain(outcomes: Iterable[Outcome]) -> str:
-    """What learning brought by the predicted Dice, in words; "" where nothing was segmented."""
+def said_of_learning(about: Mapping[str, Any], outcomes: Iterable[Outcome]) -> list[str]:
+    """What was learnt, and what that brought by the predicted Dice; [] where nothing was learnt.
+
+    Args:
+        about: facts of the call.
+        outcomes: of the queries.
+    """
+    if "learn" not in about:
+        return []
     choices = [each for o in outcomes for each in o.facts.get("learnt", {}).values()]
     if not choices:
-        return ""
+        return [about["learn"]]
     before = fmean(each["before"] for each in choices)
     best = fmean(max(each["before"], each["after"]) for each in choices)
     taken = sum(each["after"] > each["before"] for each in choices)
-    masks = f"{taken} of {counted(len(choices), 'mask')} taken after learning"
-    return f"{masks}: predicted Dice {100 * before:.1f} % before, {100 * best:.1f} % now"
+    masks = f"{about['learn']}; {taken} of {counted(len(choices), 'mask')} taken after learning"
+    return [f"{masks}: predicted Dice {100 * before:.1f} % before, {100 * best:.1f} % now"]
 
 
 def with_weights(segmenter: Segmenter, support: Support, path: Path) -> Segmenter:

@@ -12,7 +12,7 @@ from dpcenet.inference.support import Support
 from dpcenet.segmentation.estimate import estimate
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.layout import write_layout_files
-from dpcenet.segmentation.learning import gain, learn_into, with_weights
+from dpcenet.segmentation.learning import learn_into, said_of_learning, with_weights
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import accept_words
@@ -114,17 +114,17 @@ def segment_folder(
     say("segment: loading the network and the labelled scans", quiet)
     segmenter, support = labelled.open()
     if location is None:
-        say(f"segment: {estimate(segmenter, support, len(queries), options.check, jobs)}", quiet)
+        say(f"segment: {_estimate(segmenter, support, len(queries), options, jobs)}", quiet)
     with locked(options.out):
         called = {value: name_for(support.names, value) for value in support.values}
         check_targets(queries, options, called)
         write_layout_files(options.out, support.names, options.outputs.layout)
         about: dict[str, Any] = {"accept_dice": options.accept_dice} if options.check else {}
         if options.learn is not None and queries:
-            again = options.overwrite
-            weights, said = learn_into(options.out, segmenter, support, options.learn, again, quiet)
-            segmenter = with_weights(segmenter, support, weights)
+            minutes, again = options.learn, options.overwrite
+            weights, said = learn_into(options.out, segmenter, support, minutes, again, quiet)
             labelled, about["learn"] = replace(labelled, learnt=weights), said
+            segmenter = with_weights(segmenter, support, weights)
         if location is not None:
             each = segment_on(location.engine, labelled, queries, options, location.threads)
         elif (processes := min(jobs, len(queries))) > 1:
@@ -132,14 +132,22 @@ def segment_folder(
         else:
             each = segment_each(segmenter, queries, support, options)
         outcomes = tuple(collect(each, queries, options.out, quiet, about))
-        said = "; ".join(part for part in (about.get("learn"), gain(outcomes)) if part)
-        notes = (*support.notes, said) if said else support.notes
+        notes = (*support.notes, *said_of_learning(about, outcomes))
         summary = SegmentSummary(len(queries), outcomes, notes=notes, aside=tuple(aside))
         if options.check:
             labelled_names = _labelled_names(queries, labelled)
             summary = _reviewed(summary, segmenter, support, options, labelled_names)
         write_statistics(options, queries, outcomes, support)
         return summary
+
+
+def _estimate(
+    segmenter: Segmenter, support: Support, scans: int, options: SegmentOptions, jobs: int
+) -> str:
+    """What it will take, in words."""
+    learns = options.learn is not None
+    said = str(estimate(segmenter, support, scans, options.check, jobs, learns))
+    return f"{said}, and {options.learn:g} minutes to learn" if learns else said
 
 
 def _reviewed(
