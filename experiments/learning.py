@@ -36,7 +36,7 @@ from dpcenet.nn.tensor_files import save_tensors
 from dpcenet.segmentation.better_answers import better_answers
 from dpcenet.segmentation.learning import learn, with_weights
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, assess
-from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.segmentation.segmenter import Segmenter, segment_blind
 from dpcenet.system.files import write_json
 from dpcenet.volumes.metrics import dice
 
@@ -124,20 +124,24 @@ def _rows(
     plain = Segmenter(segmenter.predictor, segmenter.rules)
     for query in queries:
         before = plain.find(scan_of(query), support)
-        after = before.with_probability(dict(network.answers(support, before.query)))
-        better = better_answers(segmenter.predictor, before, after.probability)
+        scans, seen = network.sees(support, before.query)
+        after = segment_blind(
+            network.predictor, scans, support.values, seen, before.record, before.mask.affine
+        )
+        judged = assess(segmenter.predictor, before), assess(network.predictor, after)
+        better = better_answers(before, judged[0], after, judged[1])
         flags = assess(segmenter.predictor, better)
         for value in support.values:
             true = np.asarray(query.label) == value
             dices = [dice(each.mask.data == value, true) for each in (before, after, better)]
-            chosen = better.choices[value]
+            choice = better.choices[value]
             yield Row(
                 name,
                 query.name,
                 dataset.labels[value],
                 *dices,
-                chosen.before,
-                chosen.after,
+                choice.before,
+                choice.after,
                 flags[value].flag,
             )
 

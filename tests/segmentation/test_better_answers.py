@@ -9,10 +9,12 @@ import pytest
 
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError
+from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import Support
-from dpcenet.segmentation import better_answers as module
+from dpcenet.segmentation import segmenter
 from dpcenet.segmentation.better_answers import LearntNetwork, better_answers
 from dpcenet.segmentation.result import Choice, SegmentationResult
+from dpcenet.segmentation.review.quality import Quality, assess
 from dpcenet.segmentation.segmenter import Segmenter
 
 LIVER, KIDNEY = 1, 2
@@ -36,9 +38,16 @@ def elsewhere(result: SegmentationResult, label: int) -> SegmentationResult:
     return result.with_probability({**result.probability, label: moved})
 
 
+def best_of(
+    copier: Segmenter, before: SegmentationResult, after: SegmentationResult
+) -> SegmentationResult:
+    judged = [assess(copier.predictor, each) for each in (before, after)]
+    return better_answers(before, judged[0], after, judged[1])
+
+
 def test_each_label_takes_the_better_answer(copier: Segmenter, right: SegmentationResult) -> None:
     before, after = elsewhere(right, LIVER), elsewhere(right, KIDNEY)
-    best = better_answers(copier.predictor, before, after.probability)
+    best = best_of(copier, before, after)
     assert {v: choice.learnt for v, choice in best.choices.items()} == {LIVER: True, KIDNEY: False}
     assert np.array_equal(best.mask.data, right.mask.data)
     assert not np.array_equal(before.mask.data, right.mask.data)
@@ -50,9 +59,22 @@ def test_a_label_that_was_missed_is_taken(copier: Segmenter, right: Segmentation
     missed = right.with_probability(
         {**right.probability, KIDNEY: np.zeros_like(right.probability[KIDNEY])}
     )
-    best = better_answers(copier.predictor, missed, right.probability)
+    best = best_of(copier, missed, right)
     assert best.choices[KIDNEY].before == 0.0 and best.choices[KIDNEY].learnt
     assert np.array_equal(best.mask.data, right.mask.data)
+
+
+def test_what_was_seen_at_first_goes_with_the_answer(
+    copier: Segmenter, right: SegmentationResult
+) -> None:
+    """The review compares a mask with the first look of the network that found it."""
+    looks = [{v: np.full((1, 1, 1), n, bool) for v in (LIVER, KIDNEY)} for n in (0, 1)]
+    before, after = replace(right, at_first=looks[0]), replace(right, at_first=looks[1])
+    quality = assess(copier.predictor, right)
+    low = {value: replace(each, dice=0.1) for value, each in quality.items()}
+    first = {**quality, LIVER: low[LIVER]}
+    best = better_answers(before, first, after, {**low, LIVER: quality[LIVER]})
+    assert best.at_first[LIVER] is looks[1][LIVER] and best.at_first[KIDNEY] is looks[0][KIDNEY]
 
 
 def test_equal_answers_stay_those_of_before() -> None:
@@ -65,20 +87,21 @@ def test_both_networks_segment(
     right: SegmentationResult,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`find` gives the choice both: what the network found, and what the learnt one answers."""
-    given = []
+    """Each is judged by itself; here both are `copy`, so neither answer is better."""
+    judges = []
 
-    def noted(predictor: object, before: SegmentationResult, after: dict[int, np.ndarray]) -> str:
-        given.append((predictor, before, after))
-        return "chosen"
+    def noted(predictor: Predictor, result: SegmentationResult) -> dict[int, Quality]:
+        judges.append(predictor)
+        return assess(predictor, result)
 
-    monkeypatch.setattr("dpcenet.segmentation.segmenter.better_answers", noted)
-    learnt = LearntNetwork.of(replace(copier.predictor), support)
+    monkeypatch.setattr(segmenter, "assess", noted)
+    other = replace(copier.predictor)
+    learnt = replace(copier, learnt=LearntNetwork.of(other, support))
     image, _ = phantom(1, (10, 72, 72), (9.0, 4.0, 4.0))
-    assert replace(copier, learnt=learnt).find(image, support) == "chosen"
-    ((predictor, before, after),) = given
-    assert predictor is copier.predictor and np.array_equal(before.mask.data, right.mask.data)
-    assert all(np.array_equal(after[v], right.probability[v]) for v in (LIVER, KIDNEY))
+    found = learnt.find(image, support)
+    assert judges[0] is copier.predictor and judges[1] is other
+    assert np.array_equal(found.mask.data, right.mask.data)
+    assert [c.before == c.after and not c.learnt for c in found.choices.values()] == [True, True]
 
 
 def test_a_network_that_learnt_from_other_scans_is_refused(
@@ -86,4 +109,4 @@ def test_a_network_that_learnt_from_other_scans_is_refused(
 ) -> None:
     other = copier.support(*phantom(2, (10, 72, 72), (9.0, 4.0, 4.0)), [LIVER, KIDNEY])
     with pytest.raises(ConfigError, match="segment from the same scans"):
-        module.LearntNetwork.of(copier.predictor, other).answers(support, right.query)
+        LearntNetwork.of(copier.predictor, other).sees(support, right.query)

@@ -2,8 +2,7 @@
 
 A network that learnt from the labelled scans finds organs that were missed before, and now and then
 takes another organ for one that was right. So both networks segment a scan, and of each label the
-answer with the higher predicted Dice counts. The network before learning predicts both: for it the
-predicted Dice is calibrated.
+answer with the higher predicted Dice counts.
 """
 
 from __future__ import annotations
@@ -11,17 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from dpcenet.errors import ConfigError
 from dpcenet.inference.encoded import EncodedScan, encode_slices
 from dpcenet.inference.predictor import Predictor
 from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.segmentation.result import Choice, SegmentationResult
-from dpcenet.segmentation.review.quality import assess
-
-Probabilities = Mapping[int, npt.NDArray[np.float32]]
+from dpcenet.segmentation.review.quality import Quality
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,8 @@ class LearntNetwork:
         }
         return LearntNetwork(predictor, scans)
 
-    def answers(self, support: Support, query: EncodedScan) -> Probabilities:
-        """Probabilities (Z, H, W) of each label of a query.
+    def sees(self, support: Support, query: EncodedScan) -> tuple[list[LabelledScan], EncodedScan]:
+        """The labelled scans and a query with the features of this network.
 
         Raises:
             ConfigError: the network did not learn from these labelled scans.
@@ -55,32 +49,25 @@ class LearntNetwork:
             names = " and ".join(scan.name for scan in self.scans.values())
             raise ConfigError(f"the network learnt from {names}; segment from the same scans")
         scans = [self.scans[scan.digest] for scan in support.scans]
-        slices = _seen_by(self.predictor, query)
-        plan = self.predictor.blind_plan(scans, slices)
-        return self.predictor.segment(scans, slices, plan, support.values).probability
+        return scans, _seen_by(self.predictor, query)
 
 
 def better_answers(
-    predictor: Predictor, before: SegmentationResult, after: Probabilities
+    before: SegmentationResult,
+    judged_before: Mapping[int, Quality],
+    after: SegmentationResult,
+    judged_after: Mapping[int, Quality],
 ) -> SegmentationResult:
-    """The result of a query with the better answer for each label.
+    """Of two results for one query the answer with the higher predicted Dice for each label.
 
-    Args:
-        predictor: with the network before learning.
-        before: its result.
-        after: probabilities (Z, H, W) of each label by the network that learnt.
+    Each result is judged by the network that made it: another one would miss what only the first
+    saw at a first look (the signal "agreement").
     """
-    learnt = before.with_probability(dict(after))
-    dices = [
-        {value: quality.dice for value, quality in assess(predictor, each).items()}
-        for each in (before, learnt)
-    ]
-    choices = {value: Choice(dices[0][value], dices[1][value]) for value in before.probability}
-    best = {
-        value: (learnt if choice.learnt else before).probability[value]
-        for value, choice in choices.items()
-    }
-    return replace(before.with_probability(best), choices=choices)
+    choices = {v: Choice(judged_before[v].dice, judged_after[v].dice) for v in before.probability}
+    of = {value: after if choice.learnt else before for value, choice in choices.items()}
+    best = before.with_probability({value: each.probability[value] for value, each in of.items()})
+    at_first = {v: each.at_first[v] for v, each in of.items() if v in each.at_first}
+    return replace(best, choices=choices, at_first=at_first)
 
 
 def _seen_by(predictor: Predictor, slices: EncodedScan) -> EncodedScan:

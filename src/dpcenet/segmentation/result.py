@@ -22,8 +22,8 @@ class Choice:
     """Predicted Dice, 0…1, of a label's answers before and after learning; the higher one counts.
 
     Attributes:
-        before: of the network before it learnt.
-        after: of the one that learnt; both are predicted by the first.
+        before: of the network before it learnt, by its own signals.
+        after: of the one that learnt, by its own.
     """
 
     before: float

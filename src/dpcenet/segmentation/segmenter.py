@@ -11,10 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
+import numpy as np
+import numpy.typing as npt
+
 from dpcenet.errors import ConfigError
 from dpcenet.inference.completion import fill_gaps
+from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
-from dpcenet.inference.support import Support
+from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.methods.base import Method
 from dpcenet.methods.dpcenet import weights as dpcenet
 from dpcenet.methods.incontext import weights as incontext
@@ -27,6 +31,7 @@ from dpcenet.segmentation.labelled_files import (
     read_labelled,
 )
 from dpcenet.segmentation.result import SegmentationResult
+from dpcenet.segmentation.review.quality import assess
 from dpcenet.segmentation.task_file import read_task
 from dpcenet.system.device import Precision, choose_device, choose_precision
 from dpcenet.types import Volume
@@ -224,23 +229,48 @@ class Segmenter:
         prepared, record = self.prepare(scan, support, name_of(query))
         slices = self.predictor.encode(prepared.image, prepared.spacing)
         del prepared  # the slices have a copy of the image
-        plan = self.predictor.blind_plan(support.scans, slices)
-        result = self.predictor.segment(support.scans, slices, plan, support.values)
-        mask = Volume(record.restore_labels(result.probability), scan.volume.affine)
-        found = SegmentationResult(
-            slices,
-            result.scans,
-            result.slices.matches,
-            result.slices.tasks,
-            result.probability,
-            record,
-            mask,
-            result.slices.alignments,
-            result.at_first,
+        found = segment_blind(
+            self.predictor, support.scans, support.values, slices, record, scan.volume.affine
         )
         if self.learnt is None:
             return found
-        return better_answers(self.predictor, found, self.learnt.answers(support, slices))
+        scans, seen = self.learnt.sees(support, slices)
+        network, affine = self.learnt.predictor, scan.volume.affine
+        after = segment_blind(network, scans, support.values, seen, record, affine)
+        return better_answers(found, assess(self.predictor, found), after, assess(network, after))
+
+
+def segment_blind(
+    predictor: Predictor,
+    scans: Sequence[LabelledScan],
+    values: Sequence[int],
+    query: EncodedScan,
+    record: Record,
+    affine: npt.NDArray[np.float64],
+) -> SegmentationResult:
+    """Segment labels of an encoded scan of which nothing is known.
+
+    Args:
+        predictor: that encoded all scans.
+        scans: labelled scans, oriented like the query.
+        values: labels to segment.
+        query: the scan.
+        record: of its preprocessing.
+        affine: (4, 4) of its own grid, in RAS+ mm.
+    """
+    result = predictor.segment(scans, query, predictor.blind_plan(scans, query), values)
+    mask = Volume(record.restore_labels(result.probability), affine)
+    return SegmentationResult(
+        query,
+        result.scans,
+        result.slices.matches,
+        result.slices.tasks,
+        result.probability,
+        record,
+        mask,
+        result.slices.alignments,
+        result.at_first,
+    )
 
 
 def _shipped_network(method: ShippedMethod) -> Method:
