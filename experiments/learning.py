@@ -9,14 +9,15 @@ Pairs are those of `experiments/alignment.py`; scans are segmented as `segment` 
 the Dice of every mask is kept, and labelled scans that are there already are left out; with
 --weights what was learnt is kept, and taken again.
 
-The table: before learning, the network that learnt alone, and the better answer for each label by
-its predicted Dice, which is what `segment --learn` writes; means over the scans that a labelled one
-serves. Below it, how many of the accepted masks have a Dice of 0.7, asked of the better answers.
+The table: before learning, and what `segment --learn` writes: the best answer for each label by its
+predicted Dice. Means over the scans that a labelled one serves. Below it, how many of the accepted
+masks have a Dice of 0.7.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -33,11 +34,13 @@ from pydantic import TypeAdapter
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.inference.support import Support
 from dpcenet.nn.tensor_files import save_tensors
-from dpcenet.segmentation.better_answers import better_answers
-from dpcenet.segmentation.learning import learn, with_weights
+from dpcenet.nn.weights import load_weights
+from dpcenet.segmentation.better_answers import Answer, best_of
+from dpcenet.segmentation.learning import learn, with_answers, with_network
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, assess
-from dpcenet.segmentation.segmenter import Segmenter, segment_blind
+from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import write_json
+from dpcenet.volumes.adapters import Scan
 from dpcenet.volumes.metrics import dice
 
 
@@ -46,10 +49,10 @@ class Row:
     """One label of one scan: Dice of its answers, and what was said of the better one.
 
     Attributes:
-        before, after: Dice before learning, and of the network that learnt.
-        better: of the mask that `segment --learn` writes.
-        predicted_before, predicted_after: predicted Dice of the two answers.
-        flag: of the better one.
+        before, after: Dice before learning, and of the mask that `segment --learn` writes.
+        predicted_before, predicted_after: predicted Dice before, and the best after learning.
+        by: whose answer was taken; see `Answer`.
+        flag: of the mask.
     """
 
     support: str
@@ -57,9 +60,9 @@ class Row:
     label: str
     before: float
     after: float
-    better: float
     predicted_before: float
     predicted_after: float
+    by: str
     flag: str
 
 
@@ -88,7 +91,8 @@ def main(
         segmenter = segmenter_for(dataset)
         support = segmenter.support(scan_of(case), label_of(case), values)
         kept = weights and weights / f"{dataset.folder.name}-{name}-{seed}.safetensors"
-        learnt = _learnt(segmenter, support, minutes, seed, kept)
+        scans = [scan_of(query) for query in queries]
+        learnt = _learnt(segmenter, support, scans, minutes, seed, kept)
         rows += _rows(dataset, learnt, support, name, queries)
         if out:
             write_json(out, rows_type.dump_python(rows))
@@ -98,12 +102,20 @@ def main(
 
 
 def _learnt(
-    segmenter: Segmenter, support: Support, minutes: float, seed: int, kept: Path | None
+    segmenter: Segmenter,
+    support: Support,
+    scans: Sequence[Scan],
+    minutes: float,
+    seed: int,
+    kept: Path | None,
 ) -> Segmenter:
     """The segmenter after learning; with weights from before where they were kept."""
     if kept and kept.is_file():
-        return with_weights(segmenter, support, kept)
-    learnt = learn(segmenter, support, minutes, seed, quiet=True)
+        method = deepcopy(segmenter.predictor.method)
+        load_weights(method, kept)
+        learnt = with_network(segmenter, support, method.eval())
+        return with_answers(learnt, (("scan", learnt.find(scan, support)) for scan in scans))
+    learnt = learn(segmenter, support, scans, minutes, seed, quiet=True)
     if kept:
         assert learnt.learnt is not None
         kept.parent.mkdir(exist_ok=True)
@@ -119,38 +131,27 @@ def _rows(
     queries: Sequence[PreparedCase],
 ) -> Iterator[Row]:
     """A row for each label of each scan."""
-    network = segmenter.learnt
-    assert network is not None
     plain = Segmenter(segmenter.predictor, segmenter.rules)
     for query in queries:
-        before = plain.find(scan_of(query), support)
-        scans, seen = network.sees(support, before.query)
-        after = segment_blind(
-            network.predictor, scans, support.values, seen, before.record, before.mask.affine
-        )
-        judged = assess(segmenter.predictor, before), assess(network.predictor, after)
-        better = better_answers(before, judged[0], after, judged[1])
-        flags = assess(segmenter.predictor, better)
+        first = plain.find(scan_of(query), support)
+        before_learning = Answer("", first, assess(plain.predictor, first))
+        best = best_of([before_learning, *segmenter.later_answers(first, support)])
+        found = (first, best)
+        flags = assess(segmenter.predictor, found[1])
         for value in support.values:
             true = np.asarray(query.label) == value
-            dices = [dice(each.mask.data == value, true) for each in (before, after, better)]
-            choice = better.choices[value]
-            yield Row(
-                name,
-                query.name,
-                dataset.labels[value],
-                *dices,
-                choice.before,
-                choice.after,
-                flags[value].flag,
-            )
+            before, after = (dice(each.mask.data == value, true) for each in found)
+            choice = found[1].choices[value]
+            by = choice.by if choice.learnt else ""
+            label, flag = dataset.labels[value], flags[value].flag
+            yield Row(name, query.name, label, before, after, choice.before, choice.after, by, flag)
 
 
 def _line(name: str, rows: Sequence[Row]) -> str:
-    """Means in percent, over labels and of each label: before, after, better."""
+    """Means in percent, over labels and of each label: before, after."""
     labels = list(dict.fromkeys(row.label for row in rows))
     cells = [name]
-    for way in ("before", "after", "better"):
+    for way in ("before", "after"):
         each = [fmean(getattr(r, way) for r in rows if r.label == label) for label in labels]
         parts = ", ".join(f"{100 * one:.1f}" for one in each)
         cells.append(f"{100 * fmean(each):.1f} ({parts})")
@@ -163,7 +164,7 @@ def _accepted(rows: Sequence[Row]) -> str:
     for words, taken in (("as before learning", False), ("taken after learning", True)):
         some = [row for row in rows if (row.predicted_after > row.predicted_before) == taken]
         accepted = [row for row in some if row.flag == "accept"]
-        good = sum(row.better >= ACCEPT_DICE for row in accepted)
+        good = sum(row.after >= ACCEPT_DICE for row in accepted)
         parts.append(f"{words} {len(some)} masks, {len(accepted)} accepted, {good} with that Dice")
     return f"asked {ACCEPT_DICE}: {'; '.join(parts)}"
 

@@ -1,4 +1,4 @@
-"""After learning, each label takes the answer with the higher predicted Dice."""
+"""After learning, each label takes the answer with the highest predicted Dice."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ import pytest
 from dpcenet.data.phantom.phantom import phantom
 from dpcenet.errors import ConfigError
 from dpcenet.inference.predictor import Predictor
-from dpcenet.inference.support import Support
+from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.segmentation import segmenter
-from dpcenet.segmentation.better_answers import LearntNetwork, better_answers
+from dpcenet.segmentation.better_answers import LEARNT, Answer, LearntNetwork, best_of
 from dpcenet.segmentation.result import Choice, SegmentationResult
 from dpcenet.segmentation.review.quality import Quality, assess
+from dpcenet.segmentation.review.signals import label_map_of
 from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.types import Volume
 
 LIVER, KIDNEY = 1, 2
 
 
+def scan(seed: int) -> tuple[Volume, Volume]:
+    return phantom(seed, (10, 72, 72), (9.0, 4.0, 4.0))
+
+
 @pytest.fixture
 def support(copier: Segmenter) -> Support:
-    return copier.support(*phantom(1, (10, 72, 72), (9.0, 4.0, 4.0)), [LIVER, KIDNEY])
+    return copier.support(*scan(1), [LIVER, KIDNEY])
 
 
 @pytest.fixture
 def right(copier: Segmenter, support: Support) -> SegmentationResult:
     """A phantom segmented from itself by `copy`: its masks are right."""
-    image, _ = phantom(1, (10, 72, 72), (9.0, 4.0, 4.0))
-    return copier.find(image, support)
+    return copier.find(scan(1)[0], support)
 
 
 def elsewhere(result: SegmentationResult, label: int) -> SegmentationResult:
@@ -38,29 +43,32 @@ def elsewhere(result: SegmentationResult, label: int) -> SegmentationResult:
     return result.with_probability({**result.probability, label: moved})
 
 
-def best_of(
-    copier: Segmenter, before: SegmentationResult, after: SegmentationResult
-) -> SegmentationResult:
-    judged = [assess(copier.predictor, each) for each in (before, after)]
-    return better_answers(before, judged[0], after, judged[1])
+def judged(copier: Segmenter, by: str, result: SegmentationResult) -> Answer:
+    return Answer(by, result, assess(copier.predictor, result))
 
 
-def test_each_label_takes_the_better_answer(copier: Segmenter, right: SegmentationResult) -> None:
+def test_each_label_takes_the_best_answer(copier: Segmenter, right: SegmentationResult) -> None:
     before, after = elsewhere(right, LIVER), elsewhere(right, KIDNEY)
-    best = best_of(copier, before, after)
+    none = elsewhere(elsewhere(right, LIVER), KIDNEY)
+    answers = [judged(copier, by, r) for by, r in (("", before), (LEARNT, after), ("b", none))]
+    best = best_of(answers)
     assert {v: choice.learnt for v, choice in best.choices.items()} == {LIVER: True, KIDNEY: False}
+    assert best.choices[LIVER].by == LEARNT
     assert np.array_equal(best.mask.data, right.mask.data)
     assert not np.array_equal(before.mask.data, right.mask.data)
     for choice in best.choices.values():
         assert 0 <= min(choice.before, choice.after) < max(choice.before, choice.after) <= 1
 
 
-def test_a_label_that_was_missed_is_taken(copier: Segmenter, right: SegmentationResult) -> None:
+def test_a_label_that_was_missed_is_taken_from_another_scan(
+    copier: Segmenter, right: SegmentationResult
+) -> None:
     missed = right.with_probability(
         {**right.probability, KIDNEY: np.zeros_like(right.probability[KIDNEY])}
     )
-    best = best_of(copier, missed, right)
-    assert best.choices[KIDNEY].before == 0.0 and best.choices[KIDNEY].learnt
+    answers = [judged(copier, by, r) for by, r in (("", missed), (LEARNT, missed), ("b", right))]
+    best = best_of(answers)
+    assert best.choices[KIDNEY].before == 0.0 and best.choices[KIDNEY].by == "b"
     assert np.array_equal(best.mask.data, right.mask.data)
 
 
@@ -69,44 +77,58 @@ def test_what_was_seen_at_first_goes_with_the_answer(
 ) -> None:
     """The review compares a mask with the first look of the network that found it."""
     looks = [{v: np.full((1, 1, 1), n, bool) for v in (LIVER, KIDNEY)} for n in (0, 1)]
-    before, after = replace(right, at_first=looks[0]), replace(right, at_first=looks[1])
     quality = assess(copier.predictor, right)
     low = {value: replace(each, dice=0.1) for value, each in quality.items()}
-    first = {**quality, LIVER: low[LIVER]}
-    best = better_answers(before, first, after, {**low, LIVER: quality[LIVER]})
+    before = Answer("", replace(right, at_first=looks[0]), {**quality, LIVER: low[LIVER]})
+    after = Answer(LEARNT, replace(right, at_first=looks[1]), {**low, LIVER: quality[LIVER]})
+    best = best_of([before, after])
     assert best.at_first[LIVER] is looks[1][LIVER] and best.at_first[KIDNEY] is looks[0][KIDNEY]
 
 
 def test_equal_answers_stay_those_of_before() -> None:
-    assert not Choice(0.7, 0.7).learnt and Choice(0.7, 0.71).learnt
+    assert not Choice(0.7, 0.7, LEARNT).learnt and Choice(0.7, 0.71, LEARNT).learnt
 
 
-def test_both_networks_segment(
+def test_every_answer_is_judged_from_the_labelled_scans(
     copier: Segmenter,
     support: Support,
     right: SegmentationResult,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each is judged by itself; here both are `copy`, so neither answer is better."""
-    judges = []
+    """Here all networks are `copy`; the labels of the pseudo-labelled scan lie elsewhere."""
+    judges = list[tuple[Predictor, SegmentationResult]]()
 
     def noted(predictor: Predictor, result: SegmentationResult) -> dict[int, Quality]:
-        judges.append(predictor)
+        judges.append((predictor, result))
         return assess(predictor, result)
 
     monkeypatch.setattr(segmenter, "assess", noted)
-    other = replace(copier.predictor)
-    learnt = replace(copier, learnt=LearntNetwork.of(other, support))
-    image, _ = phantom(1, (10, 72, 72), (9.0, 4.0, 4.0))
-    found = learnt.find(image, support)
-    assert judges[0] is copier.predictor and judges[1] is other
+    network, other = replace(copier.predictor), copier.find(scan(2)[0], support)
+    wrong = LabelledScan("b", other.query, np.roll(label_map_of(other), 30, axis=2))
+    learnt = replace(LearntNetwork.of(network, support), pseudo_labelled=(wrong,))
+    found = replace(copier, learnt=learnt).find(scan(1)[0], support)
+    assert [predictor is network for predictor, _ in judges] == [False, True, True]
+    assert [result.scans[0].name for _, result in judges] == [support.scans[0].name] * 3
+    assert not np.array_equal(judges[2][1].mask.data, judges[1][1].mask.data)
     assert np.array_equal(found.mask.data, right.mask.data)
-    assert [c.before == c.after and not c.learnt for c in found.choices.values()] == [True, True]
+    assert [choice.learnt for choice in found.choices.values()] == [False, False]
+
+
+def test_a_scan_does_not_answer_for_itself(copier: Segmenter, support: Support) -> None:
+    found = [copier.find(scan(seed)[0], support) for seed in (2, 3, 4)]
+    names = ["a", "b", "c"]
+    labelled = tuple(
+        LabelledScan(name, each.query, label_map_of(each))
+        for name, each in zip(names, found, strict=True)
+    )
+    learnt = replace(LearntNetwork.of(copier.predictor, support), pseudo_labelled=labelled)
+    answering = [[by for by, _ in learnt.answers_from(support, each.query)][1:] for each in found]
+    assert answering == [["b", "c"], ["a", "c"], ["a", "b"]]
 
 
 def test_a_network_that_learnt_from_other_scans_is_refused(
     copier: Segmenter, support: Support, right: SegmentationResult
 ) -> None:
-    other = copier.support(*phantom(2, (10, 72, 72), (9.0, 4.0, 4.0)), [LIVER, KIDNEY])
+    learnt = LearntNetwork.of(copier.predictor, copier.support(*scan(2), [LIVER, KIDNEY]))
     with pytest.raises(ConfigError, match="segment from the same scans"):
-        LearntNetwork.of(copier.predictor, other).sees(support, right.query)
+        next(learnt.answers_from(support, right.query))

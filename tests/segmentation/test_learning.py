@@ -17,7 +17,7 @@ from dpcenet.methods.incontext.model import InContext, NetworkOptions
 from dpcenet.nn.weights import hash_of_state
 from dpcenet.segmentation import labelled_input
 from dpcenet.segmentation.labelled_input import LabelledInput
-from dpcenet.segmentation.learning import RECORD, WEIGHTS, learn
+from dpcenet.segmentation.learning import RECORD, SCANS, WEIGHTS, learn
 from dpcenet.segmentation.segment_folder import SegmentLocation, SegmentSummary, segment_folder
 from dpcenet.segmentation.segment_options import SegmentOptions
 from dpcenet.segmentation.segmenter import Segmenter
@@ -49,12 +49,12 @@ def segmented(labelled: LabelledInput, out: Path, **options: object) -> SegmentS
     return segment_folder([out.parent / "scans"], labelled, chosen, quiet=True)
 
 
-def learnt_of(mask: Path | None) -> str:
-    """Weights that had a say in a mask, by its record."""
+def learnt_of(mask: Path | None) -> tuple[str, ...]:
+    """What had a say in a mask, by its record: weights, and pseudo-labelled scans."""
     assert mask is not None
     inputs = json.loads(Path(f"{mask}.json").read_text())["inputs"]
     assert inputs["network"] == hash_of_state(tiny_segmenter().predictor.method)
-    return str(inputs["learnt"])
+    return tuple(inputs["learnt"])
 
 
 def trained_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -76,13 +76,14 @@ def test_both_networks_have_a_say_in_the_results(labelled: LabelledInput, tmp_pa
     assert note.startswith("learnt from the labelled scans: 2 steps in ")
     assert " of 4 masks taken after learning: predicted Dice " in note  # two scans, two labels
     facts = json.loads((out / RECORD).read_text())
-    assert facts["steps"] == 2
-    assert {learnt_of(each.mask) for each in done.outcomes} == {facts["weights"]}
+    assert facts["steps"] == 2 and len(facts["answers of"]) == 2
+    ((weights, *scans),) = {learnt_of(each.mask) for each in done.outcomes}
+    assert weights == facts["weights"] and len(scans) == 2
     assert facts["weights"] != hash_of_state(tiny_segmenter().predictor.method)
     content = json.loads((out / "segment.json").read_text())
     assert content["learn"] == facts["said"]
     choices = [choice for case in content["cases"] for choice in case["learnt"].values()]
-    assert len(choices) == 4
+    assert len(choices) == 4 and all(each["by"] for each in choices)
     assert all(0 <= each[when] <= 1 for each in choices for when in ("before", "after"))
 
 
@@ -90,8 +91,8 @@ def test_again_nothing_is_learnt_and_elsewhere_the_file_serves(
     labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    segmented(labelled, out)
-    weights = json.loads((out / RECORD).read_text())["weights"]
+    first = segmented(labelled, out)
+    had_a_say = learnt_of(first.outcomes[0].mask)
     often = trained_again(monkeypatch)
     again = segmented(labelled, out)
     assert all(each.skipped for each in again.outcomes)
@@ -101,11 +102,11 @@ def test_again_nothing_is_learnt_and_elsewhere_the_file_serves(
     for mask in out.glob("*_seg.nii.gz*"):
         mask.unlink()
     there = segment_folder([tmp_path / "scans"], labelled, options, location=location, quiet=True)
-    assert {learnt_of(each.mask) for each in there.outcomes} == {weights}
+    assert {learnt_of(each.mask) for each in there.outcomes} == {had_a_say}
     assert not often
 
 
-@pytest.mark.parametrize("harm", ["overwrite", "labels", "record", "weights"])
+@pytest.mark.parametrize("harm", ["overwrite", "labels", "record", "weights", "scans"])
 def test_it_learns_anew_where_what_was_learnt_cannot_serve(
     labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
@@ -117,6 +118,8 @@ def test_it_learns_anew_where_what_was_learnt_cannot_serve(
         (out / RECORD).write_text("{")
     elif harm == "weights":
         (out / WEIGHTS).write_bytes(b"")
+    elif harm == "scans":
+        (out / SCANS).unlink()
     often = trained_again(monkeypatch)
     done = segmented(labelled, out, overwrite=harm == "overwrite")
     assert len(often) == 1 and "from before" not in done.notes[0]
@@ -144,7 +147,9 @@ def test_from_python(labelled: LabelledInput, tmp_path: Path) -> None:
     assert dpcenet.learn is learn
     segmenter, support = labelled.open()
     scan = tmp_path / "scans" / "image_02.nii.gz"
-    learnt = learn(segmenter, support, quiet=True)
+    learnt = learn(segmenter, support, str(scan), quiet=True)
+    assert learnt.learnt is not None
+    assert [each.name for each in learnt.learnt.pseudo_labelled] == [str(scan)]
     assert segmenter.learnt is None and learnt.predictor is segmenter.predictor
     assert "one that learnt" in repr(learnt) and "learnt" not in repr(segmenter)
     assert learnt.segment(str(scan), support).data.shape == nibabel.load(scan).shape[::-1]

@@ -56,7 +56,7 @@ class LabelledScan:
         image: npt.NDArray[np.float32],
         slices: EncodedScan,
         label: Labels,
-        affine: Affine,
+        affine: Affine | None = None,
     ) -> LabelledScan:
         """From a prepared image (Z, H, W), its encoded slices, its label and its affine (4, 4)."""
         digest = hashlib.sha256()

@@ -35,7 +35,7 @@ class LabelledInput:
         precision: of the trunk; "auto" is the run's, or the faster one, measured.
         fast: the first look only: no alignment, and no window around small organs.
         all_parts: every part of a label is kept, also where the labelled scans have but one.
-        learnt: weights of a network that learnt from these scans, from `learning.learn_into`.
+        learnt: folder in which `learning.learn_into` kept what was learnt from these scans.
     """
 
     images: tuple[Path, ...] = ()
@@ -74,9 +74,9 @@ class LabelledInput:
         support = replace(support, names=names)
         if self.learnt is None:
             return segmenter, support
-        from dpcenet.segmentation.learning import with_weights  # few need it
+        from dpcenet.segmentation.learning import with_learnt  # few need it
 
-        return with_weights(segmenter, support, self.learnt), support
+        return with_learnt(segmenter, support, self.learnt), support
 
     def absolute(self) -> LabelledInput:
         """The same with absolute paths, for workers in other folders."""

@@ -22,16 +22,18 @@ class Choice:
     """Predicted Dice, 0…1, of a label's answers before and after learning; the higher one counts.
 
     Attributes:
-        before: of the network before it learnt, by its own signals.
-        after: of the one that learnt, by its own.
+        before: of the network before it learnt.
+        after: the highest of the answers after learning.
+        by: whose that is; see `better_answers.Answer`.
     """
 
     before: float
     after: float
+    by: str
 
     @property
     def learnt(self) -> bool:
-        """Whether the answer is the one after learning."""
+        """Whether the answer is one after learning."""
         return self.after > self.before
 
 
@@ -72,3 +74,8 @@ class SegmentationResult:
         """The same with other probabilities, and the mask that they make."""
         mask = Volume(self.record.restore_labels(probability), self.mask.affine)
         return replace(self, probability=probability, mask=mask)
+
+    def answered_by(self, other: SegmentationResult) -> SegmentationResult:
+        """The answer of another result, to be judged from this one's labelled scans."""
+        found = replace(self, probability=other.probability, mask=other.mask)
+        return replace(found, at_first=other.at_first)

@@ -12,7 +12,7 @@ from dpcenet.inference.support import Support
 from dpcenet.segmentation.estimate import estimate
 from dpcenet.segmentation.labelled_input import LabelledInput
 from dpcenet.segmentation.layout import write_layout_files
-from dpcenet.segmentation.learning import learn_into, said_of_learning, with_weights
+from dpcenet.segmentation.learning import learn_into, said_of_learning, with_learnt
 from dpcenet.segmentation.output_folder import check_targets, collect, locked
 from dpcenet.segmentation.queries import Query, find_queries
 from dpcenet.segmentation.review.quality import accept_words
@@ -121,10 +121,9 @@ def segment_folder(
         write_layout_files(options.out, support.names, options.outputs.layout)
         about: dict[str, Any] = {"accept_dice": options.accept_dice} if options.check else {}
         if options.learn is not None and queries:
-            minutes, again = options.learn, options.overwrite
-            weights, said = learn_into(options.out, segmenter, support, minutes, again, quiet)
-            labelled, about["learn"] = replace(labelled, learnt=weights), said
-            segmenter = with_weights(segmenter, support, weights)
+            about["learn"] = _learn(labelled, segmenter, support, queries, options, quiet)
+            labelled = replace(labelled, learnt=options.out)
+            segmenter = with_learnt(segmenter, support, options.out)
         if location is not None:
             each = segment_on(location.engine, labelled, queries, options, location.threads)
         elif (processes := min(jobs, len(queries))) > 1:
@@ -139,6 +138,22 @@ def segment_folder(
             summary = _reviewed(summary, segmenter, support, options, labelled_names)
         write_statistics(options, queries, outcomes, support)
         return summary
+
+
+def _learn(
+    labelled: LabelledInput,
+    segmenter: Segmenter,
+    support: Support,
+    queries: Sequence[Query],
+    options: SegmentOptions,
+    quiet: bool,
+) -> str:
+    """Learn from the labelled scans, and from answers for others; what was done in words."""
+    known, out = _labelled_names(queries, labelled), options.out
+    names = {query.name.as_posix(): query.read for query in queries}
+    scans = [(name, read) for name, read in names.items() if name not in known]
+    assert options.learn is not None
+    return learn_into(out, segmenter, support, scans, options.learn, options.overwrite, quiet)
 
 
 def _estimate(

@@ -123,7 +123,7 @@ def _common_inputs(
         "check": options.check,
         "fast": not segmenter.predictor.second_look,
         "one part": segmenter.predictor.one_part,
-        **({} if learnt is None else {"learnt": hash_of_state(learnt.predictor.method)}),
+        **({} if learnt is None else {"learnt": learnt.identity}),
         "dpcenet": dpcenet.__version__,
     }
 

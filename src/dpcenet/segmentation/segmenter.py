@@ -5,7 +5,7 @@ The support slice for each query slice is found from the images alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.methods.base import Method
 from dpcenet.methods.dpcenet import weights as dpcenet
 from dpcenet.methods.incontext import weights as incontext
-from dpcenet.segmentation.better_answers import LearntNetwork, better_answers
+from dpcenet.segmentation.better_answers import Answer, LearntNetwork, best_of, seen_by
 from dpcenet.segmentation.labelled_files import (
     LabelledFiles,
     check_meanings,
@@ -234,10 +234,24 @@ class Segmenter:
         )
         if self.learnt is None:
             return found
-        scans, seen = self.learnt.sees(support, slices)
-        network, affine = self.learnt.predictor, scan.volume.affine
-        after = segment_blind(network, scans, support.values, seen, record, affine)
-        return better_answers(found, assess(self.predictor, found), after, assess(network, after))
+        before = Answer("", found, assess(self.predictor, found))
+        return best_of([before, *self.later_answers(found, support)])
+
+    def later_answers(self, before: SegmentationResult, support: Support) -> Iterator[Answer]:
+        """What a network that learnt answers, judged from the labelled scans.
+
+        Args:
+            before: what was found before learning.
+            support: from `Segmenter.support`.
+        """
+        assert self.learnt is not None
+        network, record, affine = self.learnt.predictor, before.record, before.mask.affine
+        query, own = seen_by(network, before.query), None
+        for by, scans in self.learnt.answers_from(support, before.query):
+            found = segment_blind(network, scans, support.values, query, record, affine)
+            own = own or found
+            found = own.answered_by(found)
+            yield Answer(by, found, assess(network, found))
 
 
 def segment_blind(
