@@ -34,7 +34,10 @@ def test_a_check_and_more_labels_take_longer(
     checked = estimate(segmenter, support, 3, check=True, jobs=1)
     assert checked.each == pytest.approx(plain.each + slices * of_slice * (2.6 + 0.9 * labels))
     judged = checked.each - plain.each
-    twice = estimate(segmenter, support, 3, check=True, jobs=1, learns=True)
-    assert twice.each == pytest.approx(2 * plain.each + 3 * judged)
+    learns = estimate(segmenter, support, 3, check=True, jobs=1, learns=True)
+    assert learns.each == pytest.approx(4 * plain.each + 5 * judged)
+    assert learns.ahead == pytest.approx(3 * 2 * (plain.each + judged))
+    one = estimate(segmenter, support, 1, check=True, jobs=1, learns=True)
+    assert one.each == pytest.approx(2 * plain.each + 3 * judged)
     fewer = estimate(segmenter, support.only(support.values[:1]), 3, check=False, jobs=1)
     assert fewer.each < plain.each

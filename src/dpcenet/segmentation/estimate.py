@@ -13,6 +13,8 @@ from dpcenet.errors import ConfigError
 from dpcenet.inference.encoded import encode_slices
 from dpcenet.inference.support import Support
 from dpcenet.segmentation import memory_cap
+from dpcenet.segmentation.better_answers import MOST
+from dpcenet.segmentation.pseudo_labels import FROM
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.large_arrays import LARGE
 from dpcenet.system.progress import in_words
@@ -54,15 +56,17 @@ class Estimate:
         each: seconds for one scan.
         jobs: processes.
         memory: bytes that a process will hold at most; None where the system does not tell.
+        ahead: seconds for the scans whose answers serve the others, with `--learn`.
     """
 
     scans: int
     each: float
     jobs: int
     memory: int | None
+    ahead: float = 0.0
 
     def __str__(self) -> str:
-        total = self.each * -(-self.scans // max(1, self.jobs))
+        total = self.ahead + self.each * -(-self.scans // max(1, self.jobs))
         held = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB"
         of_each = " for each process" if held and self.jobs > 1 else ""
         return (
@@ -86,7 +90,7 @@ def estimate(
         scans: how many.
         check: whether each result is judged.
         jobs: processes.
-        learns: whether two networks segment, whose answers are judged.
+        learns: whether several answers for each scan are made and judged.
     """
     predictor, first = segmenter.predictor, support.scans[0]
     sample = first.slices.images[:SAMPLE]
@@ -94,12 +98,15 @@ def estimate(
     encode_slices(predictor.method, sample, predictor.precision)
     slice_s = (time.perf_counter() - began) / len(sample)
     labels, slices = len(support.values), len(first.label)
-    times, checks = (2, 2 + check) if learns else (1, int(check))
-    factor = (FULL if predictor.second_look else FAST).of(labels, checks, times)
+    work = FULL if predictor.second_look else FAST
+    answers = 2 + min(MOST, scans - 1) if learns else 1
+    factor = work.of(labels, check + (answers if learns else 0), answers)
+    ahead = min(scans, FROM) * work.of(labels, 2, 2) if learns else 0.0
     arrays = [*first.slices.features.maps.values(), *[first.slices.images] * (3 + labels)]
     held = sum(min(each.nbytes, LARGE) for each in arrays)
     try:
         memory = memory_cap.peak() + COPIES * held
     except ConfigError:
         memory = None
-    return Estimate(scans, slices * factor * slice_s, jobs, memory)
+    scan_s = slices * slice_s
+    return Estimate(scans, scan_s * factor, jobs, memory, scan_s * ahead)
