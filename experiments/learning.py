@@ -95,7 +95,10 @@ def main(
         learnt = _learnt(segmenter, support, scans, minutes, seed, kept)
         rows += _rows(dataset, learnt, support, name, queries)
         if out:
+            out.parent.mkdir(parents=True, exist_ok=True)
             write_json(out, rows_type.dump_python(rows))
+        typer.echo(f"{data.name}: {name} is done", err=True)
+    for name in dict.fromkeys(row.support for row in rows):
         typer.echo(_line(name, [row for row in rows if row.support == name]))
     typer.echo(_line("all", rows))
     typer.echo(_accepted(rows))
@@ -144,7 +147,8 @@ def _rows(
             choice = found[1].choices[value]
             by = choice.by if choice.learnt else ""
             label, flag = dataset.labels[value], flags[value].flag
-            yield Row(name, query.name, label, before, after, choice.before, choice.after, by, flag)
+            numbers = (round(n, 4) for n in (before, after, choice.before, choice.after))
+            yield Row(name, query.name, label, *numbers, by, flag)
 
 
 def _line(name: str, rows: Sequence[Row]) -> str:

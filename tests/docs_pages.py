@@ -50,7 +50,7 @@ SHORTER = {
     ("prepare", "SABS"): "--size 64",
     ("prepare", "ACDC"): "--size 64",
     ("incontext.py", "train"): "--steps 1",
-    ("learning.py", "--minutes"): "--minutes 0.01",
+    ("learning.py", "--pairs"): "--minutes 0.01",
 }
 """Words of a command → options that are put at its end."""
 
