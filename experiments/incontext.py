@@ -129,10 +129,9 @@ def _row(task: tuple[Path, str, tuple[Path, ...], int, int]) -> dict[str, float]
         return done
     torch.set_num_threads(1)
     folder = file.with_suffix("")
-    sizes = [f"{part}.size={SIZE}" for part in ("pairs", "cohorts", "network")]
-    config = load_options(
-        PretrainConfig, None, (f"steps={steps}", f"seed={seed}", *sizes, *ROWS[name])
-    )
+    changes = [f"{part}.size={SIZE}" for part in ("pairs", "cohorts", "network")]
+    changes += [f"steps={steps}", f"seed={seed}", f"bfloat16={PRECISION == 'bfloat16'}".lower()]
+    config = load_options(PretrainConfig, None, (*changes, *ROWS[name]))
     pretrain(config, folder, Pace(save_every=steps))
     network = shipped.load_network(folder / WEIGHTS, replace(config.network, size=96))
     last = json.loads((folder / LOG).read_text().splitlines()[-1])
