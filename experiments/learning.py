@@ -40,13 +40,12 @@ from dpcenet.segmentation.learning import learn, with_answers, with_network
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, assess
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import write_json
-from dpcenet.volumes.adapters import Scan
 from dpcenet.volumes.metrics import dice
 
 
 @dataclass(frozen=True)
 class Row:
-    """One label of one scan: Dice of its answers, and what was said of the better one.
+    """One label of one scan: Dice of its answers, and what was said of the best one.
 
     Attributes:
         before, after: Dice before learning, and of the mask that `segment --learn` writes.
@@ -91,8 +90,7 @@ def main(
         segmenter = segmenter_for(dataset)
         support = segmenter.support(scan_of(case), label_of(case), values)
         kept = weights and weights / f"{dataset.folder.name}-{name}-{seed}.safetensors"
-        scans = [scan_of(query) for query in queries]
-        learnt = _learnt(segmenter, support, scans, minutes, seed, kept)
+        learnt = _learnt(segmenter, support, queries, minutes, seed, kept)
         rows += _rows(dataset, learnt, support, name, queries)
         if out:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +105,7 @@ def main(
 def _learnt(
     segmenter: Segmenter,
     support: Support,
-    scans: Sequence[Scan],
+    queries: Sequence[PreparedCase],
     minutes: float,
     seed: int,
     kept: Path | None,
@@ -117,13 +115,14 @@ def _learnt(
         method = deepcopy(segmenter.predictor.method)
         load_weights(method, kept)
         learnt = with_network(segmenter, support, method.eval())
-        return with_answers(learnt, (("scan", learnt.find(scan, support)) for scan in scans))
-    learnt = learn(segmenter, support, scans, minutes, seed, quiet=True)
-    if kept:
+    else:
+        learnt = learn(segmenter, support, (), minutes, seed, quiet=True)
+    if kept and not kept.is_file():
         assert learnt.learnt is not None
-        kept.parent.mkdir(exist_ok=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(kept, learnt.learnt.predictor.method.state_dict(), {})
-    return learnt
+    found = ((query.name, learnt.find(scan_of(query), support)) for query in queries)
+    return with_answers(learnt, found)
 
 
 def _rows(

@@ -14,12 +14,13 @@ from dpcenet.inference.support import LabelledScan, Support
 from dpcenet.segmentation import segmenter
 from dpcenet.segmentation.better_answers import LEARNT, Answer, LearntNetwork, best_of
 from dpcenet.segmentation.result import Choice, SegmentationResult
-from dpcenet.segmentation.review.quality import Quality, assess
+from dpcenet.segmentation.review.quality import Quality, assess, nothing_found
 from dpcenet.segmentation.review.signals import label_map_of
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.types import Volume
 
 LIVER, KIDNEY = 1, 2
+FULL = replace(nothing_found(), dice=1.0)
 
 
 def scan(seed: int) -> tuple[Volume, Volume]:
@@ -83,6 +84,20 @@ def test_what_was_seen_at_first_goes_with_the_answer(
     after = Answer(LEARNT, replace(right, at_first=looks[1]), {**low, LIVER: quality[LIVER]})
     best = best_of([before, after])
     assert best.at_first[LIVER] is looks[1][LIVER] and best.at_first[KIDNEY] is looks[0][KIDNEY]
+
+
+def test_from_several_labelled_scans_nothing_is_seen_at_first(
+    copier: Segmenter, right: SegmentationResult
+) -> None:
+    """A pseudo-labelled scan answers alone, and has a first look; it is judged like the others."""
+    looks = {value: right.probability[value] > 0.5 for value in (LIVER, KIDNEY)}
+    alone, several = replace(right, at_first=looks), replace(right, at_first={})
+    assert not several.answered_by(alone).at_first and alone.answered_by(alone).at_first == looks
+    quality = assess(copier.predictor, several)
+    low = {value: replace(each, dice=0.0) for value, each in quality.items()}
+    best = best_of([Answer("", several, quality), Answer("b", alone, {**low, LIVER: FULL})])
+    assert {v: choice.learnt for v, choice in best.choices.items()} == {LIVER: True, KIDNEY: False}
+    assert not best.at_first and set(assess(copier.predictor, best)) == {LIVER, KIDNEY}
 
 
 def test_equal_answers_stay_those_of_before() -> None:

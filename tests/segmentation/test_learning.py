@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +108,7 @@ def test_again_nothing_is_learnt_and_elsewhere_the_file_serves(
     assert not often
 
 
-@pytest.mark.parametrize("harm", ["overwrite", "labels", "record", "weights", "scans"])
+@pytest.mark.parametrize("harm", ["overwrite", "labels", "record", "weights", "scans", "fast"])
 def test_it_learns_anew_where_what_was_learnt_cannot_serve(
     labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
@@ -120,6 +122,8 @@ def test_it_learns_anew_where_what_was_learnt_cannot_serve(
         (out / WEIGHTS).write_bytes(b"")
     elif harm == "scans":
         (out / SCANS).unlink()
+    elif harm == "fast":
+        labelled = replace(labelled, fast=True)
     often = trained_again(monkeypatch)
     done = segmented(labelled, out, overwrite=harm == "overwrite")
     assert len(often) == 1 and "from before" not in done.notes[0]
@@ -130,6 +134,42 @@ def test_a_scan_that_cannot_be_read_stops_nothing(labelled: LabelledInput, tmp_p
     done = segmented(labelled, tmp_path / "out")
     assert [each.mask is None for each in done.outcomes] == [True, False]
     assert "of 2 masks" in done.notes[0]
+
+
+def test_a_copy_of_the_labelled_scan_serves_no_other(
+    labelled: LabelledInput, tmp_path: Path
+) -> None:
+    shutil.copy(labelled.images[0], tmp_path / "scans" / "image_00.nii.gz")
+    segmented(labelled, tmp_path / "out")
+    answers = json.loads((tmp_path / "out" / RECORD).read_text())["answers of"]
+    assert sorted(answers) == ["image_02", "image_03"]
+
+
+def test_out_of_memory_in_the_first_scans_loses_no_training(
+    labelled: LabelledInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, often = Segmenter.find, list[int]()
+
+    def short(*args: Any) -> Any:
+        often.append(1)
+        if len(often) == 1:
+            raise MemoryError
+        return find(*args)
+
+    monkeypatch.setattr(Segmenter, "find", short)
+    done = segmented(labelled, tmp_path / "out")
+    assert all(each.mask is not None for each in done.outcomes)
+    assert len(json.loads((tmp_path / "out" / RECORD).read_text())["answers of"]) == 1
+
+
+def test_a_task_without_images_is_refused_also_where_all_was_learnt_before(
+    labelled: LabelledInput, tmp_path: Path
+) -> None:
+    segmented(labelled, tmp_path / "out")
+    segmenter, support = labelled.open()
+    write_task(tmp_path / "a.task", segmenter.predictor, support)
+    with pytest.raises(ConfigError, match="--with-images"):
+        segmented(LabelledInput(task=tmp_path / "a.task"), tmp_path / "out")
 
 
 def test_what_cannot_be_is_said_first(labelled: LabelledInput, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     before       the network before learning, from the labelled scans
     learnt       the network that learnt, from the labelled scans
     pseudo-      the network that learnt, from another scan of the folder with the answer for that
-    labelled     scan in place of labels that a person drew; one answer for each such scan
+    labelled     scan in place of labels that a person drew; one answer from each such scan
 
 None is trusted blindly: a network that learnt finds organs that were missed before, and now and
 then takes another organ for one that was right. Of each label the answer with the highest predicted
@@ -106,7 +106,8 @@ def best_of(answers: Sequence[Answer]) -> SegmentationResult:
         choices[value] = Choice(first.quality[value].dice, best.quality[value].dice, best.by)
         of[value] = (best if choices[value].learnt else first).result
     found = first.result.with_probability({v: each.probability[v] for v, each in of.items()})
-    at_first = {v: each.at_first[v] for v, each in of.items() if v in each.at_first}
+    seen = all(value in each.at_first for value, each in of.items())
+    at_first = {v: each.at_first[v] for v, each in of.items()} if seen else {}
     return replace(found, choices=choices, at_first=at_first)
 
 

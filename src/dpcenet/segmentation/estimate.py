@@ -14,7 +14,7 @@ from dpcenet.inference.encoded import encode_slices
 from dpcenet.inference.support import Support
 from dpcenet.segmentation import memory_cap
 from dpcenet.segmentation.better_answers import MOST
-from dpcenet.segmentation.pseudo_labels import FROM
+from dpcenet.segmentation.pseudo_labels import FROM, KEPT
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.large_arrays import LARGE
 from dpcenet.system.progress import in_words
@@ -44,6 +44,7 @@ class Work:
 
 
 FULL, FAST = Work(13.0, 4.6, 2.6, 0.9), Work(3.8, 0.65, 1.9, 0.35)
+LEARNT = KEPT + 2  # further copies: pseudo-labelled scans, both kinds of scans in other features
 COPIES = 3  # of a scan's slices, features and probabilities: two scans are held at a time
 
 
@@ -105,7 +106,7 @@ def estimate(
     arrays = [*first.slices.features.maps.values(), *[first.slices.images] * (3 + labels)]
     held = sum(min(each.nbytes, LARGE) for each in arrays)
     try:
-        memory = memory_cap.peak() + COPIES * held
+        memory = memory_cap.peak() + (COPIES + (LEARNT if learns else 0)) * held
     except ConfigError:
         memory = None
     scan_s = slices * slice_s

@@ -8,7 +8,6 @@ OUT/learnt_scans.safetensors    scans that serve the others with their answers; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,14 +21,15 @@ from dpcenet.methods.base import Method
 from dpcenet.nn.tensor_files import save_tensors
 from dpcenet.nn.weights import hash_of_state, load_weights
 from dpcenet.segmentation.better_answers import LearntNetwork
-from dpcenet.segmentation.pseudo_labels import load, pseudo_labelled, save
+from dpcenet.segmentation.pseudo_labels import FROM, load, pseudo_labelled, save
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.segment_options import Outcome
 from dpcenet.segmentation.segmenter import Segmenter
+from dpcenet.system.faults import out_of_memory
 from dpcenet.system.files import file_hash, read_json, write_json
 from dpcenet.system.progress import say
 from dpcenet.system.words import counted
-from dpcenet.volumes.adapters import Scan, name_of, several
+from dpcenet.volumes.adapters import Scan, name_of, open_scan, several
 
 if TYPE_CHECKING:
     from dpcenet.training.checked_training import LearnOptions
@@ -63,7 +63,7 @@ def learn(
     Returns:
         a segmenter that segments several times, from these labelled scans: each label of a scan
         takes the answer with the highest predicted Dice; see `better_answers`. That takes about
-        six times as long.
+        five times as long.
 
     Raises:
         VolumeError: a scan cannot be used.
@@ -73,8 +73,10 @@ def learn(
     from dpcenet.training.learn import learn_options
 
     options = learn_options(minutes, seed)
-    learnt = train(segmenter.predictor, support.scans, support.values, options, quiet)
     some: list[Scan] = several(scans)
+    for scan in some[:FROM]:  # what is wrong with them is said before the training
+        segmenter.prepare(open_scan(scan), support, name_of(scan))
+    learnt = train(segmenter.predictor, support.scans, support.values, options, quiet)
     both = with_network(segmenter, support, learnt.network)
     return with_answers(both, ((name_of(scan), both.find(scan, support)) for scan in some))
 
@@ -105,10 +107,11 @@ def learn_into(
     Raises:
         ConfigError: see `learn`.
     """
+    from dpcenet.training.learn import check_images, learn_options
     from dpcenet.training.learn import learn as train
-    from dpcenet.training.learn import learn_options
 
     options = learn_options(minutes)
+    check_images(support.scans)
     made_from = _made_from(segmenter, support, options)
     if not again and (known := _known(out, made_from)):
         return known
@@ -185,17 +188,25 @@ def _found(
 ) -> Iterator[tuple[str, SegmentationResult]]:
     """Results; what is wrong with a scan that cannot be used is said when it is segmented."""
     for name, read in scans:
-        with suppress(InputError, OSError):
-            yield name, segmenter.find(read(), support)
+        try:
+            found = segmenter.find(read(), support)
+        except (InputError, OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not out_of_memory(error):
+                raise
+            continue
+        yield name, found
 
 
 def _made_from(segmenter: Segmenter, support: Support, options: LearnOptions) -> dict[str, Any]:
-    """What the weights depend on, as JSON."""
+    """What the weights and the answers for the first scans depend on, as JSON; not on which scans
+    there are, which may become more."""
     return {
         "support": [scan.digest for scan in support.scans],
         "labels": list(support.values),
         "network": hash_of_state(segmenter.predictor.method),
         "precision": segmenter.predictor.precision,
+        "fast": not segmenter.predictor.second_look,
+        "one part": segmenter.predictor.one_part,
         "options": asdict(options),
         "dpcenet": dpcenet.__version__,
     }

@@ -43,9 +43,11 @@ class OutputOptions:
     layout: Layout = "default"
 
 
-def made_by_network(method: Method, network: str) -> Algorithm:
-    """Who made a mask: this version, and the first digits of the sha256 of the weights."""
-    return Algorithm(__version__, f"{type(method).__name__} {network[:12]}")
+def made_by_network(method: Method, network: str, learnt: str = "") -> Algorithm:
+    """Who made a mask: this version, and the first digits of the sha256 of the weights, also of
+    those after learning."""
+    after = f" learnt {learnt[:12]}" if learnt else ""
+    return Algorithm(__version__, f"{type(method).__name__} {network[:12]}{after}")
 
 
 def write_outputs(

@@ -38,11 +38,12 @@ def pseudo_labelled(
     Returns:
         those with the highest mean predicted Dice, the best first.
     """
-    best = sorted(islice(found, FROM), key=lambda each: -_predicted(each[1]))[:KEPT]
-    return tuple(
-        _labelled_scan(name, seen_by(network, result.query), label_map_of(result))
-        for name, result in best
-    )
+    scored = []
+    for name, result in islice(found, FROM):  # of each result only what is kept stays in memory
+        scan = _labelled_scan(name, seen_by(network, result.query), label_map_of(result))
+        scored.append((_predicted(result), scan))
+    best = sorted(scored, key=lambda each: -each[0])[:KEPT]
+    return tuple(scan for _, scan in best)
 
 
 def save(path: Path, scans: Sequence[LabelledScan]) -> None:

@@ -54,7 +54,7 @@ class SegmentationResult:
         alignments: for each labelled scan how the query lies to it; None where the scan shows none
             of the labels, empty where slices were matched one by one.
         at_first: see `Segmented`.
-        choices: label value → which of two answers was taken; empty without `--learn`.
+        choices: label value → which of several answers was taken; empty without `--learn`.
     """
 
     query: EncodedScan
@@ -76,6 +76,9 @@ class SegmentationResult:
         return replace(self, probability=probability, mask=mask)
 
     def answered_by(self, other: SegmentationResult) -> SegmentationResult:
-        """The answer of another result, to be judged from this one's labelled scans."""
-        found = replace(self, probability=other.probability, mask=other.mask)
-        return replace(found, at_first=other.at_first)
+        """The answer of another result, to be judged from this one's labelled scans.
+
+        From several labelled scans nothing is seen at first, so nothing of the other's counts.
+        """
+        at_first = other.at_first if self.at_first else {}
+        return replace(self, probability=other.probability, mask=other.mask, at_first=at_first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dpcenet.segmentation.review.review_page import write_review
 from dpcenet.segmentation.review.reviewed_case import read_cases, save_case
 from dpcenet.segmentation.review.suggest import support_signatures
 from dpcenet.segmentation.segment_options import Outcome, SegmentOptions
-from dpcenet.segmentation.segment_queries import segment_each
+from dpcenet.segmentation.segment_queries import read_new, segment_each
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.segmentation.statistics_table import write_statistics
 from dpcenet.segmentation.workers import segment_on, segment_shares
@@ -150,8 +151,9 @@ def _learn(
 ) -> str:
     """Learn from the labelled scans, and from answers for others; what was done in words."""
     known, out = _labelled_names(queries, labelled), options.out
-    names = {query.name.as_posix(): query.read for query in queries}
-    scans = [(name, read) for name, read in names.items() if name not in known]
+    copies = () if options.copies else support.sources
+    named = {query.name.as_posix(): query for query in queries}
+    scans = [(n, partial(read_new, each, copies)) for n, each in named.items() if n not in known]
     assert options.learn is not None
     return learn_into(out, segmenter, support, scans, options.learn, options.overwrite, quiet)
 

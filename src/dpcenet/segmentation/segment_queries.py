@@ -154,9 +154,7 @@ def _read(
             reviewed = not options.check or read_case(case_path(options.out, name)) is not None
             if facts is not None and reviewed and not options.overwrite:
                 return Outcome(query.name, mask, facts=facts, skipped=True)
-        scan = query.read() if free is None else memory_cap.read_under(query, free)
-        if query.searched:
-            _check_new(query, scan, known)
+        scan = read_new(query, known, free)
     except CAUGHT as error:
         return _failed(query, error)
     return _ReadQuery(query, masks[0], inputs, scan)
@@ -176,18 +174,20 @@ def _check_corrected(mask: Path) -> None:
         raise VolumeError(mask, found, "what was written, or a correction", remedy) from error
 
 
-def _check_new(query: Query, scan: ScanFile, known: Sequence[ScanIdentity]) -> None:
-    """Refuse a copy of a labelled scan: its labels are there.
+def read_new(query: Query, known: Sequence[ScanIdentity], free: int | None = None) -> ScanFile:
+    """Read a query, and refuse a copy of a labelled scan that a search found: its labels are there.
 
     Raises:
         NotAScanError: the message names both.
     """
-    for labelled in known:
+    scan = query.read() if free is None else memory_cap.read_under(query, free)
+    for labelled in known if query.searched else ():
         if labelled.is_of(scan.volume):
             found = f"the same scan as {labelled.name}, which is labelled"
             raise NotAScanError(
                 str(query.source), found, "another scan", "--labelled-too segments it."
             )
+    return scan
 
 
 def _segment_one(
@@ -276,7 +276,8 @@ def _write(
     result: SegmentationResult,
 ) -> tuple[list[Path], str]:
     """Write the mask and its companions; their paths, the mask first, and why it is no SEG."""
-    made_by = made_by_network(segmenter.predictor.method, read.inputs["network"])
+    learnt = read.inputs.get("learnt", ("",))[0]
+    made_by = made_by_network(segmenter.predictor.method, read.inputs["network"], learnt)
     name = read.query.name.name
     labels = Labels(support.names, support.codes)
     return write_outputs(result, read.scan, read.mask, name, options.outputs, labels, made_by)

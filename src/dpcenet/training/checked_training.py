@@ -34,7 +34,7 @@ class LearnOptions:
     """How to train on a few scans.
 
     Attributes:
-        minutes: in all, from the start to the last file.
+        minutes: in all, at most.
         steps: the most steps in all; None trains as long as there is time.
         made_up: of how many batches one is made up, so that what was learnt is not lost.
         batch: pairs of a step.
@@ -52,7 +52,7 @@ class LearnOptions:
 
 @dataclass(frozen=True)
 class AdaptOptions(LearnOptions):
-    """How to adapt.
+    """How to adapt; the minutes are those from the start to the last file.
 
     Training for which no check would have time is not begun, and a check that goes on for more
     than a tenth longer is given up: what was trained since the check before is lost, and the best
@@ -230,7 +230,7 @@ def too_short(checks: Sequence[dict[str, float]]) -> str:
 def training_config(
     network: InContext, options: LearnOptions, precision: Precision
 ) -> PretrainConfig:
-    """A learning rate that stays: the number of steps follows from the time."""
+    """A learning rate that stays: the number of steps may follow from the time."""
     return PretrainConfig(
         seed=options.seed,
         steps=options.steps or 10**9,

@@ -1,8 +1,8 @@
 """Learning from labelled scans before scans are segmented from them.
 
 The network trains on pairs of slices of the labelled scans and on made-up pairs in turn. Nothing
-says here whether that helped: each label of each scan then takes the better of two answers, before
-and after; see `segmentation.better_answers`.
+says here whether that helped: each label of each scan then takes the best of several answers; see
+`segmentation.better_answers`.
 """
 
 from __future__ import annotations
@@ -79,11 +79,7 @@ def learn(
     if not isinstance(predictor.method, InContext):
         name = type(predictor.method).__name__
         raise ConfigError(f"--learn: is for the in-context network; this one is {name}")
-    if any(scan.slices.windows is not None for scan in labelled):
-        raise ConfigError(
-            "--learn: the task file holds no images; make it with `dpcenet task create "
-            "--with-images`"
-        )
+    check_images(labelled)
     clock = Clock(60 * options.minutes)
     network = deepcopy(predictor.method)
     training = PairTraining(
@@ -103,6 +99,19 @@ def learn(
             training.advance(pairs(training.step))
             bar(training.step, f"{clock.left / 60:.0f} minutes at most")
     return Learnt(training.average.eval(), training.step, clock.passed)
+
+
+def check_images(labelled: Sequence[LabelledScan]) -> None:
+    """Refuse labelled scans without images: there is nothing to learn from, or to encode anew.
+
+    Raises:
+        ConfigError: the message says what to do.
+    """
+    if any(scan.slices.windows is not None for scan in labelled):
+        raise ConfigError(
+            "--learn: the task file holds no images; make it with `dpcenet task create "
+            "--with-images`"
+        )
 
 
 def drawn_scan(scan: LabelledScan, values: Sequence[int]) -> DrawnScan:
