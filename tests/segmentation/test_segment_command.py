@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -116,13 +117,16 @@ def test_a_file_for_each_organ_and_names_and_codes_in_the_results(
 def test_it_says_what_learning_gained(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In no time at all nothing, which is said."""
+    """In no time at all one step; which answers were taken is said by the predicted Dice."""
     monkeypatch.setattr(Clock, "passed", 3600.0)  # however fast this machine is
     flags = ["--learn", "0.01", "--fast", "--no-check", "--out", tmp_path]
     done = call("segment", scans, *support(scans), *flags)
     assert done.exit_code == 0, done.output
     said = json.loads((tmp_path / "learn.json").read_text())["said"]
-    assert f"note: {said}" in done.stdout and "too short" in said
+    assert "1 step in 60.0 minutes" in said and f"note: {said}; " in done.stdout
+    assert re.search(
+        r"\d+ of \d+ masks? taken after learning: predicted Dice [\d.]+ %", done.stdout
+    )
 
 
 def test_the_labelled_scan_alone_is_judged(scans: Path, tmp_path: Path) -> None:
