@@ -17,7 +17,6 @@ masks have a Dice of 0.7.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -34,9 +33,8 @@ from pydantic import TypeAdapter
 from dpcenet.data.store import PreparedCase, PreparedDataset, open_dataset
 from dpcenet.inference.support import Support
 from dpcenet.nn.tensor_files import save_tensors
-from dpcenet.nn.weights import load_weights
 from dpcenet.segmentation.better_answers import Answer, best_of
-from dpcenet.segmentation.learning import learn, with_answers, with_network
+from dpcenet.segmentation.learning import learn, with_answers, with_weights
 from dpcenet.segmentation.review.quality import ACCEPT_DICE, assess
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.files import write_json
@@ -112,9 +110,7 @@ def _learnt(
 ) -> Segmenter:
     """The segmenter after learning; with weights from before where they were kept."""
     if kept and kept.is_file():
-        method = deepcopy(segmenter.predictor.method)
-        load_weights(method, kept)
-        learnt = with_network(segmenter, support, method.eval())
+        learnt = with_weights(segmenter, support, kept)
     else:
         learnt = learn(segmenter, support, (), minutes, seed, quiet=True)
     if kept and not kept.is_file():

@@ -44,8 +44,8 @@ class Work:
 
 
 FULL, FAST = Work(13.0, 4.6, 2.6, 0.9), Work(3.8, 0.65, 1.9, 0.35)
-LEARNT = KEPT + 2  # further copies: pseudo-labelled scans, both kinds of scans in other features
 COPIES = 3  # of a scan's slices, features and probabilities: two scans are held at a time
+COPIES_TO_LEARN = KEPT + 2  # pseudo-labelled scans; labelled one and query in other features
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def estimate(
     arrays = [*first.slices.features.maps.values(), *[first.slices.images] * (3 + labels)]
     held = sum(min(each.nbytes, LARGE) for each in arrays)
     try:
-        memory = memory_cap.peak() + (COPIES + (LEARNT if learns else 0)) * held
+        memory = memory_cap.peak() + (COPIES + (COPIES_TO_LEARN if learns else 0)) * held
     except ConfigError:
         memory = None
     scan_s = slices * slice_s

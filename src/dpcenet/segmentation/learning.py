@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import dpcenet
-from dpcenet.errors import ConfigError, InputError
+from dpcenet.errors import ConfigError
 from dpcenet.inference.support import Support
 from dpcenet.methods.base import Method
 from dpcenet.nn.tensor_files import save_tensors
@@ -24,6 +24,7 @@ from dpcenet.segmentation.better_answers import LearntNetwork
 from dpcenet.segmentation.pseudo_labels import FROM, load, pseudo_labelled, save
 from dpcenet.segmentation.result import SegmentationResult
 from dpcenet.segmentation.segment_options import Outcome
+from dpcenet.segmentation.segment_queries import CAUGHT
 from dpcenet.segmentation.segmenter import Segmenter
 from dpcenet.system.faults import out_of_memory
 from dpcenet.system.files import file_hash, read_json, write_json
@@ -160,12 +161,21 @@ def with_learnt(segmenter: Segmenter, support: Support, out: Path) -> Segmenter:
     Raises:
         WeightsError, RunError: a file is missing or damaged.
     """
-    method = deepcopy(segmenter.predictor.method)
-    load_weights(method, out / WEIGHTS)
-    both = with_network(segmenter, support, method.eval())
+    both = with_weights(segmenter, support, out / WEIGHTS)
     assert both.learnt is not None
     answered = load(out / SCANS, both.learnt.predictor)
     return replace(both, learnt=replace(both.learnt, pseudo_labelled=answered))
+
+
+def with_weights(segmenter: Segmenter, support: Support, path: Path) -> Segmenter:
+    """The segmenter, and beside it a network with weights of a file.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    method = deepcopy(segmenter.predictor.method)
+    load_weights(method, path)
+    return with_network(segmenter, support, method.eval())
 
 
 def with_network(segmenter: Segmenter, support: Support, method: Method) -> Segmenter:
@@ -190,7 +200,7 @@ def _found(
     for name, read in scans:
         try:
             found = segmenter.find(read(), support)
-        except (InputError, OSError, MemoryError, RuntimeError) as error:
+        except CAUGHT as error:
             if isinstance(error, RuntimeError) and not out_of_memory(error):
                 raise
             continue

@@ -121,16 +121,16 @@ def segment_folder(
         check_targets(queries, options, called)
         write_layout_files(options.out, support.names, options.outputs.layout)
         about: dict[str, Any] = {"accept_dice": options.accept_dice} if options.check else {}
-        if options.learn is not None and queries:
+        if learns := options.learn is not None and bool(queries):
             about["learn"] = _learn(labelled, segmenter, support, queries, options, quiet)
             labelled = replace(labelled, learnt=options.out)
-            segmenter = with_learnt(segmenter, support, options.out)
         if location is not None:
             each = segment_on(location.engine, labelled, queries, options, location.threads)
         elif (processes := min(jobs, len(queries))) > 1:
             each = segment_shares(labelled, queries, options, processes)
         else:
-            each = segment_each(segmenter, queries, support, options)
+            here = with_learnt(segmenter, support, options.out) if learns else segmenter
+            each = segment_each(here, queries, support, options)
         outcomes = tuple(collect(each, queries, options.out, quiet, about))
         notes = (*support.notes, *said_of_learning(about, outcomes))
         summary = SegmentSummary(len(queries), outcomes, notes=notes, aside=tuple(aside))

@@ -13,6 +13,7 @@ from time import monotonic
 
 import torch
 
+from dpcenet.data.store import PreparedCase
 from dpcenet.data.synthetic.pairs import PairGenerator, PairOptions, Pairs
 from dpcenet.inference.encoded import EncodedScan
 from dpcenet.inference.predictor import Predictor
@@ -21,7 +22,7 @@ from dpcenet.methods.incontext.model import InContext
 from dpcenet.system.device import Precision
 from dpcenet.system.progress import Advance
 from dpcenet.training.incontext_trainer import PairTraining, PretrainConfig
-from dpcenet.training.reverse_check import Check, CheckedScan, encoded, reverse_check
+from dpcenet.training.reverse_check import Check, encoded, reverse_check
 
 FIRST_CHECK = 0.15  # of the time: the first check seeks in as many scans as this allows
 ALL_CHECKS = 0.4  # of the time that is left then: the later checks become fewer if need be
@@ -172,7 +173,7 @@ class CheckedTraining:
         with interrupted(self.predictor.method, self._in_time):
             return encoded(self.predictor, self.check.case)
 
-    def _found_back(self, slices: EncodedScan, other: CheckedScan) -> float:
+    def _found_back(self, slices: EncodedScan, other: PreparedCase) -> float:
         """The reverse check by way of one scan; `slices` are those of the checked one."""
         check = replace(self.check, others=(other,))
         with interrupted(self.predictor.method, self._in_time):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,19 +25,6 @@ STAND_INS = 6  # supervoxels that take the place of organs where no label may be
 CHECKED = 4  # scans in which the reverse check segments them
 
 
-class CheckedScan(Protocol):
-    """A prepared scan: its name, image (Z, H, W) and spacing along z, y, x in mm."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def image(self) -> npt.NDArray[np.float32]: ...
-
-    @property
-    def spacing(self) -> tuple[float, float, float]: ...
-
-
 @dataclass(frozen=True)
 class Check:
     """What the reverse check segments, and where.
@@ -50,10 +36,10 @@ class Check:
         others: scans in which the regions are segmented.
     """
 
-    case: CheckedScan
+    case: PreparedCase
     label: npt.NDArray[np.uint8]
     values: tuple[int, ...]
-    others: tuple[CheckedScan, ...]
+    others: tuple[PreparedCase, ...]
 
 
 def what_to_check(cases: Sequence[PreparedCase], labelled: PreparedCase | None) -> Check:
@@ -85,7 +71,7 @@ def stand_ins(supervoxels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     return label
 
 
-def encoded(predictor: Predictor, case: CheckedScan) -> EncodedScan:
+def encoded(predictor: Predictor, case: PreparedCase) -> EncodedScan:
     """A scan as the reverse check takes it."""
     return predictor.encode(case.image, case.spacing)
 
